@@ -1,0 +1,3 @@
+//! A single-threaded coroutine runtime.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
