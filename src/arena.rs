@@ -1,0 +1,367 @@
+//! A table of values, reached by ids that cannot reach the next tenant of a slot.
+//!
+//! Apart because every table of the runtime is one of these, and all of them need the same answer
+//! to "this id is from before": `None`, never a panic and never somebody else's value.
+//!
+//! Invariants:
+//!
+//! 1. One counter serves the whole arena and moves on by one at each insertion. A value's
+//!    generation is the counter's reading when it went in, so two tenants of a slot differ in it.
+//! 2. The counter outlives its values: emptying or shrinking the arena revives no old id.
+//! 3. The counter is a `u32` and wraps. A stale id reaches a wrong value only while the slot's tenant
+//!    is the one that went in exactly 2³² insertions (or a multiple) after its own. At a million
+//!    insertions a second that is one insertion in every 71 minutes, and it must land in the same
+//!    slot too; before the first wrap it cannot happen.
+//! 4. No value has the index of [`Id::NONE`].
+
+use slab::Slab;
+
+/// The number of slots up to which an arena keeps its memory.
+const KEPT: usize = 64;
+
+/// Names one value of one [`Arena`], and after its removal nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Id {
+    /// The slot.
+    index: u32,
+    /// Which of the slot's tenants.
+    generation: u32,
+}
+
+impl Id {
+    /// Names no value of any arena.
+    pub(crate) const NONE: Id = Id {
+        index: u32::MAX,
+        generation: u32::MAX,
+    };
+
+    /// Joins a slot and a generation; panics where the arena has outgrown its ids.
+    fn new(index: usize, generation: u32) -> Id {
+        let index = u32::try_from(index)
+            .ok()
+            .filter(|&index| index != Id::NONE.index)
+            .expect("an arena holds fewer than 2^32 - 1 values");
+        Id { index, generation }
+    }
+
+    /// The slot, which later tenants share.
+    #[inline]
+    pub(crate) fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// The id as one number, which [`Id::from_bits`] turns back.
+    #[inline]
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The id that [`Id::to_bits`] made this number of; any other number is an id of no value.
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Id {
+        Id {
+            index: (bits & 0xFFFF_FFFF) as u32,
+            generation: (bits >> 32) as u32,
+        }
+    }
+
+    /// Whether this is [`Id::NONE`].
+    #[inline]
+    pub(crate) fn is_none(self) -> bool {
+        self == Id::NONE
+    }
+}
+
+/// Holds values of one kind and gives each an [`Id`].
+#[derive(Debug)]
+pub(crate) struct Arena<T> {
+    /// The values, each with its generation.
+    slots: Slab<(u32, T)>,
+    /// The generation of the next value.
+    next_generation: u32,
+    /// Removals from a sparse arena since it was last shrunk.
+    sparse_removals: usize,
+}
+
+impl<T> Arena<T> {
+    /// An arena without values, which has allocated nothing.
+    pub(crate) const fn new() -> Self {
+        Arena {
+            slots: Slab::new(),
+            next_generation: 0,
+            sparse_removals: 0,
+        }
+    }
+
+    /// Puts a value in and names it.
+    #[inline]
+    pub(crate) fn insert(&mut self, value: T) -> Id {
+        self.insert_with(|_| value)
+    }
+
+    /// Puts in the value that `make` builds from its own id; if `make` panics, nothing is put in.
+    #[inline]
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Id) -> T) -> Id {
+        let generation = self.next_generation;
+        let slot = self.slots.vacant_entry();
+        let id = Id::new(slot.key(), generation);
+        self.next_generation = generation.wrapping_add(1);
+        slot.insert((generation, make(id)));
+        id
+    }
+
+    /// The value of this id, if it is still here.
+    #[inline]
+    pub(crate) fn get(&self, id: Id) -> Option<&T> {
+        match self.slots.get(id.index()) {
+            Some((generation, value)) if *generation == id.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value of this id, to change, if it is still here.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut T> {
+        match self.slots.get_mut(id.index()) {
+            Some((generation, value)) if *generation == id.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Takes the value of this id out, if it is still here.
+    #[inline]
+    pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
+        if !self.contains(id) {
+            return None;
+        }
+        let (_, value) = self.slots.try_remove(id.index())?;
+        if self.is_sparse() {
+            self.shrink();
+        }
+        Some(value)
+    }
+
+    /// Whether the value of this id is still here.
+    #[inline]
+    pub(crate) fn contains(&self, id: Id) -> bool {
+        self.get(id).is_some()
+    }
+
+    /// The number of values.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is no value.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The values with their ids, in slot order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
+        self.slots
+            .iter()
+            .map(|(index, (generation, value))| (Id::new(index, *generation), value))
+    }
+
+    /// Takes every value out, in slot order, and gives all memory back.
+    pub(crate) fn take_all(&mut self) -> Vec<T> {
+        self.sparse_removals = 0;
+        std::mem::take(&mut self.slots)
+            .into_iter()
+            .map(|(_, (_, value))| value)
+            .collect()
+    }
+
+    /// Whether at most a quarter of more than a few slots is in use.
+    #[inline]
+    fn is_sparse(&self) -> bool {
+        let capacity = self.slots.capacity();
+        capacity > KEPT && self.slots.len() <= capacity / 4
+    }
+
+    /// Gives back the slots above the highest value, or all of them if there is none.
+    ///
+    /// A shrink looks at every slot, so it waits until a fixed part of them has been vacated since
+    /// the last: each removal pays for eight slots. An empty arena was paid for by its insertions.
+    #[cold]
+    fn shrink(&mut self) {
+        self.sparse_removals += 1;
+        if self.slots.is_empty() {
+            self.slots = Slab::new();
+            self.sparse_removals = 0;
+        } else if self.sparse_removals >= self.slots.capacity() / 8 {
+            self.slots.shrink_to_fit();
+            self.sparse_removals = 0;
+        }
+    }
+
+    /// The number of values that fit without a new allocation.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_id_is_eight_bytes_and_survives_its_bits() {
+        assert_eq!(size_of::<Id>(), 8);
+        let id = Id {
+            index: 7,
+            generation: 0x8000_0001,
+        };
+        assert_eq!(id.to_bits(), 0x8000_0001_0000_0007);
+        assert_eq!(Id::from_bits(id.to_bits()), id);
+        assert_eq!(Id::from_bits(Id::NONE.to_bits()), Id::NONE);
+        assert!(Id::NONE.is_none());
+        assert!(!id.is_none());
+    }
+
+    #[test]
+    fn a_stale_id_does_not_reach_the_next_tenant_of_its_slot() {
+        let mut arena = Arena::new();
+        let old = arena.insert("old");
+        assert_eq!(arena.remove(old), Some("old"));
+        let new = arena.insert("new");
+        assert_eq!(new.index(), old.index());
+        assert_eq!(arena.get(old), None);
+        assert_eq!(arena.get_mut(old), None);
+        assert_eq!(arena.remove(old), None);
+        assert!(!arena.contains(old));
+        assert_eq!(arena.get(new), Some(&"new"));
+        assert_eq!(arena.len(), 1);
+    }
+
+    #[test]
+    fn no_id_and_made_up_ids_reach_nothing() {
+        let mut arena = Arena::new();
+        arena.insert(1);
+        for id in [Id::NONE, Id::from_bits(1), Id::from_bits(1 << 32)] {
+            assert_eq!(arena.get(id), None);
+            assert_eq!(arena.remove(id), None);
+        }
+        assert_eq!(arena.len(), 1);
+    }
+
+    #[test]
+    fn a_value_can_be_built_from_its_own_id() {
+        let mut arena = Arena::new();
+        let id = arena.insert_with(|id| id);
+        assert_eq!(arena.get(id), Some(&id));
+    }
+
+    #[test]
+    fn a_panicking_maker_leaves_the_arena_as_it_was() {
+        let mut arena: Arena<u8> = Arena::new();
+        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            arena.insert_with(|_| panic!("no value"));
+        }));
+        assert!(made.is_err());
+        assert!(arena.is_empty());
+        let id = arena.insert(1);
+        assert_eq!(arena.remove(id), Some(1));
+    }
+
+    #[test]
+    fn the_generation_wraps_without_a_panic() {
+        let mut arena = Arena::new();
+        arena.next_generation = u32::MAX;
+        let last = arena.insert("last");
+        let first = arena.insert("first");
+        assert_eq!(first.generation, 0);
+        assert_eq!(arena.remove(last), Some("last"));
+        assert_eq!(arena.get(first), Some(&"first"));
+    }
+
+    #[test]
+    fn values_are_seen_and_taken_in_slot_order_and_old_ids_stay_stale() {
+        let mut arena = Arena::new();
+        let ids: Vec<Id> = ["a", "b", "c"].map(|value| arena.insert(value)).into();
+        arena.remove(ids[0]);
+        let reused = arena.insert("d");
+        let seen: Vec<_> = arena.iter().collect();
+        assert_eq!(seen, [(reused, &"d"), (ids[1], &"b"), (ids[2], &"c")]);
+        assert_eq!(arena.take_all(), ["d", "b", "c"]);
+        assert!(arena.is_empty());
+        assert_eq!(arena.capacity(), 0);
+        arena.insert("e");
+        assert_eq!(arena.get(ids[0]), None);
+        assert_eq!(arena.get(reused), None);
+    }
+
+    #[test]
+    fn an_emptied_arena_gives_its_memory_back_in_either_order_of_removal() {
+        for backwards in [false, true] {
+            let mut arena = Arena::new();
+            let mut ids: Vec<Id> = (0..2000).map(|n| arena.insert(n)).collect();
+            assert!(arena.capacity() >= 2000);
+            if backwards {
+                ids.reverse();
+            }
+            for id in ids {
+                assert!(arena.remove(id).is_some());
+            }
+            assert!(arena.capacity() <= KEPT, "{} slots", arena.capacity());
+        }
+    }
+
+    #[test]
+    fn a_few_low_values_do_not_hold_the_memory_of_the_rest() {
+        let mut arena = Arena::new();
+        let ids: Vec<Id> = (0..2000).map(|n| arena.insert(n)).collect();
+        for &id in ids[3..].iter().rev() {
+            arena.remove(id);
+        }
+        assert!(arena.capacity() <= KEPT, "{} slots", arena.capacity());
+        for (n, &id) in ids[..3].iter().enumerate() {
+            assert_eq!(arena.get(id), Some(&n));
+        }
+        assert_eq!(arena.get(ids[3]), None);
+    }
+
+    #[test]
+    fn a_small_arena_keeps_its_slots_for_the_next_values() {
+        let mut arena = Arena::new();
+        for _ in 0..3 {
+            let ids: Vec<Id> = (0..32).map(|n| arena.insert(n)).collect();
+            for id in ids {
+                arena.remove(id);
+            }
+            assert_eq!(arena.capacity(), 32);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_arena_agrees_with_a_list_of_everything_ever_put_in(
+            phases in prop::collection::vec((0_usize..300, 0_usize..300, any::<u64>()), 1..12),
+        ) {
+            let mut arena = Arena::new();
+            let mut ever: Vec<(Id, Option<u64>)> = Vec::new();
+            for (insertions, removals, seed) in phases {
+                for n in 0..insertions as u64 {
+                    ever.push((arena.insert(seed ^ n), Some(seed ^ n)));
+                }
+                let mut pick = seed | 1;
+                for _ in 0..removals.min(ever.len()) {
+                    pick = pick.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let at = usize::try_from(pick >> 33).unwrap() % ever.len();
+                    let (id, value) = &mut ever[at];
+                    prop_assert_eq!(arena.remove(*id), value.take());
+                }
+                for (id, value) in &ever {
+                    prop_assert_eq!(arena.get(*id), value.as_ref());
+                }
+                prop_assert_eq!(arena.len(), ever.iter().filter(|(_, v)| v.is_some()).count());
+                prop_assert_eq!(arena.iter().count(), arena.len());
+            }
+        }
+    }
+}

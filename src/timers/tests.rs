@@ -1,0 +1,399 @@
+//! Tests of the timers: by example, and against a sorted list.
+//!
+//! Apart because the model is as long as the code. After every operation `check` looks at the
+//! invariants within, and `Model::compare` at all that is seen from outside.
+
+use super::*;
+use proptest::prelude::*;
+
+/// Long enough never to come.
+const HOUR: Nanos = 3_600_000_000_000;
+
+/// Every value that is due, in order.
+fn pop_all<V>(timers: &mut Timers<V>, now: Nanos) -> Vec<V> {
+    std::iter::from_fn(|| timers.pop_due(now).map(|(_, value)| value)).collect()
+}
+
+/// Panics unless every slot and every entry know each other and the heap is in order.
+fn check<V>(timers: &Timers<V>) {
+    let mut due = 0;
+    for (id, slot) in timers.slots.iter() {
+        match slot.place {
+            Place::Fresh(position) => assert_eq!(timers.fresh[position].id, id),
+            Place::Waiting(position) => assert_eq!(timers.waiting[position].id, id),
+            Place::Due(_) => due += 1,
+        }
+    }
+    let listed = timers.fresh.len() + timers.waiting.len();
+    assert_eq!(listed + due, timers.len());
+    for position in 1..timers.waiting.len() {
+        let parent = &timers.waiting[(position - 1) / ARITY];
+        assert!(parent.precedes(&timers.waiting[position]));
+    }
+}
+
+#[test]
+fn a_timer_fires_at_its_deadline_and_not_a_nanosecond_before() {
+    let mut timers = Timers::new();
+    let id = timers.arm(10, "ten");
+    timers.stamp(100);
+    assert_eq!(timers.next_deadline(), Some(110));
+    assert_eq!(timers.pop_due(109), None);
+    assert_eq!(timers.pop_due(110), Some((id, "ten")));
+    assert_eq!(timers.pop_due(u64::MAX), None);
+    assert!(timers.is_empty());
+}
+
+#[test]
+fn a_fresh_timer_has_no_deadline_and_is_never_due() {
+    let mut timers = Timers::new();
+    let id = timers.arm(0, ());
+    assert!(timers.has_fresh());
+    assert_eq!(timers.deadline(id), None);
+    assert_eq!(timers.next_deadline(), None);
+    assert_eq!(timers.pop_due(u64::MAX), None);
+    assert_eq!(timers.pop_due_id(u64::MAX), None);
+    timers.stamp(5);
+    assert!(!timers.has_fresh());
+    assert_eq!(timers.deadline(id), Some(5));
+    assert_eq!(timers.pop_due(4), None);
+    assert_eq!(timers.pop_due(5), Some((id, ())));
+}
+
+#[test]
+fn a_stamp_leaves_the_deadlines_of_earlier_stamps() {
+    let mut timers = Timers::new();
+    let early = timers.arm(10, ());
+    timers.stamp(0);
+    let late = timers.arm(10, ());
+    timers.stamp(7);
+    assert_eq!(timers.deadline(early), Some(10));
+    assert_eq!(timers.deadline(late), Some(17));
+}
+
+#[test]
+fn equal_deadlines_fire_in_creation_order_however_armed_and_stamped() {
+    let mut timers = Timers::new();
+    timers.arm(50, 0);
+    timers.arm_at(50, 1);
+    let gone = timers.arm(50, 99);
+    timers.arm(50, 2);
+    timers.arm_at(50, 3);
+    timers.arm(50, 4);
+    assert_eq!(timers.remove(gone), Some(99));
+    timers.stamp(0);
+    timers.arm(40, 5);
+    timers.arm_at(50, 6);
+    timers.stamp(10);
+    for n in 7..40 {
+        timers.arm_at(50, n);
+    }
+    check(&timers);
+    assert_eq!(pop_all(&mut timers, 50), (0..40).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_longest_duration_saturates_and_fires_at_the_end_of_time_only() {
+    let mut timers = Timers::new();
+    let relative = timers.arm(u64::MAX, "arm");
+    let absolute = timers.arm_at(u64::MAX, "arm_at");
+    timers.stamp(1_000);
+    assert_eq!(timers.deadline(relative), Some(u64::MAX));
+    assert_eq!(timers.deadline(absolute), Some(u64::MAX));
+    assert_eq!(timers.pop_due(u64::MAX - 1), None);
+    assert_eq!(pop_all(&mut timers, u64::MAX), ["arm", "arm_at"]);
+}
+
+#[test]
+fn a_deadline_of_zero_is_due_at_zero() {
+    let mut timers = Timers::new();
+    timers.arm(0, "stamped");
+    timers.arm_at(0, "absolute");
+    timers.stamp(0);
+    assert_eq!(pop_all(&mut timers, 0), ["stamped", "absolute"]);
+}
+
+#[test]
+fn a_timer_removed_while_fresh_never_reaches_the_heap() {
+    let mut timers = Timers::new();
+    for n in 0..1000 {
+        let id = timers.arm(HOUR, n);
+        assert_eq!(timers.remove(id), Some(n));
+    }
+    timers.stamp(0);
+    assert_eq!(timers.waiting.capacity(), 0);
+    assert_eq!(timers.next_deadline(), None);
+    assert!(timers.is_empty());
+}
+
+#[test]
+fn removing_one_fresh_timer_keeps_the_others() {
+    let mut timers = Timers::new();
+    let ids = ["a", "b", "c", "d"].map(|value| timers.arm(1, value));
+    for (position, value) in [(1, "b"), (3, "d")] {
+        assert_eq!(timers.remove(ids[position]), Some(value));
+        check(&timers);
+    }
+    timers.stamp(0);
+    assert_eq!(pop_all(&mut timers, 1), ["a", "c"]);
+}
+
+#[test]
+fn removing_the_earliest_timer_moves_the_next_deadline_at_once() {
+    let mut timers = Timers::new();
+    let first = timers.arm_at(10, ());
+    timers.arm_at(20, ());
+    assert_eq!(timers.remove(first), Some(()));
+    assert_eq!(timers.next_deadline(), Some(20));
+    assert_eq!(timers.pop_due(19), None);
+}
+
+#[test]
+fn a_due_timer_keeps_its_slot_until_it_is_taken() {
+    let mut timers = Timers::new();
+    let id = timers.arm_at(10, 1);
+    assert_eq!(timers.pop_due_id(9), None);
+    assert_eq!(timers.pop_due_id(10), Some(id));
+    assert_eq!(timers.pop_due_id(10), None);
+    assert_eq!(timers.pop_due(10), None);
+    assert_eq!(timers.next_deadline(), None);
+    assert!(timers.contains(id));
+    assert_eq!(timers.deadline(id), Some(10));
+    *timers.get_mut(id).unwrap() += 1;
+    assert_eq!(timers.len(), 1);
+    assert_eq!(timers.remove(id), Some(2));
+    assert_eq!(timers.remove(id), None);
+    assert!(timers.is_empty());
+}
+
+#[test]
+fn a_due_timer_can_be_removed_before_it_is_taken_and_spares_the_others() {
+    let mut timers = Timers::new();
+    let ids = [1, 2, 3].map(|n| timers.arm_at(10, n));
+    let due: Vec<_> = std::iter::from_fn(|| timers.pop_due_id(10)).collect();
+    assert_eq!(due, ids);
+    assert_eq!(timers.remove(ids[1]), Some(2));
+    let taken: Vec<_> = due.into_iter().map(|id| timers.remove(id)).collect();
+    assert_eq!(taken, [Some(1), None, Some(3)]);
+}
+
+#[test]
+fn a_stale_id_reaches_no_later_timer() {
+    let mut timers = Timers::new();
+    let old = timers.arm_at(1, "old");
+    assert!(timers.pop_due(1).is_some());
+    let new = timers.arm(1, "new");
+    assert_eq!(new.index(), old.index());
+    assert_eq!(timers.remove(old), None);
+    assert_eq!(timers.get_mut(old), None);
+    assert_eq!(timers.deadline(old), None);
+    assert!(!timers.contains(old));
+    assert_eq!(timers.remove(TimerId::NONE), None);
+    assert_eq!(timers.remove(new), Some("new"));
+}
+
+#[test]
+fn two_thousand_cancelled_hours_leave_no_memory_behind() {
+    for stamped in [false, true] {
+        for backwards in [false, true] {
+            let mut timers = Timers::new();
+            let mut ids: Vec<_> = (0..2000).map(|n| timers.arm(HOUR, n)).collect();
+            if stamped {
+                timers.stamp(0);
+                assert!(timers.waiting.capacity() >= 2000);
+            } else {
+                assert!(timers.fresh.capacity() >= 2000);
+            }
+            if backwards {
+                ids.reverse();
+            }
+            for id in ids {
+                assert!(timers.remove(id).is_some());
+            }
+            assert!(timers.slots.capacity() <= KEPT);
+            assert!(timers.waiting.capacity() <= KEPT);
+            assert!(timers.fresh.capacity() <= KEPT);
+        }
+    }
+}
+
+#[test]
+fn fired_timers_leave_no_memory_behind() {
+    let mut timers = Timers::new();
+    for n in 0..2000 {
+        timers.arm(n % 7, n);
+    }
+    timers.stamp(0);
+    assert_eq!(pop_all(&mut timers, 7).len(), 2000);
+    assert!(timers.slots.capacity() <= KEPT);
+    assert!(timers.waiting.capacity() <= KEPT);
+    assert!(timers.fresh.capacity() <= KEPT);
+}
+
+#[test]
+fn all_timers_are_taken_in_whatever_state_and_new_ones_can_be_armed() {
+    let mut timers = Timers::new();
+    let due = timers.arm_at(1, "due");
+    assert_eq!(timers.pop_due_id(1), Some(due));
+    timers.arm_at(9, "waiting");
+    timers.arm(1, "fresh");
+    let mut all = timers.take_all();
+    all.sort_unstable();
+    assert_eq!(all, ["due", "fresh", "waiting"]);
+    assert!(timers.is_empty());
+    assert!(!timers.has_fresh());
+    assert_eq!(timers.next_deadline(), None);
+    assert_eq!(timers.remove(due), None);
+    timers.arm(2, "new");
+    timers.stamp(0);
+    assert_eq!(pop_all(&mut timers, 2), ["new"]);
+}
+
+/// What a timer of the model waits for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum State {
+    Fresh(Nanos),
+    Waiting(Nanos),
+    Due(Nanos),
+    Gone,
+}
+
+/// Every timer ever armed, in creation order; its position is its value.
+#[derive(Default)]
+struct Model {
+    timers: Vec<(TimerId, State)>,
+}
+
+impl Model {
+    fn stamp(&mut self, now: Nanos) {
+        for (_, state) in &mut self.timers {
+            if let State::Fresh(after) = *state {
+                *state = State::Waiting(now.saturating_add(after));
+            }
+        }
+    }
+
+    /// The waiting timers as a list of (deadline, value), sorted.
+    fn waiting(&self) -> Vec<(Nanos, usize)> {
+        let mut waiting: Vec<_> = (self.timers.iter().enumerate())
+            .filter_map(|(value, (_, state))| match state {
+                State::Waiting(deadline) => Some((*deadline, value)),
+                _ => None,
+            })
+            .collect();
+        waiting.sort_unstable();
+        waiting
+    }
+
+    /// The value and deadline of the first timer that is due.
+    fn first_due(&self, now: Nanos) -> Option<(usize, Nanos)> {
+        let &(deadline, value) = self.waiting().first()?;
+        (deadline <= now).then_some((value, deadline))
+    }
+
+    /// The value that a removal returns.
+    fn remove(&mut self, value: usize) -> Option<usize> {
+        let before = std::mem::replace(&mut self.timers[value].1, State::Gone);
+        (before != State::Gone).then_some(value)
+    }
+
+    /// Panics unless the timers look the same from outside.
+    fn compare(&self, timers: &Timers<usize>) {
+        let mut len = 0;
+        let mut fresh = false;
+        for &(id, state) in &self.timers {
+            let (here, deadline) = match state {
+                State::Fresh(_) => (true, None),
+                State::Waiting(deadline) | State::Due(deadline) => (true, Some(deadline)),
+                State::Gone => (false, None),
+            };
+            assert_eq!(timers.contains(id), here);
+            assert_eq!(timers.deadline(id), deadline);
+            len += usize::from(here);
+            fresh |= matches!(state, State::Fresh(_));
+        }
+        assert_eq!(timers.len(), len);
+        assert_eq!(timers.is_empty(), len == 0);
+        assert_eq!(timers.has_fresh(), fresh);
+        let next = self.waiting().first().map(|&(deadline, _)| deadline);
+        assert_eq!(timers.next_deadline(), next);
+    }
+}
+
+/// One call on the timers.
+#[derive(Clone, Debug)]
+enum Operation {
+    Arm(Nanos),
+    ArmAt(Nanos),
+    Stamp,
+    Advance(Nanos),
+    Remove(prop::sample::Index),
+    PopDue,
+    PopDueId,
+}
+
+/// Few distinct times, so that many are equal, and now and then the last.
+fn time() -> impl Strategy<Value = Nanos> {
+    prop_oneof![12 => 0..20_u64, 3 => 0..200_u64, 1 => Just(u64::MAX)]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        6 => time().prop_map(Operation::Arm),
+        4 => time().prop_map(Operation::ArmAt),
+        3 => Just(Operation::Stamp),
+        2 => (0..8_u64).prop_map(Operation::Advance),
+        4 => any::<prop::sample::Index>().prop_map(Operation::Remove),
+        3 => Just(Operation::PopDue),
+        2 => Just(Operation::PopDueId),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn timers_agree_with_a_sorted_list(operations in prop::collection::vec(operation(), 1..250)) {
+        let mut timers = Timers::new();
+        let mut model = Model::default();
+        let mut now = 0;
+        for operation in operations {
+            let value = model.timers.len();
+            match operation {
+                Operation::Arm(after) => model.timers.push((timers.arm(after, value), State::Fresh(after))),
+                Operation::ArmAt(at) => model.timers.push((timers.arm_at(at, value), State::Waiting(at))),
+                Operation::Stamp => {
+                    timers.stamp(now);
+                    model.stamp(now);
+                }
+                Operation::Advance(by) => now += by,
+                Operation::Remove(_) if value == 0 => {}
+                Operation::Remove(which) => {
+                    let value = which.index(value);
+                    let id = model.timers[value].0;
+                    prop_assert_eq!(timers.remove(id), model.remove(value));
+                }
+                Operation::PopDue => {
+                    let first = model.first_due(now).map(|(value, _)| value);
+                    let expected = first.map(|value| (model.timers[value].0, value));
+                    prop_assert_eq!(timers.pop_due(now), expected);
+                    if let Some(value) = first {
+                        model.remove(value);
+                    }
+                }
+                Operation::PopDueId => {
+                    let first = model.first_due(now);
+                    let expected = first.map(|(value, _)| model.timers[value].0);
+                    prop_assert_eq!(timers.pop_due_id(now), expected);
+                    if let Some((value, deadline)) = first {
+                        model.timers[value].1 = State::Due(deadline);
+                    }
+                }
+            }
+            check(&timers);
+            model.compare(&timers);
+        }
+        timers.stamp(now);
+        model.stamp(now);
+        let rest: Vec<_> = model.waiting().into_iter().map(|(_, value)| value).collect();
+        prop_assert_eq!(pop_all(&mut timers, u64::MAX), rest);
+    }
+}
