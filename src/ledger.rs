@@ -1,0 +1,144 @@
+//! The ledger: which keys of one coroutine are pending, and what arrived for them.
+//!
+//! It is apart because yield-points write it and the Runner reads it, and neither may know the other.
+//!
+//! Invariants:
+//! 1. A key is in the ledger from its registration until it is waited for successfully or forgotten; its value arriving does not free it.
+//! 2. An entry holds the cell of one registration. A resolver knows its cell and not its key, so a stale one can never reach a
+//!    later registration of the same key.
+//! 3. Entries are reported in the order in which they were registered.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::key::Key;
+use crate::site::Site;
+use crate::snapshot::PendingKey;
+
+/// With more entries than this, keys are found by hash instead of one after the other.
+const SCAN: usize = 16;
+
+/// The cell of one registration, whatever its type.
+pub(crate) trait Pending {
+    /// The cell as what it is.
+    fn into_any(self: Rc<Self>) -> Rc<dyn Any>;
+    /// Where it was registered.
+    fn created_at(&self) -> Site;
+    /// Whether a value or the loss of its resolver has arrived.
+    fn has_arrived(&self) -> bool;
+    /// The name of the type it was registered for.
+    fn type_name(&self) -> &'static str;
+}
+
+/// One pending key.
+pub(crate) struct Entry {
+    /// Its name.
+    key: Key,
+    /// When it was registered, counted (invariant 3).
+    number: u64,
+    /// What its resolver writes.
+    cell: Rc<dyn Pending>,
+    /// Where a coroutine waits for it, if one does.
+    waited_at: Option<Site>,
+}
+
+impl Entry {
+    /// The cell of this registration.
+    pub(crate) fn cell(&self) -> &Rc<dyn Pending> {
+        &self.cell
+    }
+
+    /// The entry as a report shows it.
+    fn report(&self) -> PendingKey {
+        PendingKey::new(self.key.clone(), self.cell.created_at(), self.waited_at, self.cell.has_arrived())
+    }
+}
+
+/// The pending keys of one coroutine.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    /// In no order once an entry was taken out.
+    entries: Vec<Entry>,
+    /// Where each key is, once there are many.
+    index: Option<HashMap<Key, usize>>,
+    /// How many registrations there have been.
+    registered: u64,
+}
+
+impl Ledger {
+    /// Whether no key is pending.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Makes `key` pending.
+    ///
+    /// # Errors
+    /// Tells where the key was registered first, if it is pending already. The first registration is untouched.
+    pub(crate) fn register(&mut self, key: Key, cell: Rc<dyn Pending>) -> Result<(), Site> {
+        if let Some(entry) = self.get(&key) {
+            return Err(entry.cell.created_at());
+        }
+        let at = self.entries.len();
+        if let Some(index) = &mut self.index {
+            index.insert(key.clone(), at);
+        } else if at == SCAN {
+            let mut index: HashMap<_, _> = self.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
+            index.insert(key.clone(), at);
+            self.index = Some(index);
+        }
+        self.registered += 1;
+        self.entries.push(Entry { key, number: self.registered, cell, waited_at: None });
+        Ok(())
+    }
+
+    /// The entry of a pending key.
+    pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
+        self.position(key).map(|at| &self.entries[at])
+    }
+
+    /// Notes where a coroutine waits for the key, or that none does any more.
+    pub(crate) fn set_waited(&mut self, key: &Key, site: Option<Site>) {
+        if let Some(at) = self.position(key) {
+            self.entries[at].waited_at = site;
+        }
+    }
+
+    /// Frees a key and gives its entry out, to be dropped by the caller when nothing is borrowed.
+    pub(crate) fn remove(&mut self, key: &Key) -> Option<Entry> {
+        let at = self.position(key)?;
+        let entry = self.entries.swap_remove(at);
+        if let Some(index) = &mut self.index {
+            index.remove(key);
+            if let Some(moved) = self.entries.get(at) {
+                index.insert(moved.key.clone(), at);
+            }
+            if self.entries.is_empty() {
+                self.index = None;
+            }
+        }
+        Some(entry)
+    }
+
+    /// Frees every key, to be dropped by the caller when nothing is borrowed.
+    pub(crate) fn take_all(&mut self) -> Vec<Entry> {
+        self.index = None;
+        std::mem::take(&mut self.entries)
+    }
+
+    /// The pending keys, as a report shows them (keeps invariant 3).
+    pub(crate) fn report(&self) -> Vec<PendingKey> {
+        let mut entries: Vec<&Entry> = self.entries.iter().collect();
+        entries.sort_by_key(|entry| entry.number);
+        entries.into_iter().map(Entry::report).collect()
+    }
+
+    /// Where a key's entry is.
+    fn position(&self, key: &Key) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(key).copied(),
+            None => self.entries.iter().position(|entry| entry.key == *key),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What is known of one coroutine, apart from its body.
+//!
+//! Bodies live in the loop and run with `&mut`; records live in a table that handles and yield-points reach too, so that looking
+//! inside works at any time and runs nobody's code. What most coroutines never need is in one box, made when it is first needed.
+//!
+//! ```text
+//!            spawn             resumed              parked              woken
+//!   (none) ─────────▶ QUEUED ──────────▶ running ───────────▶ parked ──────────▶ QUEUED
+//!                       │  cancel, abort     │ ended
+//!                       ▼ before STARTED     ▼
+//!                    dropped unrun         (none)
+//! ```
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
+
+use crate::error::Error;
+use crate::ledger::Ledger;
+use crate::site::Site;
+use crate::timers::Nanos;
+
+/// A coroutine's body with whatever takes its outcome: what the loop drives.
+pub(crate) trait Body {
+    /// Runs the body to its next yield. After `Ready` it is dropped and never resumed again.
+    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Who is to be told if the body ends in another way than by itself.
+    fn ending(&self) -> Rc<dyn Ending>;
+}
+
+/// Takes the outcome of a body that was dropped or panicked.
+pub(crate) trait Ending {
+    /// Ends the coroutine with an error. Nothing is borrowed while this runs.
+    fn end(&self, error: Error);
+}
+
+/// A kind of yield-point, by its name in reports.
+#[derive(Debug)]
+pub(crate) struct Kind(pub(crate) &'static str);
+
+/// What a coroutine is parked on when none of our own points says anything.
+static FOREIGN: Kind = Kind("a foreign future");
+
+/// What a coroutine is parked on: two pointers, written whenever a point parks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Note {
+    /// The kind of point.
+    pub(crate) kind: &'static Kind,
+    /// Where it was made.
+    pub(crate) site: Option<Site>,
+}
+
+impl Note {
+    /// Nothing but foreign futures.
+    pub(crate) const FOREIGN: Note = Note { kind: &FOREIGN, site: None };
+}
+
+/// What has happened to a coroutine, in bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
+    /// Waits in the ready queue: it is there once at most.
+    pub(crate) const QUEUED: Flags = Flags(1);
+    /// Has been resumed at least once.
+    pub(crate) const STARTED: Flags = Flags(2);
+    /// Is being cancelled: every resume from now on delivers it.
+    pub(crate) const CANCELLED: Flags = Flags(4);
+    /// Is to be dropped instead of resumed.
+    pub(crate) const ABORTED: Flags = Flags(8);
+    /// Is parked inside `cleanup`.
+    pub(crate) const IN_CLEANUP: Flags = Flags(16);
+    /// Keeps no name, no keys, nothing rare: most coroutines.
+    pub(crate) const NONE: Flags = Flags(0);
+
+    /// Whether any bit of `other` is set.
+    #[inline]
+    pub(crate) fn has(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Both together.
+    pub(crate) const fn or(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    /// Sets the bits of `other`.
+    #[inline]
+    pub(crate) fn set(&mut self, other: Flags) {
+        self.0 |= other.0;
+    }
+
+    /// Clears the bits of `other`.
+    #[inline]
+    pub(crate) fn clear(&mut self, other: Flags) {
+        self.0 &= !other.0;
+    }
+}
+
+/// Why and from where a coroutine was cancelled or aborted.
+#[derive(Clone, Debug)]
+pub(crate) struct CancelCause {
+    /// What the caller gave as the reason.
+    pub(crate) reason: Cow<'static, str>,
+    /// Where it was called.
+    pub(crate) site: Site,
+}
+
+/// One coroutine in the table.
+pub(crate) struct Record {
+    /// Where it was spawned.
+    pub(crate) site: Site,
+    /// What has happened to it.
+    pub(crate) flags: Flags,
+    /// What it parked on last.
+    pub(crate) parked: Note,
+    /// The loop's clock at the look before it parked.
+    pub(crate) since: Nanos,
+    /// What is rarely needed.
+    rare: Option<Box<Rare>>,
+}
+
+/// What most coroutines never need.
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// The name it was given.
+    pub(crate) name: Option<Cow<'static, str>>,
+    /// Its pending keys.
+    pub(crate) ledger: Ledger,
+    /// Why it is being cancelled or aborted.
+    pub(crate) cancel: Option<CancelCause>,
+    /// The wakers of foreign combinators inside which its points are parked, by token. One that a cancel has woken leaves its
+    /// place empty until its point gives the token back, so that no token can reach another point's waker.
+    pub(crate) wakers: Slab<Option<Waker>>,
+}
+
+impl Record {
+    /// A coroutine that has just been spawned.
+    pub(crate) fn new(site: Site) -> Self {
+        Record { site, flags: Flags::NONE, parked: Note::FOREIGN, since: 0, rare: None }
+    }
+
+    /// What is rarely needed, if it was ever needed.
+    #[inline]
+    pub(crate) fn rare(&self) -> Option<&Rare> {
+        self.rare.as_deref()
+    }
+
+    /// What is rarely needed, made now if need be.
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The same, without making it.
+    pub(crate) fn rare_if_any(&mut self) -> Option<&mut Rare> {
+        self.rare.as_deref_mut()
+    }
+}

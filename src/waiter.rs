@@ -1,0 +1,72 @@
+//! Who is to be woken: one small `Copy` value that every yield-point of our own keeps.
+//!
+//! It is apart because the loop half, the sockets and the yield-points all hold one and none of them may know the others.
+//! A foreign waker is never kept here: it lives in the table of coroutines, under the token, so that this stays 16 bytes
+//! without a destructor, and so that a cancel can find every waker of a coroutine.
+//!
+//! Invariants:
+//! 1. `resume` is the number of the resume in which the point last parked, 0 if it never did. Waking leaves it as it is: it is by this
+//!    number that a cancel tells a point it was parked on from a new one.
+//! 2. A slot names at most one coroutine, by an id that cannot reach the next tenant of its place.
+
+use crate::arena::Id;
+
+/// A token that stands for "no foreign waker: the coroutine itself".
+const DIRECT: u32 = u32::MAX;
+
+/// Who waits at one place, if anybody.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaiterSlot {
+    /// The coroutine that parked; [`Id::NONE`] with a token for a point polled outside of any coroutine.
+    owner: Id,
+    /// Where in the owner's record the foreign waker is, or [`DIRECT`].
+    token: u32,
+    /// When it parked (invariant 1).
+    resume: u32,
+}
+
+impl WaiterSlot {
+    /// A slot nobody has parked in.
+    pub(crate) const EMPTY: WaiterSlot = WaiterSlot { owner: Id::NONE, token: DIRECT, resume: 0 };
+
+    /// A slot in which the coroutine itself waits.
+    #[inline]
+    pub(crate) fn direct(owner: Id, resume: u32) -> Self {
+        WaiterSlot { owner, token: DIRECT, resume }
+    }
+
+    /// A slot in which a foreign waker waits, kept under `token` by `owner`.
+    pub(crate) fn foreign(owner: Id, token: usize, resume: u32) -> Self {
+        let token = u32::try_from(token).expect("fewer than 2^32 wakers of one coroutine");
+        WaiterSlot { owner, token, resume }
+    }
+
+    /// The coroutine that waits here or whose waker does.
+    #[inline]
+    pub(crate) fn owner(self) -> Id {
+        self.owner
+    }
+
+    /// Where the foreign waker is kept, if it is one that waits.
+    #[inline]
+    pub(crate) fn token(self) -> Option<usize> {
+        (self.token != DIRECT).then_some(self.token as usize)
+    }
+
+    /// Whether anybody waits here.
+    pub(crate) fn is_waiting(self) -> bool {
+        !self.owner.is_none() || self.token != DIRECT
+    }
+
+    /// Whether the point parked in a resume before this one.
+    #[inline]
+    pub(crate) fn parked_before(self, resume: u32) -> bool {
+        self.resume != 0 && self.resume != resume
+    }
+
+    /// The same slot with nobody in it any more (keeps invariant 1).
+    #[inline]
+    pub(crate) fn vacated(self) -> Self {
+        WaiterSlot { owner: Id::NONE, token: DIRECT, resume: self.resume }
+    }
+}

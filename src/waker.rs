@@ -1,0 +1,140 @@
+//! Wakers for foreign futures, made as late as possible.
+//!
+//! They are apart because they alone must be `Send`: our own points wake a coroutine by its id and never touch one.
+//!
+//! All coroutines are polled with one common waker. A poll that leaves a clone of it behind makes it that coroutine's own, and the
+//! loop goes on with a fresh common one; so a coroutine that awaits only our own points never costs a waker.
+//!
+//! Invariants:
+//! 1. Every clone of the common waker that outlives a poll was made in that poll, by the coroutine that was polled.
+//! 2. No wake-up is lost while a waker is adopted: the waker writes `woken` and then reads `id`; the loop writes `id` and then reads
+//!    `woken`, both sequentially consistent, so at least one sees the other. A wake-up seen by both is one resume too many, no harm.
+//! 3. `woken` is set from a wake-up until the loop next polls its coroutine: a hundred wakes are one.
+//!
+//! ```text
+//!   common ── a poll leaves a clone ──▶ own (id set) ── coroutine ended ──▶ stale (its id reaches nobody)
+//!      │
+//!      └── woken during the poll, no clone left ──▶ the coroutine goes to the back of the queue; still common
+//! ```
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::task::{Wake, Waker};
+
+use crate::arena::Id;
+use crate::inbox::Inbox;
+use crate::shared::{Post, Shared};
+
+thread_local! {
+    /// The loop that is in a turn on this thread, so that a waker used there need not go by way of the inbox.
+    static HERE: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
+}
+
+/// Marks a loop as being in a turn on this thread until it is dropped; turns of different loops may nest.
+pub(crate) struct InTurn {
+    /// Whose turn this one interrupts.
+    outer: Option<Rc<Shared>>,
+}
+
+impl InTurn {
+    /// Enters a turn.
+    pub(crate) fn enter(shared: &Rc<Shared>) -> Self {
+        InTurn { outer: HERE.replace(Some(Rc::clone(shared))) }
+    }
+}
+
+impl Drop for InTurn {
+    fn drop(&mut self) {
+        HERE.set(self.outer.take());
+    }
+}
+
+/// What a waker points to.
+pub(crate) struct WakeCell {
+    /// Whom it wakes; [`Id::NONE`] while it is the common one.
+    id: AtomicU64,
+    /// Invariant 3.
+    woken: AtomicBool,
+    /// Where a wake-up from another thread goes.
+    inbox: Arc<Inbox<Post>>,
+}
+
+impl Wake for WakeCell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.woken.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let id = Id::from_bits(self.id.load(Ordering::SeqCst));
+        if id.is_none() {
+            // Common: the loop looks at `woken` when the poll is over.
+            return;
+        }
+        // A thread that is being torn down has no mark any more, and is not in a turn.
+        let here = HERE.try_with(|here| here.borrow().clone()).ok().flatten();
+        match here.filter(|shared| Arc::ptr_eq(&shared.inbox, &self.inbox)) {
+            Some(shared) => shared.wake(id),
+            // A loop that is gone has nobody left to wake.
+            None => drop(self.inbox.post(Post::Wake(id))),
+        }
+    }
+}
+
+/// A cell with the waker made from it.
+pub(crate) struct OwnedWaker {
+    /// The loop's end.
+    cell: Arc<WakeCell>,
+    /// What bodies are polled with.
+    waker: Waker,
+}
+
+/// How many counts of a cell are the loop's own: `cell` and `waker`.
+const OURS: usize = 2;
+
+impl OwnedWaker {
+    /// A common waker.
+    pub(crate) fn common(inbox: &Arc<Inbox<Post>>) -> Self {
+        let cell = Arc::new(WakeCell {
+            id: AtomicU64::new(Id::NONE.to_bits()),
+            woken: AtomicBool::new(false),
+            inbox: Arc::clone(inbox),
+        });
+        let waker = Waker::from(Arc::clone(&cell));
+        OwnedWaker { cell, waker }
+    }
+
+    /// What to poll with.
+    #[inline]
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// How many clones of it others hold.
+    pub(crate) fn clones(&self) -> usize {
+        Arc::strong_count(&self.cell) - OURS
+    }
+
+    /// Whether the poll just over cloned it and kept the clone, or woke it.
+    #[inline]
+    pub(crate) fn was_used(&self) -> bool {
+        let kept = Arc::strong_count(&self.cell) != OURS;
+        // Pairs with the release of a clone that another thread woke and dropped within the poll.
+        fence(Ordering::Acquire);
+        kept || self.cell.woken.load(Ordering::Relaxed)
+    }
+
+    /// Makes a common waker this coroutine's own. A wake-up meanwhile shows in the next [`take_woken`](OwnedWaker::take_woken).
+    pub(crate) fn adopt(&self, id: Id) {
+        self.cell.id.store(id.to_bits(), Ordering::SeqCst);
+    }
+
+    /// Reads and clears the mark of a wake-up (keeps invariant 3).
+    pub(crate) fn take_woken(&self) -> bool {
+        self.cell.woken.swap(false, Ordering::SeqCst)
+    }
+}
