@@ -538,3 +538,370 @@ impl fmt::Display for ErrorKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, ErrorKind};
+    use crate::{
+        site::Site,
+        snapshot::{CoroutineId, Label, PendingKey, Snapshot},
+    };
+    use std::{error::Error as _, fmt, io, panic::Location, time::Duration};
+
+    fn first() -> Site {
+        Location::caller()
+    }
+
+    fn second() -> Site {
+        Location::caller()
+    }
+
+    fn reader() -> Label {
+        Label::new(CoroutineId::new(3, 0), Some("reader".into()), first())
+    }
+
+    fn late() -> Vec<PendingKey> {
+        vec![PendingKey {
+            key: "late".into(),
+            created_at: second(),
+            waited_at: None,
+            arrived: false,
+        }]
+    }
+
+    fn cancelled() -> Error {
+        ErrorKind::Cancelled {
+            reason: "shutdown".into(),
+            site: second(),
+        }
+        .into()
+    }
+
+    fn joined_cancel(swallowed: bool, keys: Vec<PendingKey>) -> ErrorKind {
+        ErrorKind::CoroutineCancelled {
+            coroutine: reader(),
+            reason: "shutdown".into(),
+            site: second(),
+            swallowed,
+            keys,
+        }
+    }
+
+    /// A user's error that has a source.
+    #[derive(Debug)]
+    struct Layer(std::num::ParseIntError);
+
+    impl fmt::Display for Layer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bad number")
+        }
+    }
+
+    impl std::error::Error for Layer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[track_caller]
+    fn assert_shown(kind: ErrorKind, text: impl AsRef<str>) {
+        assert_eq!(Error::from(kind).to_string(), text.as_ref());
+    }
+
+    #[test]
+    fn errors_about_keys_name_the_key_its_places_and_what_to_do() {
+        let (a, b) = (first(), second());
+        let key = || "auth".into();
+        assert_shown(
+            ErrorKind::KeyReuse {
+                key: key(),
+                created_at: a,
+                again_at: b,
+            },
+            format!(
+                "key \"auth\" is still pending: it was created at {a} and again at {b}. Wait for \
+                 it first, give it up with forget(\"auth\"), or use Key::fresh()."
+            ),
+        );
+        assert_shown(
+            ErrorKind::UnknownKey {
+                key: key(),
+                asked_at: a,
+            },
+            format!(
+                "key \"auth\" is not pending in this coroutine, but is asked for at {a}. Create \
+                 its callback first; a key that was waited for or forgotten is gone."
+            ),
+        );
+        assert_shown(
+            ErrorKind::WrongType {
+                key: key(),
+                created: "u32",
+                asked: "String",
+                created_at: a,
+                asked_at: b,
+            },
+            format!(
+                "key \"auth\" was created for a u32 at {a}, but a String is asked for at {b}. Ask \
+                 for u32; the key is still pending."
+            ),
+        );
+        assert_shown(
+            ErrorKind::RepeatedKey {
+                key: key(),
+                asked_at: a,
+            },
+            format!("key \"auth\" is named twice in the list at {a}. Name every key once."),
+        );
+        assert_shown(
+            ErrorKind::Abandoned {
+                key: Some(key()),
+                created_at: a,
+                waited_at: b,
+            },
+            format!(
+                "the resolver for key \"auth\" was dropped without being called; it was created \
+                 at {a} and is awaited at {b}. Call it on every path, or give the key up with \
+                 forget(\"auth\")."
+            ),
+        );
+        assert_shown(
+            ErrorKind::Abandoned {
+                key: None,
+                created_at: a,
+                waited_at: b,
+            },
+            format!(
+                "the callback of a Task was dropped without being called; it was created at {a} \
+                 and is awaited at {b}. Call it on every path."
+            ),
+        );
+    }
+
+    #[test]
+    fn errors_about_coroutines_name_the_coroutine_and_the_call_that_ended_it() {
+        let (a, b) = (first(), second());
+        assert_shown(
+            ErrorKind::Leaked {
+                coroutine: reader(),
+                keys: late(),
+            },
+            format!(
+                "reader #3 (created at {a}) ended with 1 key pending: \"late\" (created at {b}). \
+                 Wait for every key, or give it up with forget(key)."
+            ),
+        );
+        assert_shown(
+            cancelled().into_kind(),
+            format!(
+                "this coroutine was cancelled (shutdown) at {b}. Let the error end it; wait only \
+                 inside cleanup(..)."
+            ),
+        );
+        assert_shown(
+            joined_cancel(false, vec![]),
+            format!(
+                "reader #3 (created at {a}) was cancelled (shutdown) at {b}. Its result is lost; \
+                 spawn it again if it is still wanted."
+            ),
+        );
+        assert_shown(
+            joined_cancel(true, late()),
+            format!(
+                "reader #3 (created at {a}) was cancelled (shutdown) at {b}, with 1 key pending: \
+                 \"late\" (created at {b}). It went on waiting, so its body was dropped: after a \
+                 cancel, wait only inside cleanup(..)."
+            ),
+        );
+        assert_shown(
+            ErrorKind::Aborted {
+                coroutine: reader(),
+                site: b,
+            },
+            format!(
+                "reader #3 (created at {a}) was aborted at {b}. Its body was dropped where it \
+                 stood; cancel it instead if it has to clean up."
+            ),
+        );
+        let panicked = |coroutine| ErrorKind::Panicked {
+            coroutine,
+            message: "boom".into(),
+        };
+        let advice = "The loop goes on; mend the code that panicked.";
+        assert_shown(
+            panicked(Some(reader())),
+            format!("reader #3 (created at {a}) panicked: boom. {advice}"),
+        );
+        assert_shown(
+            panicked(None),
+            format!("a callback panicked: boom. {advice}"),
+        );
+        assert_shown(
+            ErrorKind::Elapsed {
+                limit: Duration::from_millis(50),
+                site: a,
+            },
+            format!("the limit of 50 ms set at {a} ran out. Raise it, or handle the delay."),
+        );
+    }
+
+    #[test]
+    fn errors_about_the_loop_and_its_bounds_say_what_to_do() {
+        assert_shown(
+            ErrorKind::Reentered,
+            "the event loop was turned from inside its own turn. Queue the work on its handle \
+             and return.",
+        );
+        assert_shown(
+            ErrorKind::LoopGone,
+            "the event loop is gone. Keep it alive as long as its handles are used, or take this \
+             as the end.",
+        );
+        assert_shown(
+            ErrorKind::Stopped,
+            "the event loop was told to stop before this had ended. Run it again to go on.",
+        );
+        assert_shown(
+            ErrorKind::Stuck(Snapshot::default()),
+            "the loop is stuck: nothing can wake what it still runs. Resolve or forget what is \
+             waited for here:\nnothing is running",
+        );
+        assert_shown(
+            ErrorKind::Dropped {
+                what: "message",
+                why: "a newer one took its place",
+            },
+            "the message was dropped before it was handled: a newer one took its place. Send it \
+             again if it is still wanted.",
+        );
+        assert_shown(
+            ErrorKind::Closed { what: "channel" },
+            "the channel is closed. Nothing more goes through it; open another, or end.",
+        );
+        assert_shown(
+            ErrorKind::Refused {
+                what: "inbox",
+                limit: 64,
+            },
+            "the inbox is full: its limit is 64. Wait for room, or raise the limit.",
+        );
+        assert_shown(
+            ErrorKind::Missed {
+                count: 5,
+                created_at: first(),
+            },
+            format!(
+                "5 of the events created at {} were lost, because nobody took them in time. Take \
+                 them faster, or give them more room.",
+                first()
+            ),
+        );
+        assert_shown(
+            ErrorKind::TooLong { max: 80 },
+            "the line is longer than 80 bytes. Raise the limit, or close the stream.",
+        );
+    }
+
+    #[test]
+    fn a_foreign_error_prints_as_itself_and_its_source_goes_on_below_it() {
+        let parse = || "x".parse::<u8>().expect_err("x is no number");
+        assert_shown(
+            ErrorKind::Io(io::Error::other(parse())),
+            parse().to_string(),
+        );
+        assert_shown(ErrorKind::Other(parse().into()), parse().to_string());
+        assert!(Error::other(parse()).source().is_none());
+
+        for error in [
+            Error::other(Layer(parse())),
+            Error::from(io::Error::other(Layer(parse()))),
+        ] {
+            assert_eq!(error.to_string(), "bad number");
+            let source = error.source().expect("the layer has a source");
+            assert_eq!(source.to_string(), parse().to_string());
+        }
+        assert!(cancelled().source().is_none());
+    }
+
+    #[test]
+    fn a_cancel_that_travels_as_an_io_error_is_again_a_cancel() {
+        let travelling = io::Error::from(cancelled());
+        assert_eq!(travelling.kind(), io::ErrorKind::Other);
+        assert_eq!(travelling.to_string(), cancelled().to_string());
+        assert!(Error::from(travelling).is_cancelled());
+    }
+
+    #[test]
+    fn an_io_error_passes_through_unchanged() {
+        let error = Error::from(io::Error::from(io::ErrorKind::UnexpectedEof));
+        assert!(matches!(error.kind(), ErrorKind::Io(_)));
+        assert_eq!(io::Error::from(error).kind(), io::ErrorKind::UnexpectedEof);
+        let os = Error::from(io::Error::from_raw_os_error(2));
+        assert_eq!(io::Error::from(os).raw_os_error(), Some(2));
+    }
+
+    #[test]
+    fn boxing_an_error_adds_no_layer() {
+        assert!(Error::other(cancelled()).is_cancelled());
+        assert!(Error::other(io::Error::from(cancelled())).is_cancelled());
+        let io = Error::other(io::Error::from(io::ErrorKind::NotFound));
+        assert!(matches!(io.kind(), ErrorKind::Io(_)));
+        assert!(matches!(Error::other("text").kind(), ErrorKind::Other(_)));
+    }
+
+    #[test]
+    fn each_predicate_knows_its_own_kind_and_no_other() {
+        let site = first();
+        let kinds = [
+            cancelled().into_kind(),
+            ErrorKind::Elapsed {
+                limit: Duration::ZERO,
+                site,
+            },
+            ErrorKind::Abandoned {
+                key: None,
+                created_at: site,
+                waited_at: site,
+            },
+            ErrorKind::Leaked {
+                coroutine: reader(),
+                keys: late(),
+            },
+            ErrorKind::LoopGone,
+            ErrorKind::Panicked {
+                coroutine: None,
+                message: "boom".into(),
+            },
+            ErrorKind::Stuck(Snapshot::default()),
+            joined_cancel(false, vec![]),
+            ErrorKind::Stopped,
+        ];
+        let predicates = [
+            Error::is_cancelled,
+            Error::is_elapsed,
+            Error::is_abandoned,
+            Error::is_leaked,
+            Error::is_loop_gone,
+            Error::is_panicked,
+            Error::is_stuck,
+        ];
+        for (kind, index) in kinds.into_iter().zip(0..) {
+            let error = Error::from(kind);
+            for (predicate, own) in predicates.iter().zip(0..) {
+                assert_eq!(predicate(&error), own == index, "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn debug_is_the_kind() {
+        assert_eq!(
+            format!("{:?}", Error::from(ErrorKind::LoopGone)),
+            "LoopGone"
+        );
+        assert_eq!(
+            format!("{:?}", Error::from(ErrorKind::TooLong { max: 80 })),
+            "TooLong { max: 80 }"
+        );
+    }
+}

@@ -142,9 +142,122 @@ pub(crate) fn print(incident: &Incident) {
 
 /// Marks every line as ours, so that a table stays together in somebody's log.
 fn lines(incident: &Incident) -> String {
-    incident
-        .to_string()
-        .lines()
-        .map(|line| format!("yieldpoint: {line}\n"))
-        .collect()
+    let mut marked = String::new();
+    for line in incident.to_string().lines() {
+        marked.extend(["yieldpoint: ", line, "\n"]);
+    }
+    marked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Incident, lines};
+    use crate::{
+        site::Site,
+        snapshot::{CoroutineId, Label, PendingKey, Snapshot},
+    };
+    use std::panic::Location;
+
+    fn here() -> Site {
+        Location::caller()
+    }
+
+    fn reader() -> Label {
+        Label::new(CoroutineId::new(3, 0), Some("reader".into()), here())
+    }
+
+    #[test]
+    fn every_incident_names_who_and_where() {
+        let site = here();
+        let reader_at = format!("reader #3 (created at {site})");
+        let swallowed = |parked_on| Incident::CancelSwallowed {
+            coroutine: reader(),
+            reason: "shutdown".into(),
+            parked_on,
+        };
+        let told = format!(
+            "{reader_at} was cancelled (shutdown) and dropped, because it went on waiting in"
+        );
+        let advice = "after a cancel, wait only inside cleanup(..)";
+        let shown = [
+            (
+                Incident::Untaken {
+                    coroutine: reader(),
+                    error: "no route".to_owned(),
+                },
+                format!("{reader_at} ended with an error that nobody took: no route"),
+            ),
+            (
+                Incident::Panicked {
+                    coroutine: Some(reader()),
+                    message: "boom".to_owned(),
+                    during: "drop",
+                },
+                format!("{reader_at} panicked in a drop: boom"),
+            ),
+            (
+                Incident::Panicked {
+                    coroutine: None,
+                    message: "boom".to_owned(),
+                    during: "callback",
+                },
+                "a callback panicked: boom".to_owned(),
+            ),
+            (
+                Incident::Leaked {
+                    coroutine: reader(),
+                    keys: vec![PendingKey {
+                        key: "late".into(),
+                        created_at: site,
+                        waited_at: None,
+                        arrived: false,
+                    }],
+                },
+                format!("{reader_at} ended with 1 key pending: \"late\" (created at {site})"),
+            ),
+            (
+                swallowed(Some(("wait", Some(site)))),
+                format!("{told} wait at {site}; {advice}"),
+            ),
+            (
+                swallowed(Some(("sleep", None))),
+                format!("{told} sleep; {advice}"),
+            ),
+            (
+                swallowed(None),
+                format!("{told} a foreign future; {advice}"),
+            ),
+            (
+                Incident::Accept {
+                    error: "too many open files".to_owned(),
+                },
+                "a listener waits until a file descriptor is free: too many open files".to_owned(),
+            ),
+            (
+                Incident::OrderedFailed {
+                    engine: "payments[7]".into(),
+                    created_at: site,
+                    error: "declined".to_owned(),
+                },
+                format!("a handler of payments[7] (created at {site}) failed: declined"),
+            ),
+            (
+                Incident::Stalled(Snapshot::default()),
+                "nothing has moved for suspiciously long\nnothing is running".to_owned(),
+            ),
+        ];
+        for (incident, text) in shown {
+            assert_eq!(incident.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn every_printed_line_is_marked_as_ours() {
+        assert_eq!(
+            lines(&Incident::Stalled(Snapshot::new(vec![], 0, 1, 0, 0))),
+            "yieldpoint: nothing has moved for suspiciously long\n\
+             yieldpoint: no coroutine is running; 0 ready, 1 timer, 0 sources waited for, \
+             0 remotes\n"
+        );
+    }
 }

@@ -234,7 +234,7 @@ macro_rules! equals_integer {
     ($($integer:ty)*) => {$(
         impl PartialEq<$integer> for Key {
             fn eq(&self, other: &$integer) -> bool {
-                *self == Key::from(*other)
+                self.0 == Key::from(*other).0
             }
         }
     )*};
@@ -315,7 +315,8 @@ mod tests {
         let one = Key::from(1);
         assert!(one == 1 && one == 1u32 && one == 1i64 && one == 1u64 && one == 1usize);
         assert!(one != 2 && one != "1");
-        assert!(Key::from(u64::MAX) == u64::MAX && Key::from(u64::MAX) != -1);
+        let large = Key::from(u64::MAX);
+        assert!(large == u64::MAX && large != -1);
     }
 
     #[test]

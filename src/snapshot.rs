@@ -447,3 +447,174 @@ fn tenths(f: &mut fmt::Formatter<'_>, number: u64, unit: &str) -> fmt::Result {
         fraction => write!(f, "{}.{fraction} {unit}", number / 10),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Activity, CoroutineId, CoroutineInfo, Human, KeyList, Label, PendingKey, Snapshot,
+    };
+    use crate::{key::Key, site::Site};
+    use std::{panic::Location, time::Duration};
+
+    /// One place for everything, so that the tables do not depend on where a test stands.
+    fn here() -> Site {
+        Location::caller()
+    }
+
+    fn label(index: u32, name: &'static str) -> Label {
+        Label::new(CoroutineId::new(index, 0), Some(name.into()), here())
+    }
+
+    fn pending(key: impl Into<Key>, waited: bool, arrived: bool) -> PendingKey {
+        PendingKey {
+            key: key.into(),
+            created_at: here(),
+            waited_at: waited.then(here),
+            arrived,
+        }
+    }
+
+    fn parked(on: &'static str, millis: u64) -> Activity {
+        Activity::Parked {
+            on,
+            at: Some(here()),
+            since: Duration::from_millis(millis),
+        }
+    }
+
+    #[test]
+    fn an_id_prints_its_generation_only_where_it_is_needed() {
+        let first = CoroutineId::new(3, 0);
+        let second = CoroutineId::new(3, 1);
+        assert_ne!(first, second);
+        assert_eq!((second.index(), second.generation()), (3, 1));
+        assert_eq!(format!("{first} {first:?} {second}"), "#3 #3 #3.1");
+    }
+
+    #[test]
+    fn a_label_prints_its_name_and_place() {
+        let named = label(3, "reader");
+        assert_eq!(
+            named.to_string(),
+            format!("reader #3 (created at {})", here())
+        );
+        assert_eq!(named.name(), Some("reader"));
+        assert_eq!(named.id(), CoroutineId::new(3, 0));
+        assert_eq!(named.created_at(), here());
+
+        let nameless = Label::new(CoroutineId::new(4, 2), None, here());
+        assert_eq!(
+            nameless.to_string(),
+            format!("coroutine #4.2 (created at {})", here())
+        );
+        assert_eq!(nameless.name(), None);
+    }
+
+    #[test]
+    fn pending_keys_print_with_their_places() {
+        let site = here();
+        let keys = [pending("late", true, false), pending(7, false, true)];
+        assert_eq!(
+            KeyList(&keys).to_string(),
+            format!(
+                "\"late\" (created at {site}, awaited at {site}), 7 (created at {site}, arrived)"
+            )
+        );
+        assert_eq!(KeyList(&[]).to_string(), "");
+    }
+
+    #[test]
+    fn the_table_shows_who_waits_for_what() {
+        let reader = CoroutineInfo {
+            keys: vec![pending("reply", true, false), pending("late", false, true)],
+            ..CoroutineInfo::new(label(0, "reader"), parked("wait", 4_250))
+        };
+        let writer = CoroutineInfo {
+            cancelled: Some("shutdown".into()),
+            in_cleanup: true,
+            wakers: 2,
+            ..CoroutineInfo::new(label(12, "writer"), parked("sleep", 130))
+        };
+        let waiter = CoroutineInfo {
+            keys: (0..5).map(|key| pending(key, true, false)).collect(),
+            ..CoroutineInfo::new(label(2, "all"), parked("wait_all", 0))
+        };
+        let foreign = Activity::Parked {
+            on: "future",
+            at: None,
+            since: Duration::from_secs(60),
+        };
+        let table = Snapshot::new(
+            vec![
+                reader,
+                writer,
+                waiter,
+                CoroutineInfo::new(label(3, "a"), foreign),
+                CoroutineInfo::new(label(4, "b"), Activity::NotStarted),
+                CoroutineInfo::new(label(5, "c"), Activity::Ready),
+                CoroutineInfo::new(label(6, "d"), Activity::Running),
+            ],
+            2,
+            1,
+            0,
+            3,
+        )
+        .to_string();
+
+        let site = here().to_string();
+        let created = format!("{:1$}", "created at", site.len());
+        let expected = format!(
+            "\
+coroutine      state        waits for                    since      {created}  waiting at
+reader #0      parked       wait \"reply\"                 4.2 s      {site}  {site}
+  key \"reply\"  pending                                              {site}  {site}
+  key \"late\"   arrived                                              {site}
+writer #12     parked       sleep                        130 ms     {site}  {site}
+  cancelled (shutdown), still running; in its clean-up; 2 foreign wakers alive
+all #2         parked       wait_all 0, 1, 2 and 2 more  0 s        {site}  {site}
+  key 0        pending                                              {site}  {site}
+  key 1        pending                                              {site}  {site}
+  key 2        pending                                              {site}  {site}
+  key 3        pending                                              {site}  {site}
+  key 4        pending                                              {site}  {site}
+a #3           parked       future                       1 min 0 s  {site}
+b #4           not started                                          {site}
+c #5           ready                                                {site}
+d #6           running                                              {site}
+7 coroutines; 2 ready, 1 timer, 0 sources waited for, 3 remotes"
+        );
+        assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn a_loop_without_coroutines_says_so() {
+        assert_eq!(Snapshot::default().to_string(), "nothing is running");
+        assert_eq!(
+            Snapshot::new(vec![], 0, 1, 1, 0).to_string(),
+            "no coroutine is running; 0 ready, 1 timer, 1 source waited for, 0 remotes"
+        );
+    }
+
+    #[test]
+    fn durations_print_as_a_person_says_them() {
+        let shown = [
+            (Duration::ZERO, "0 s"),
+            (Duration::from_nanos(999), "999 ns"),
+            (Duration::from_micros(1), "1 µs"),
+            (Duration::from_nanos(999_999), "999 µs"),
+            (Duration::from_millis(1), "1 ms"),
+            (Duration::from_micros(1_590), "1.5 ms"),
+            (Duration::from_millis(130), "130 ms"),
+            (Duration::from_nanos(999_999_999), "999.9 ms"),
+            (Duration::from_secs(1), "1 s"),
+            (Duration::from_millis(4_290), "4.2 s"),
+            (Duration::from_millis(59_999), "59.9 s"),
+            (Duration::from_secs(60), "1 min 0 s"),
+            (Duration::from_secs(3_599), "59 min 59 s"),
+            (Duration::from_secs(7_380), "2 h 3 min"),
+        ];
+        for (duration, text) in shown {
+            assert_eq!(Human(duration).to_string(), text);
+        }
+    }
+}
