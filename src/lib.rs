@@ -2,7 +2,51 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-#[allow(dead_code)]
+// The layers, from the ground up: a module uses only modules listed above it.
+mod site;
+
+mod key;
+
 mod arena;
-#[allow(dead_code)]
+mod snapshot;
+
+mod error;
+
+mod incident;
+
 mod timers;
+
+mod clock;
+mod inbox;
+mod waiter;
+
+mod ledger;
+mod reactor;
+mod record;
+
+mod shared;
+
+mod handle;
+mod waker;
+
+mod bodies;
+mod event_loop;
+
+pub use clock::ManualClock;
+pub use error::{Error, ErrorKind, Result};
+pub use event_loop::{Budget, Builder, EventLoop, Outcome, TurnReport};
+pub use handle::{Handle, Remote, TimerId, WeakRemote};
+pub use incident::Incident;
+pub use key::Key;
+pub use site::Site;
+pub use snapshot::{Activity, CoroutineId, CoroutineInfo, Label, PendingKey, Snapshot};
+
+/// A duration of `n` milliseconds.
+///
+/// ```
+/// assert_eq!(yieldpoint::ms(1500), std::time::Duration::from_millis(1500));
+/// ```
+#[must_use]
+pub const fn ms(n: u64) -> std::time::Duration {
+    std::time::Duration::from_millis(n)
+}
