@@ -19,17 +19,18 @@
 //! ```
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind};
 use crate::handle::take_leaks;
 use crate::incident::Incident;
-use crate::record::{Body, Ending, Flags, Note};
+use crate::record::{Body, Flags, Note};
 use crate::shared::{Shared, panic_message};
+use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
 use crate::waker::OwnedWaker;
 
@@ -77,7 +78,7 @@ impl Bodies {
 
     /// Resumes one coroutine, if it is still there.
     #[inline]
-    pub(crate) fn resume(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
+    pub(crate) fn resume(&mut self, shared: &Shared, id: Id, mut root: Option<&mut Root<'_>>) {
         let flags = {
             let mut records = shared.records.borrow_mut();
             let Some(record) = records.get_mut(id) else { return };
@@ -92,8 +93,194 @@ impl Bodies {
         if flags.has(Flags::CANCELLED.or(Flags::ABORTED)) {
             return self.resume_doomed(shared, id, flags, root);
         }
-        let outcome = self.poll(shared, id, root.as_deref());
+        if let Some(outcome) = self.poll(shared, id, root.as_deref_mut()) {
+            self.settle(shared, id, outcome, root);
+        }
+    }
+
+    /// Runs a body to its next yield.
+    #[inline]
+    fn poll(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) -> Option<Outcome> {
+        shared.running.set(id);
+        shared.resume.set(shared.resume.get().wrapping_add(1).max(1));
+        shared.note.set(Note::FOREIGN);
+        let Bodies { slots, common } = self;
+        let outcome = match root {
+            Some(root) if root.id == id => run(shared, root.body.as_mut(), root.own.as_deref(), common),
+            _ => match slots.get_mut(id.index()) {
+                Some(Slot { body: Some(body), own }) => run(shared, body.as_mut(), own.as_deref(), common),
+                _ => return None,
+            },
+        };
+        shared.running.set(Id::NONE);
+        Some(outcome)
+    }
+
+    /// Draws the conclusion from a resume.
+    #[inline]
+    fn settle(&mut self, shared: &Shared, id: Id, outcome: Outcome, root: Option<&mut Root<'_>>) {
+        match outcome {
+            Ok(Poll::Pending) => {
+                {
+                    let mut records = shared.records.borrow_mut();
+                    if let Some(record) = records.get_mut(id) {
+                        record.parked = shared.note.get();
+                        record.since = shared.looked_at.get();
+                    }
+                }
+                if self.common.was_used() {
+                    self.hand_over(shared, id, root);
+                }
+            }
+            Ok(Poll::Ready(())) => {
+                drop(shared.leave(id));
+                self.remove(shared, id, root);
+                if self.common.was_used() {
+                    // Whatever still holds the waker of a coroutine that has ended reaches nobody.
+                    self.renew_common(shared);
+                }
+            }
+            Err(panic) => self.panicked(shared, id, panic, root),
+        }
+    }
+
+    /// The poll just over used the common waker: it becomes the coroutine's own, or its wake-up is this coroutine's.
+    #[cold]
+    fn hand_over(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
+        let kept = self.common.clones() > 0;
+        if kept {
+            let used = self.renew_common(shared);
+            used.adopt(id);
+            if used.take_woken() {
+                shared.wake(id);
+            }
+            let own = match root {
+                Some(root) if root.id == id => &mut root.own,
+                _ => &mut self.slots[id.index()].own,
+            };
+            *own = Some(Box::new(used));
+        } else if self.common.take_woken() {
+            shared.wake(id);
+        }
+    }
+
+    /// Replaces the common waker and gives the old one out.
+    fn renew_common(&mut self, shared: &Shared) -> OwnedWaker {
+        let fresh = OwnedWaker::common(&shared.inbox);
+        shared.set_current_waker(fresh.waker());
+        std::mem::replace(&mut self.common, fresh)
+    }
+
+    /// Resumes a coroutine that was cancelled, or drops one that was aborted or never started.
+    #[cold]
+    fn resume_doomed(&mut self, shared: &Shared, id: Id, flags: Flags, mut root: Option<&mut Root<'_>>) {
+        if flags.has(Flags::ABORTED) || !flags.has(Flags::STARTED) {
+            return self.end(shared, id, root, |label, keys| doom(shared, id, label, keys, flags.has(Flags::ABORTED), false));
+        }
+        shared.cancelling.set(true);
+        shared.cleanup_parked.set(false);
+        let outcome = self.poll(shared, id, root.as_deref_mut());
+        shared.cancelling.set(false);
+        let Some(outcome) = outcome else { return };
+        let in_cleanup = shared.cleanup_parked.get();
+        if matches!(outcome, Ok(Poll::Pending)) && !in_cleanup {
+            let note = shared.note.get();
+            let parked_on = note.site.map(|site| (note.kind.0, Some(site)));
+            if self.common.was_used() {
+                self.renew_common(shared);
+            }
+            return self.end(shared, id, root, |coroutine, keys| {
+                let reason = cause(shared, id).0;
+                shared.report(&Incident::CancelSwallowed { coroutine: coroutine.clone(), reason, parked_on });
+                doom(shared, id, coroutine, keys, false, true)
+            });
+        }
+        if in_cleanup && let Some(record) = shared.records.borrow_mut().get_mut(id) {
+            record.flags.set(Flags::IN_CLEANUP);
+        }
         self.settle(shared, id, outcome, root);
+    }
+
+    /// Ends a coroutine whose body panicked.
+    #[cold]
+    fn panicked(&mut self, shared: &Shared, id: Id, panic: Box<dyn Any + Send>, root: Option<&mut Root<'_>>) {
+        if self.common.was_used() {
+            self.renew_common(shared);
+        }
+        match root {
+            Some(root) if root.id == id => {
+                root.panic = Some(panic);
+                self.end(shared, id, Some(root), |_, _| ErrorKind::Stopped.into());
+            }
+            root => {
+                let message = panic_message(panic).into_boxed_str();
+                self.end(shared, id, root, |label, keys| {
+                    if !keys.is_empty() {
+                        shared.report(&Incident::Leaked { coroutine: label.clone(), keys });
+                    }
+                    ErrorKind::Panicked { coroutine: Some(label), message }.into()
+                });
+            }
+        }
+    }
+
+    /// Drops a body that has not ended by itself, then tells whoever joins it (keeps invariant 2).
+    fn end(
+        &mut self,
+        shared: &Shared,
+        id: Id,
+        root: Option<&mut Root<'_>>,
+        error: impl FnOnce(Label, Vec<PendingKey>) -> Error,
+    ) {
+        let ending = match &root {
+            Some(root) if root.id == id => root.body.ending(),
+            _ => match self.slots.get(id.index()).and_then(|slot| slot.body.as_ref()) {
+                Some(body) => body.ending(),
+                None => return,
+            },
+        };
+        self.remove(shared, id, root);
+        let Some(label) = shared.label(id) else { return };
+        let keys = take_leaks(shared, id);
+        let error = error(label, keys);
+        drop(shared.leave(id));
+        shared.contain("drop", || ending.end(error));
+    }
+
+    /// Drops a body. The caller of `block_on` drops its own.
+    #[inline]
+    fn remove(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
+        match root {
+            Some(root) if root.id == id => {
+                root.done = true;
+                root.own = None;
+            }
+            _ => {
+                let slot = self.slots.get_mut(id.index()).map(std::mem::take);
+                shared.contain("drop", || drop(slot));
+            }
+        }
+    }
+
+    /// How many clones of coroutines' own wakers are about. Looks at every coroutine: for when nothing else can wake any.
+    pub(crate) fn waker_clones(&self, root: Option<&Root<'_>>) -> usize {
+        let of_root = root.and_then(|root| root.own.as_ref()).map_or(0, |own| own.clones());
+        of_root + self.slots.iter().filter_map(|slot| slot.own.as_ref()).map(|own| own.clones()).sum::<usize>()
+    }
+
+    /// Drops every body, and ends whoever joins one with `LoopGone`. Tells whether there was one.
+    pub(crate) fn drop_all(&mut self, shared: &Shared) -> bool {
+        self.admit(shared);
+        let slots = std::mem::take(&mut self.slots);
+        let mut any = false;
+        for slot in slots {
+            let Some(body) = slot.body else { continue };
+            any = true;
+            let ending = body.ending();
+            shared.contain("drop", || drop(body));
+            shared.contain("drop", || ending.end(ErrorKind::LoopGone.into()));
+        }
+        any
     }
 
     /// Takes newcomers into their slots.
@@ -106,4 +293,38 @@ impl Bodies {
             self.slots[id.index()].body = Some(body);
         }
     }
+}
+
+/// Polls a body with its own waker or the common one, and contains its panic.
+#[inline]
+fn run(shared: &Shared, body: Pin<&mut (dyn Body + '_)>, own: Option<&OwnedWaker>, common: &OwnedWaker) -> Outcome {
+    let Some(own) = own else { return poll(body, common) };
+    own.take_woken();
+    shared.set_current_waker(own.waker());
+    let outcome = poll(body, own);
+    shared.set_current_waker(common.waker());
+    outcome
+}
+
+/// Polls a body with a waker, and contains its panic.
+#[inline]
+fn poll(body: Pin<&mut (dyn Body + '_)>, waker: &OwnedWaker) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| body.resume(&mut Context::from_waker(waker.waker()))))
+}
+
+/// The error for whoever joins a coroutine that was cancelled or aborted.
+fn doom(shared: &Shared, id: Id, coroutine: Label, keys: Vec<PendingKey>, aborted: bool, swallowed: bool) -> Error {
+    let (reason, site) = cause(shared, id);
+    if aborted {
+        ErrorKind::Aborted { coroutine, site }.into()
+    } else {
+        ErrorKind::CoroutineCancelled { coroutine, reason, site, swallowed, keys }.into()
+    }
+}
+
+/// Why and from where a coroutine was cancelled or aborted.
+fn cause(shared: &Shared, id: Id) -> (Cow<'static, str>, Site) {
+    let records = shared.records.borrow();
+    let cause = records.get(id).and_then(|record| record.rare()?.cancel.clone());
+    cause.map_or((Cow::Borrowed(""), Location::caller()), |cause| (cause.reason, cause.site))
 }

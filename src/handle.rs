@@ -200,14 +200,13 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
                 Activity::Parked { on: record.parked.kind.0, at: record.parked.site, since }
             };
             let rare = record.rare();
-            CoroutineInfo::new(
-                label(id, record),
-                activity,
-                rare.map_or_else(Vec::new, |rare| rare.ledger.report()),
-                rare.and_then(|rare| rare.cancel.as_ref()).map(|cause| cause.reason.clone()),
-                record.flags.has(Flags::IN_CLEANUP),
-                rare.map_or(0, |rare| rare.wakers.len()),
-            )
+            CoroutineInfo {
+                keys: rare.map_or_else(Vec::new, |rare| rare.ledger.report()),
+                cancelled: rare.and_then(|rare| rare.cancel.as_ref()).map(|cause| cause.reason.clone()),
+                in_cleanup: record.flags.has(Flags::IN_CLEANUP),
+                wakers: rare.map_or(0, |rare| rare.wakers.len()),
+                ..CoroutineInfo::new(label(id, record), activity)
+            }
         };
         records.iter().map(info).collect()
     };

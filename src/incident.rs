@@ -72,6 +72,11 @@ pub enum Incident {
         /// The text of the handler's error.
         error: String,
     },
+    /// Something was queued on a loop that is gone, and was dropped.
+    LoopGone {
+        /// What was queued.
+        what: &'static str,
+    },
     /// Nothing has moved for as long as the loop was told to find suspicious.
     Stalled(Snapshot),
 }
@@ -126,6 +131,10 @@ impl fmt::Display for Incident {
             } => write!(
                 f,
                 "a handler of {engine} (created at {created_at}) failed: {error}"
+            ),
+            Self::LoopGone { what } => write!(
+                f,
+                "{what} was dropped, because the event loop is gone; ask is_alive() first"
             ),
             Self::Stalled(snapshot) => {
                 write!(f, "nothing has moved for suspiciously long\n{snapshot}")

@@ -51,7 +51,12 @@ impl Entry {
 
     /// The entry as a report shows it.
     fn report(&self) -> PendingKey {
-        PendingKey::new(self.key.clone(), self.cell.created_at(), self.waited_at, self.cell.has_arrived())
+        PendingKey {
+            key: self.key.clone(),
+            created_at: self.cell.created_at(),
+            waited_at: self.waited_at,
+            arrived: self.cell.has_arrived(),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod error;
 
 mod incident;
 
+mod pool;
 mod timers;
 
 mod clock;
@@ -30,11 +31,15 @@ mod handle;
 mod waker;
 
 mod bodies;
+mod budget;
+mod builder;
 mod event_loop;
 
+pub use budget::{Budget, TurnReport};
+pub use builder::Builder;
 pub use clock::ManualClock;
 pub use error::{Error, ErrorKind, Result};
-pub use event_loop::{Budget, Builder, EventLoop, Outcome, TurnReport};
+pub use event_loop::{EventLoop, Outcome};
 pub use handle::{Handle, Remote, TimerId, WeakRemote};
 pub use incident::Incident;
 pub use key::Key;

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::inbox::Inbox;
 use crate::incident::Incident;
+use crate::pool::Pool;
 use crate::reactor::Reactor;
 use crate::record::{Body, CancelCause, Flags, Note, Record};
 use crate::site::Site;
@@ -105,12 +106,14 @@ pub(crate) struct Shared {
     /// Whether the loop is gone or going.
     closed: Cell<bool>,
     /// Where incidents go.
-    hook: RefCell<ErrorHook>,
+    hook: ErrorHook,
+    /// Threads for blocking work.
+    pub(crate) pool: Pool,
 }
 
 impl Shared {
     /// What a new loop shares.
-    pub(crate) fn new(reactor: Reactor, inbox: Arc<Inbox<Post>>, clock: Clock, hook: ErrorHook) -> Rc<Self> {
+    pub(crate) fn new(reactor: Reactor, inbox: Arc<Inbox<Post>>, clock: Clock, hook: ErrorHook, pool: Pool) -> Rc<Self> {
         let looked_at = Cell::new(clock.now());
         Rc::new(Shared {
             records: RefCell::new(Arena::new()),
@@ -131,7 +134,8 @@ impl Shared {
             nudge: Cell::new(false),
             stopping: Cell::new(false),
             closed: Cell::new(false),
-            hook: RefCell::new(hook),
+            hook,
+            pool,
         })
     }
 
@@ -188,7 +192,7 @@ impl Shared {
     #[cold]
     fn wake_foreign(&self, slot: WaiterSlot) {
         if let Some(waker) = self.take_foreign(slot) {
-            self.contain("a waker", || waker.wake());
+            self.contain("waker", || waker.wake());
         }
     }
 
@@ -314,7 +318,7 @@ impl Shared {
         let wakers: Vec<Waker> = rare.wakers.iter_mut().filter_map(|(_, waker)| waker.take()).collect();
         drop(records);
         for waker in wakers {
-            self.contain("a waker", || waker.wake());
+            self.contain("waker", || waker.wake());
         }
         self.wake(id);
         true
@@ -355,8 +359,7 @@ impl Shared {
     /// Tells the error hook. A hook that panics is contained: its panic has been printed by then.
     #[cold]
     pub(crate) fn report(&self, incident: &Incident) {
-        let hook = Rc::clone(&self.hook.borrow());
-        let _ = catch_unwind(AssertUnwindSafe(|| hook(incident)));
+        let _ = catch_unwind(AssertUnwindSafe(|| (self.hook)(incident)));
     }
 
     /// Runs user code that must not take the loop down, and reports it if it panics.
@@ -381,6 +384,27 @@ impl Shared {
     pub(crate) fn close(&self) {
         self.closed.set(true);
     }
+
+    /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
+    pub(crate) fn take_all(&self) -> Vec<Held> {
+        let ready = self.ready.take().into_iter().map(Held::Job);
+        let fires = self.timers.borrow_mut().take_all().into_iter().map(Held::Fire);
+        let records = self.records.borrow_mut().take_all().into_iter().map(Held::Record);
+        let strays = self.strays.take().into_iter().map(|(_, waker)| Held::Waker(waker));
+        ready.chain(fires).chain(records).chain(strays).collect()
+    }
+}
+
+/// Something taken out of a loop that is going; see [`Shared::take_all`].
+pub(crate) enum Held {
+    /// From the ready queue.
+    Job(#[expect(dead_code, reason = "kept to be dropped")] Job),
+    /// From a timer.
+    Fire(#[expect(dead_code, reason = "kept to be dropped")] Fire),
+    /// From the table.
+    Record(#[expect(dead_code, reason = "kept to be dropped")] Record),
+    /// From a point polled outside of any coroutine.
+    Waker(#[expect(dead_code, reason = "kept to be dropped")] Waker),
 }
 
 /// How reports name the coroutine of this record.

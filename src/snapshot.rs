@@ -27,6 +27,14 @@ impl CoroutineId {
         Self { index, generation }
     }
 
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self { index: (bits & 0xffff_ffff) as u32, generation: (bits >> 32) as u32 }
+    }
+
+    pub(crate) const fn to_bits(self) -> u64 {
+        (self.generation as u64) << 32 | self.index as u64
+    }
+
     pub(crate) const fn index(self) -> u32 {
         self.index
     }

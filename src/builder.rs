@@ -1,0 +1,98 @@
+//! The settings of a loop, before there is one.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::clock::ManualClock;
+use crate::incident::{self, Incident};
+use crate::pool::PoolLimits;
+use crate::shared::ErrorHook;
+
+/// The settings of a loop that is still to be built.
+///
+/// ```
+/// use yieldpoint::{EventLoop, ms};
+///
+/// let event_loop = EventLoop::builder()
+///     .on_error(|incident| eprintln!("in the shop: {incident}"))
+///     .stalled_after(ms(5_000))
+///     .pool(2, 100)
+///     .build()?;
+/// assert!(event_loop.snapshot().coroutines.is_empty());
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+#[must_use = "a builder does nothing until build is called"]
+pub struct Builder {
+    /// The clock, if not the system's.
+    pub(crate) clock: Option<ManualClock>,
+    /// What hears of incidents.
+    pub(crate) hook: ErrorHook,
+    /// Whether an incident ends the run with a panic.
+    pub(crate) fatal: bool,
+    /// After how long nothing moving is suspicious.
+    pub(crate) stalled_after: Option<Duration>,
+    /// The size of the pool for blocking work.
+    pub(crate) pool: PoolLimits,
+}
+
+impl Builder {
+    /// Uses a clock that the program moves, instead of the system's.
+    pub fn clock(mut self, clock: &ManualClock) -> Self {
+        self.clock = Some(clock.clone());
+        self
+    }
+
+    /// Sets the error hook: it hears of what nobody else takes, in the order in which it happens, on the loop's thread. Without it,
+    /// incidents are printed on standard error.
+    ///
+    /// The hook may use handles of the loop. A panic of the hook is contained.
+    pub fn on_error(mut self, hook: impl Fn(&Incident) + 'static) -> Self {
+        self.hook = Rc::new(hook);
+        self
+    }
+
+    /// Lets an incident fail a test: the turn or run in which it happens ends with a panic that names it, once everything that
+    /// was to be done in it is done. The hook hears of it all the same.
+    pub fn fail_on_error(mut self) -> Self {
+        self.fatal = true;
+        self
+    }
+
+    /// Reports [`Incident::Stalled`], with the table of who waits for what, when the loop has slept for `limit` and nothing came,
+    /// although coroutines are parked. Once for each stall. It is a suspicion, where `Stuck` is a certainty.
+    pub fn stalled_after(mut self, limit: Duration) -> Self {
+        self.stalled_after = Some(limit);
+        self
+    }
+
+    /// Sets the size of the pool for [`Co::blocking`](crate::Co::blocking): at most `threads` threads, of which the first is started
+    /// at the first use, and at most `queue` jobs that wait for one. 4 threads and 1024 jobs unless set. At least one thread is kept.
+    pub fn pool(mut self, threads: usize, queue: usize) -> Self {
+        self.pool = PoolLimits { threads: threads.max(1), queue };
+        self
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder {
+            clock: None,
+            hook: Rc::new(incident::print),
+            fatal: false,
+            stalled_after: None,
+            pool: PoolLimits { threads: 4, queue: 1024 },
+        }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("clock", &self.clock)
+            .field("fail_on_error", &self.fatal)
+            .field("stalled_after", &self.stalled_after)
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
+    }
+}

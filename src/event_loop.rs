@@ -1,0 +1,550 @@
+//! The event loop: one turn after another.
+//!
+//! # The turn
+//!
+//! ```text
+//!           ┌───────────────────────────────────────────────────────────────────┐
+//!           ▼                                                                   │
+//!   1 look  a. nothing ready, and may wait?  sleep until an event or a deadline │
+//!           b. read the clock; timers set since the last look get their deadline│
+//!           c. due timers, by deadline, then by creation ──┐                    │
+//!           d. sockets' events ────────────────────────────┼─▶ back of the      │
+//!           e. the inbox: what other threads posted ───────┘   ready queue      │
+//!   2 step  the front of the ready queue: a coroutine or a callback,            │
+//!           at most LOOK_EVERY of them, then ───────────────────────────────────┘
+//!   3 end   the ready queue is empty, or the budget is spent
+//! ```
+//!
+//! This order is a contract. Callbacks and coroutines share the one queue; what becomes ready while the turn runs goes to its
+//! back, once. So two coroutines that give way to each other alternate strictly, and neither timers nor sockets starve.
+//!
+//! Invariants:
+//! 1. `turn` never sleeps; `run` and `block_on` sleep only when nothing is ready and something could still wake.
+//! 2. Once the descriptor was handed out: it is readable whenever a turn would find something to do, and the loop sets the timer
+//!    descriptor at most once a turn, at its end.
+//! 3. Dropping the loop drops everything in it, until nothing new appears.
+
+use std::cell::Cell;
+use std::fmt;
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+
+use crate::bodies::{Bodies, Root};
+use crate::budget::{Budget, TurnReport};
+use crate::builder::Builder;
+use crate::clock::{Clock, nanos};
+use crate::error::Result;
+use crate::handle::{Handle, snapshot};
+use crate::inbox::Inbox;
+use crate::incident::Incident;
+use crate::pool::Pool;
+use crate::reactor::{Reactor, source_of};
+use crate::shared::{ErrorHook, Fire, Job, Post, Shared};
+use crate::snapshot::Snapshot;
+use crate::timers::{Nanos, TimerId};
+use crate::waiter::WaiterSlot;
+use crate::waker::InTurn;
+
+/// After so many steps the loop looks at timers, sockets and inbox again, however much is ready.
+const LOOK_EVERY: usize = 128;
+
+/// How many sockets' events one look takes in.
+const EVENTS: usize = 1024;
+
+/// A single-threaded event loop: owns every coroutine spawned on it and runs them in its turns.
+///
+/// ```
+/// use yieldpoint::{EventLoop, Result, ms};
+///
+/// let mut greeting = String::from("hello");
+/// let n = EventLoop::new()?.block_on(async |co| -> Result<usize> {
+///     co.sleep(ms(1)).await?;
+///     greeting.push_str(", world"); // a body given to block_on may borrow
+///     Ok(greeting.len())
+/// })?;
+/// assert_eq!((n, greeting.as_str()), (12, "hello, world"));
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
+/// A loop stays on its thread:
+///
+/// ```compile_fail
+/// fn must_be_send<T: Send>() {}
+/// must_be_send::<yieldpoint::EventLoop>();
+/// ```
+pub struct EventLoop {
+    /// What handles reach too.
+    shared: Rc<Shared>,
+    /// The coroutines' bodies.
+    bodies: Bodies,
+    /// Filled by the poll.
+    events: mio::Events,
+    /// The loop's end of the inbox.
+    posts: Receiver<Post>,
+    /// Whether the descriptor was handed out, so that another poller may watch it.
+    handed_out: Cell<bool>,
+    /// Whom to tell when nothing moves.
+    stall: Option<Stall>,
+    /// The first incident since the last turn, if incidents are to end a turn with a panic.
+    fatal: Option<Rc<Cell<Option<String>>>>,
+}
+
+/// The watch over a loop in which nothing moves.
+struct Stall {
+    /// How long is suspicious.
+    after: Duration,
+    /// Whether it has been told since something last moved.
+    told: bool,
+}
+
+/// A timer that is due.
+enum Due {
+    /// It wakes who waits in the slot.
+    Wake(WaiterSlot),
+    /// It runs a callback, in its turn.
+    Call(TimerId),
+}
+
+/// How a [`run`](EventLoop::run) ended.
+#[derive(Clone, Debug)]
+#[must_use = "a run may have ended stuck"]
+pub enum Outcome {
+    /// Nothing is left to run.
+    Done,
+    /// [`Handle::stop`] was called.
+    Stopped,
+    /// Coroutines are left, and it is certain that none can ever move again: nothing is ready, and no timer, socket, pool job, live
+    /// [`Remote`](crate::Remote) or foreign waker could wake any. The report says who waits for what.
+    Stuck(Snapshot),
+}
+
+impl EventLoop {
+    /// Makes a loop with the system's clock and the loud error hook.
+    ///
+    /// # Errors
+    /// What the system says when it has no descriptor left for the poll.
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// Starts to make a loop with settings of its own.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The loop's own-thread door. Clone it to keep it.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Rc::clone(&self.shared))
+    }
+
+    /// Runs until nothing is left, [`Handle::stop`] was called, or nothing can ever move again.
+    ///
+    /// Coroutines, queued callbacks and timers keep it going. A [`Remote`](crate::Remote) or an idle socket alone do not; while a
+    /// coroutine is parked they are reason to wait.
+    ///
+    /// # Errors
+    /// What the system says when the poll fails.
+    pub fn run(&mut self) -> Result<Outcome> {
+        self.drive(None)
+    }
+
+    /// Runs until the body of `block_on` has ended, or as [`run`](EventLoop::run).
+    pub(crate) fn drive_root(&mut self, root: &mut Root<'_>) -> Result<Outcome> {
+        self.drive(Some(root))
+    }
+
+    /// Turns until there is a reason not to.
+    fn drive(&mut self, mut root: Option<&mut Root<'_>>) -> Result<Outcome> {
+        let _turn = InTurn::enter(&self.shared);
+        self.begin();
+        let mut report = TurnReport::default();
+        let outcome = loop {
+            if self.shared.stopping.replace(false) {
+                break Outcome::Stopped;
+            }
+            if let Some(verdict) = self.look(true, &mut report, root.as_deref())? {
+                break verdict;
+            }
+            for _ in 0..LOOK_EVERY {
+                let Some(job) = self.next_job() else { break };
+                self.step(job, root.as_deref_mut());
+                if root.as_ref().is_some_and(|root| root.done) {
+                    self.end_turn(&mut report)?;
+                    return Ok(Outcome::Done);
+                }
+                if self.shared.stopping.get() {
+                    self.finish_ready(root.as_deref_mut());
+                    break;
+                }
+            }
+        };
+        self.end_turn(&mut report)?;
+        Ok(outcome)
+    }
+
+    /// Runs what is ready now and nothing that becomes ready by it.
+    fn finish_ready(&mut self, mut root: Option<&mut Root<'_>>) {
+        let ready = self.shared.ready.borrow().len();
+        for _ in 0..ready {
+            let Some(job) = self.next_job() else { break };
+            self.step(job, root.as_deref_mut());
+        }
+    }
+
+    /// Makes one turn: looks round, runs what is ready within the budget, and never waits.
+    ///
+    /// # Errors
+    /// What the system says when the poll fails; what is ready stays ready.
+    pub fn turn(&mut self, budget: Budget) -> Result<TurnReport> {
+        let _turn = InTurn::enter(&self.shared);
+        self.begin();
+        let mut report = TurnReport::default();
+        let until = budget.max_time().map(|limit| self.shared.clock.now().saturating_add(nanos(limit)));
+        'turn: loop {
+            let _ = self.look(false, &mut report, None)?;
+            for _ in 0..LOOK_EVERY {
+                if report.steps >= budget.max_steps() {
+                    break 'turn;
+                }
+                let Some(job) = self.next_job() else { break 'turn };
+                self.step(job, None);
+                report.steps += 1;
+                if until.is_some_and(|until| self.shared.clock.now() >= until) {
+                    break 'turn;
+                }
+            }
+        }
+        self.end_turn(&mut report)?;
+        if !report.work_left && report.next_deadline.is_none() && self.is_stuck(None) {
+            report.stuck = Some(snapshot(&self.shared));
+        }
+        Ok(report)
+    }
+
+    /// When the next timer is due, if there is one. Timers set since the last turn get their deadline now.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let mut timers = self.shared.timers.borrow_mut();
+        if timers.has_fresh() {
+            timers.stamp(self.shared.clock.now());
+        }
+        timers.next_deadline().map(|at| self.shared.clock.instant(at))
+    }
+
+    /// Every coroutine that has not ended: see [`Handle::snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        snapshot(&self.shared)
+    }
+
+    /// What handles reach too.
+    pub(crate) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
+    // One turn, in its parts.
+
+    /// Begins a turn.
+    fn begin(&mut self) {
+        self.shared.set_nudge(false);
+        self.shared.inbox.wake_up();
+    }
+
+    /// Takes the front of the ready queue.
+    #[inline]
+    fn next_job(&self) -> Option<Job> {
+        self.shared.ready.borrow_mut().pop_front()
+    }
+
+    /// Runs one job.
+    #[inline]
+    fn step(&mut self, job: Job, root: Option<&mut Root<'_>>) {
+        match job {
+            Job::Coroutine(id) => self.bodies.resume(&self.shared, id, root),
+            Job::Call(callback) => {
+                self.shared.contain("callback", || callback(&self.shared));
+            }
+            Job::Timer(id) => {
+                let fire = self.shared.timers.borrow_mut().remove(id);
+                if let Some(Fire::Call(callback)) = fire {
+                    self.shared.contain("callback", || callback(&self.shared));
+                }
+            }
+        }
+    }
+
+    /// Looks at timers, sockets and inbox. Sleeps first if it may and nothing is ready. Tells when there is no point in sleeping.
+    fn look(&mut self, may_wait: bool, report: &mut TurnReport, root: Option<&Root<'_>>) -> Result<Option<Outcome>> {
+        self.events.clear();
+        let mut polled = false;
+        if may_wait && self.is_idle() {
+            if self.shared.timers.borrow().has_fresh() {
+                report.timers += self.tick();
+            }
+            if self.is_idle() {
+                if let Some(verdict) = self.verdict(root) {
+                    return Ok(Some(verdict));
+                }
+                self.sleep()?;
+                polled = true;
+            }
+        }
+        if !polled && (self.handed_out.get() || self.shared.reactor.borrow().len() > 0) {
+            self.shared.reactor.borrow_mut().poll_now(&mut self.events)?;
+        }
+        report.timers += self.tick();
+        report.events += self.take_events();
+        self.take_posts();
+        if let Some(stall) = &mut self.stall
+            && !self.shared.ready.borrow().is_empty()
+        {
+            stall.told = false;
+        }
+        Ok(None)
+    }
+
+    /// Whether nothing is ready and nothing was posted.
+    fn is_idle(&self) -> bool {
+        self.shared.ready.borrow().is_empty() && self.posts.is_empty()
+    }
+
+    /// Reads the clock, gives new timers their deadline, and queues what is due. Gives the number of due timers.
+    fn tick(&mut self) -> usize {
+        let now = self.shared.clock.now();
+        self.shared.looked_at.set(now);
+        self.shared.timers.borrow_mut().stamp(now);
+        let mut due = 0;
+        while let Some(fired) = self.next_due(now) {
+            due += 1;
+            match fired {
+                Due::Wake(slot) => self.shared.wake_waiter(slot),
+                Due::Call(id) => self.shared.push(Job::Timer(id)),
+            }
+        }
+        due
+    }
+
+    /// The next timer that is due. A callback's timer keeps its slot, so that it can still be cancelled before it runs.
+    fn next_due(&self, now: Nanos) -> Option<Due> {
+        let mut timers = self.shared.timers.borrow_mut();
+        let id = timers.pop_due_id(now)?;
+        match timers.get_mut(id) {
+            Some(Fire::Wake(slot)) => {
+                let slot = *slot;
+                timers.remove(id);
+                Some(Due::Wake(slot))
+            }
+            _ => Some(Due::Call(id)),
+        }
+    }
+
+    /// Hands the sockets' events to whoever waits for them. Gives their number.
+    fn take_events(&mut self) -> usize {
+        let mut taken = 0;
+        for event in &self.events {
+            let Some(id) = source_of(event) else { continue };
+            taken += 1;
+            let woken = self.shared.reactor.borrow_mut().source_mut(id).map(|source| source.ready_by(event));
+            for slot in woken.into_iter().flatten() {
+                self.shared.wake_waiter(slot);
+            }
+        }
+        taken
+    }
+
+    /// Takes in what was posted until now.
+    fn take_posts(&mut self) {
+        for _ in 0..self.posts.len() {
+            let Ok(post) = self.posts.try_recv() else { break };
+            match post {
+                Post::Wake(id) => self.shared.wake(id),
+                Post::Call(callback) => self.shared.push(Job::Call(callback)),
+            }
+        }
+    }
+
+    /// Sleeps until an event, a post or a deadline.
+    fn sleep(&mut self) -> Result {
+        self.shared.inbox.fall_asleep();
+        if !self.posts.is_empty() {
+            self.shared.inbox.wake_up();
+            return Ok(());
+        }
+        let deadline = self.shared.timers.borrow().next_deadline();
+        if let Some(clock) = self.shared.clock.as_manual() {
+            let alone = self.shared.inbox.remotes() == 0 && !self.shared.reactor.borrow().is_waited_for();
+            if let Some(deadline) = deadline.filter(|_| clock.is_auto() && alone) {
+                clock.move_to(deadline);
+                self.shared.inbox.wake_up();
+                return Ok(());
+            }
+            self.shared.reactor.borrow_mut().sleep(&mut self.events, None, 0)?;
+        } else {
+            let now = self.shared.looked_at.get();
+            let alarm = self.stall.as_ref().filter(|stall| !stall.told).map(|stall| now.saturating_add(nanos(stall.after)));
+            let until = [deadline, alarm].into_iter().flatten().min();
+            self.shared.reactor.borrow_mut().sleep(&mut self.events, until, now)?;
+            if alarm.is_some_and(|alarm| deadline.is_none_or(|deadline| alarm < deadline)) {
+                self.suspect(alarm.unwrap_or(now));
+            }
+        }
+        self.shared.inbox.wake_up();
+        Ok(())
+    }
+
+    /// Reports a stall, if the sleep lasted until the alarm and brought nothing.
+    #[cold]
+    fn suspect(&mut self, alarm: Nanos) {
+        let now = self.shared.clock.now();
+        let nothing = self.events.iter().all(|event| source_of(event).is_none()) && self.posts.is_empty();
+        if nothing && now >= alarm && !self.shared.records.borrow().is_empty() {
+            self.shared.looked_at.set(now);
+            if let Some(stall) = &mut self.stall {
+                stall.told = true;
+            }
+            self.shared.report(&Incident::Stalled(snapshot(&self.shared)));
+        }
+    }
+
+    /// What there is to say when nothing is ready: nothing, as long as something could still come.
+    fn verdict(&self, root: Option<&Root<'_>>) -> Option<Outcome> {
+        // A clock that only this thread can move does not move while this thread sleeps.
+        let clock_stands = self.shared.clock.as_manual().is_some_and(|clock| !clock.is_auto());
+        let timers = !clock_stands && !self.shared.timers.borrow().is_empty();
+        if timers {
+            return None;
+        }
+        if self.shared.records.borrow().is_empty() {
+            return Some(Outcome::Done);
+        }
+        self.is_stuck(root).then(|| Outcome::Stuck(snapshot(&self.shared)))
+    }
+
+    /// Whether coroutines are left and, timers apart, nothing could wake any of them, with certainty.
+    fn is_stuck(&self, root: Option<&Root<'_>>) -> bool {
+        !self.shared.records.borrow().is_empty()
+            && self.shared.inbox.remotes() == 0
+            && !self.shared.reactor.borrow().is_waited_for()
+            && self.bodies.waker_clones(root) == 0
+    }
+
+    /// Ends a turn: fills in the report, and sets the descriptor up for whoever polls it (keeps invariant 2).
+    fn end_turn(&mut self, report: &mut TurnReport) -> Result {
+        let shared = &self.shared;
+        if shared.timers.borrow().has_fresh() {
+            let now = shared.clock.now();
+            shared.looked_at.set(now);
+            shared.timers.borrow_mut().stamp(now);
+        }
+        let deadline = shared.timers.borrow().next_deadline();
+        report.next_deadline = deadline.map(|at| shared.clock.instant(at));
+        report.work_left = !self.is_idle() || deadline.is_some_and(|at| at <= shared.looked_at.get());
+        if self.handed_out.get() {
+            self.watch(report.work_left, deadline)?;
+        }
+        if let Some(incident) = self.fatal.as_ref().and_then(|fatal| fatal.take()) {
+            panic!("{incident}");
+        }
+        Ok(())
+    }
+
+    /// Makes the descriptor readable now, or at the deadline, or at the next queueing, whichever is first.
+    fn watch(&self, work_left: bool, deadline: Option<Nanos>) -> Result {
+        let shared = &self.shared;
+        let real = deadline.filter(|_| shared.clock.as_manual().is_none());
+        shared.reactor.borrow_mut().arm(real, shared.looked_at.get())?;
+        shared.inbox.fall_asleep();
+        if work_left || !self.posts.is_empty() {
+            shared.inbox.make_readable();
+        } else {
+            shared.set_nudge(true);
+        }
+        Ok(())
+    }
+}
+
+impl Builder {
+    /// Builds the loop.
+    ///
+    /// # Errors
+    /// What the system says when it has no descriptor left for the poll.
+    pub fn build(self) -> Result<EventLoop> {
+        let (reactor, waker) = Reactor::new()?;
+        let (inbox, posts) = Inbox::new(waker);
+        let clock = self.clock.map_or_else(Clock::system, Clock::manual);
+        let fatal = self.fatal.then(Rc::<Cell<Option<String>>>::default);
+        let hook = match &fatal {
+            Some(first) => noting(self.hook, Rc::clone(first)),
+            None => self.hook,
+        };
+        let shared = Shared::new(reactor, inbox, clock, hook, Pool::new(self.pool));
+        Ok(EventLoop {
+            bodies: Bodies::new(&shared),
+            shared,
+            events: mio::Events::with_capacity(EVENTS),
+            posts,
+            handed_out: Cell::new(false),
+            stall: self.stalled_after.map(|after| Stall { after, told: false }),
+            fatal,
+        })
+    }
+}
+
+/// A hook that also notes the first incident.
+fn noting(hook: ErrorHook, first: Rc<Cell<Option<String>>>) -> ErrorHook {
+    Rc::new(move |incident| {
+        let noted = first.take().unwrap_or_else(|| incident.to_string());
+        first.set(Some(noted));
+        hook(incident);
+    })
+}
+
+impl AsRawFd for EventLoop {
+    /// The loop's descriptor, for another poller: readable, level-triggered, whenever a turn would find something to do, perhaps once
+    /// in vain. It must be watched for reading only, and never read.
+    ///
+    /// From this call on the loop keeps that promise, also for what is queued, posted or set between turns.
+    fn as_raw_fd(&self) -> RawFd {
+        if !self.handed_out.replace(true) {
+            let deadline = self.next_deadline();
+            let deadline = deadline.map(|at| self.shared.clock.reading(at));
+            // Without a timer descriptor the host still has next_deadline() to go by.
+            let _ = self.watch(true, deadline);
+        }
+        self.shared.reactor.borrow().as_raw_fd()
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        let shared = Rc::clone(&self.shared);
+        let _turn = InTurn::enter(&shared);
+        shared.close();
+        // What is dropped may drop, resolve, or try to queue more: go on until nothing is left (keeps invariant 3).
+        loop {
+            let bodies = self.bodies.drop_all(&shared);
+            let held = shared.take_all();
+            let nothing = held.is_empty();
+            shared.contain("drop", || drop(held));
+            let mut posts = false;
+            while let Ok(post) = self.posts.try_recv() {
+                posts = true;
+                shared.contain("drop", || drop(post));
+            }
+            if !bodies && nothing && !posts {
+                break;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let coroutines = self.shared.records.borrow().len();
+        f.debug_struct("EventLoop").field("coroutines", &coroutines).finish_non_exhaustive()
+    }
+}
