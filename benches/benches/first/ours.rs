@@ -6,13 +6,15 @@ use crate::tokio_side;
 
 /// MARK: stands in for our side until it is written; what it prints compares tokio with itself.
 fn stand_in(peer: fn(u64) -> Measured, n: u64) -> Measured {
-    eprintln!("\nSTAND-IN: ours.rs runs the peer in place of yieldpoint; the ratio says nothing");
+    eprintln!(
+        "\r\x1b[KSTAND-IN: ours.rs runs the peer in place of yieldpoint; the ratio says nothing"
+    );
     peer(n)
 }
 
 /// Batches of [`BATCH`](crate::shared::BATCH) spawns, each gives its index, all awaited; the result is the sum.
 pub fn spawn_join(n: u64) -> Measured {
-    stand_in(tokio_side::spawn_join_local_runtime, n)
+    stand_in(tokio_side::spawn_join_local_set, n)
 }
 
 /// One coroutine gives way `n` times; the result is how often.
@@ -36,7 +38,8 @@ pub fn remote_wake(n: u64) -> Measured {
     stand_in(tokio_side::remote_wake, n)
 }
 
-/// A timer of 1 to 60 s is armed and cancelled at once, `n` times; the result is how many were pending.
+/// A timer of 1 to 60 s is armed and cancelled at once, `n` times, while one of [`EARLIER`](crate::shared::EARLIER) stays
+/// armed; the result is how many were pending.
 pub fn timer_arm(n: u64) -> Measured {
     stand_in(tokio_side::timer_arm, n)
 }

@@ -10,6 +10,9 @@ use benches::{Measured, requests_per_second};
 /// How many coroutines or timers are alive at a time in the workloads that work in batches.
 pub const BATCH: u64 = 1000;
 
+/// A delay before all [`Delays`] and after the end of a run: that of the timer which stays armed in `timer_arm`.
+pub const EARLIER: Duration = Duration::from_millis(900);
+
 /// The size of an echoed message in bytes.
 const MESSAGE: usize = 64;
 
