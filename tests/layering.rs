@@ -3,8 +3,10 @@
 //! It reads the sources as text, so that a use behind a `cfg` of another platform counts too.
 //!
 //! 1. Comments, doc examples, literals and items under `#[cfg(test)]` are not looked at.
-//! 2. `crate::x` and a `super` chain that reaches the crate's root count alike; `x` must be a module, above or one's own.
-//! 3. `$crate::X` may name a re-export: it is written for the crate that calls the macro. Its modules are still layers.
+//! 2. `crate::x` and a `super` chain that reaches the crate's root count alike; `x` must be a
+//!    module, above or one's own.
+//! 3. `$crate::X` may name a re-export: it is written for the crate that calls the macro. Its
+//!    modules are still layers.
 
 #[path = "layering/tokens.rs"]
 mod tokens;
@@ -54,7 +56,8 @@ impl fmt::Display for Upward {
     }
 }
 
-/// The modules of `lib.rs`, from the ground up; with those only built for tests where `with_tests` says so.
+/// The modules of `lib.rs`, from the ground up; with those only built for tests where `with_tests`
+/// says so.
 fn layers(lib: &str, with_tests: bool) -> Vec<String> {
     let tokens = if with_tests {
         tokens(lib)
@@ -67,8 +70,8 @@ fn layers(lib: &str, with_tests: bool) -> Vec<String> {
     declared.map(|three| three[1].text.clone()).collect()
 }
 
-/// Every use in `source` that the layers do not allow. `module` is the top module the file belongs to, `depth` how many
-/// modules deep the file lies: 1 for `src/x.rs`, 2 for `src/x/y.rs`.
+/// Every use in `source` that the layers do not allow. `module` is the top module the file belongs
+/// to, `depth` how many modules deep the file lies: 1 for `src/x.rs`, 2 for `src/x/y.rs`.
 fn upward_uses(
     file: &str,
     source: &str,

@@ -1,10 +1,14 @@
-//! The harness of the benches: runs workloads of several sides in one run and says how they compare.
+//! The harness of the benches: runs workloads of several sides in one run and says how they
+//! compare.
 //!
 //! It stands apart from the workloads so that each of them is only code a user could have written.
 //!
-//! 1. Both sides of a workload run in the same process, in turn within every round; the order changes from round to round.
-//! 2. A ratio is taken within a round, between runs next to each other in time; what is printed is the median of them.
-//! 3. Every run hands back what it computed, and the harness compares it with what the workload must give.
+//! 1. Both sides of a workload run in the same process, in turn within every round; the order
+//!    changes from round to round.
+//! 2. A ratio is taken within a round, between runs next to each other in time; what is printed is
+//!    the median of them.
+//! 3. Every run hands back what it computed, and the harness compares it with what the workload
+//!    must give.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -50,7 +54,8 @@ pub struct Measured {
     pub result: u64,
 }
 
-/// Runs `work`, which does `n` operations, and measures the CPU time of this thread in nanoseconds an operation.
+/// Runs `work`, which does `n` operations, and measures the CPU time of this thread in nanoseconds
+/// an operation.
 ///
 /// CPU time and not wall time, so that other work on a shared machine counts as little as possible.
 pub fn cpu_nanos_per_op(n: u64, work: impl FnOnce() -> u64) -> Measured {
@@ -129,7 +134,8 @@ struct Options {
 }
 
 impl Options {
-    /// Reads the arguments; what it does not know is an error, so that a misspelt workload is never "all passed".
+    /// Reads the arguments; what it does not know is an error, so that a misspelt workload is never
+    /// "all passed".
     fn parse(args: impl Iterator<Item = String>, known: &[Workload]) -> Result<Self, String> {
         let mut options = Self {
             test: false,
@@ -170,7 +176,8 @@ impl Options {
     }
 }
 
-/// Runs the workloads the command line asks for and prints one `VERSUS` line for each of their peers.
+/// Runs the workloads the command line asks for and prints one `VERSUS` line for each of their
+/// peers.
 ///
 /// Progress goes to standard error, results to standard output.
 ///
@@ -196,7 +203,8 @@ pub fn main(workloads: &[Workload]) -> std::process::ExitCode {
     std::process::ExitCode::SUCCESS
 }
 
-/// Runs each side once with tiny counts: what they compute is checked, how long they take is not looked at.
+/// Runs each side once with tiny counts: what they compute is checked, how long they take is not
+/// looked at.
 fn test(workload: &Workload) {
     for side in 0..sides(workload) {
         run(workload, side, workload.test_count);
@@ -286,8 +294,8 @@ fn run(workload: &Workload, side: usize, count: u64) -> f64 {
     measured.value
 }
 
-/// The order of the sides in a round: each round starts with the next side, and every other lap runs backwards, so that
-/// no side always runs first and none always runs after the same neighbour.
+/// The order of the sides in a round: each round starts with the next side, and every other lap
+/// runs backwards, so that no side always runs first and none always runs after the same neighbour.
 fn order(sides: usize, round: u32) -> Vec<usize> {
     let round = round as usize;
     let mut order: Vec<usize> = (0..sides).map(|place| (place + round) % sides).collect();

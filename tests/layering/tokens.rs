@@ -2,7 +2,8 @@
 //!
 //! It stands apart from the layers: it knows how Rust is written and nothing of this crate.
 //!
-//! 1. Comments, doc examples included, give no token; a string, byte or character literal gives one `"`.
+//! 1. Comments, doc examples included, give no token; a string, byte or character literal gives one
+//!    `"`.
 //! 2. A token's line is the line it stands on in the source.
 
 /// One word or one character of punctuation, and the line it stands on.
@@ -115,7 +116,8 @@ fn raw_end(chars: &[char], at: usize) -> Option<usize> {
     Some(close.map_or(chars.len(), |close| close + hashes + 1))
 }
 
-/// The tokens without the items under `#[cfg(test)]` or `#[cfg(all(test, …))]`; nothing if `#![cfg(test)]` holds for the file.
+/// The tokens without the items under `#[cfg(test)]` or `#[cfg(all(test, …))]`; nothing if
+/// `#![cfg(test)]` holds for the file.
 pub(crate) fn without_tests(tokens: &[Token]) -> Vec<Token> {
     let mut kept = Vec::new();
     let mut at = 0;
@@ -151,13 +153,15 @@ fn starts_with(tokens: &[Token], text: &str) -> bool {
     rest.is_empty()
 }
 
-/// Where the item that starts at `at` with its attributes ends: after its `;`, its `,` or its braces.
+/// Where the item that starts at `at` with its attributes ends: after its `;`, its `,` or its
+/// braces.
 fn item_end(tokens: &[Token], at: usize) -> usize {
     let mut depth = 0;
     for (i, token) in tokens.iter().enumerate().skip(at) {
         match token.text.as_str() {
             "{" | "(" | "[" => depth += 1,
-            // The brace of whatever holds the item: a field or an arm without a comma ends before it.
+            // The brace of whatever holds the item: a field or an arm without a comma ends before
+            // it.
             "}" if depth == 0 => return i,
             "}" | ")" | "]" => {
                 depth -= 1;

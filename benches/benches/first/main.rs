@@ -1,7 +1,7 @@
 //! The first bench: yieldpoint against tokio's one-threaded runtimes, workload by workload.
 //!
-//! Run it with `cargo bench -p benches --bench first`, with names of workloads to choose, or with `--test` for a check
-//! that every side computes the right thing.
+//! Run it with `cargo bench -p benches --bench first`, with names of workloads to choose, or with
+//! `--test` for a check that every side computes the right thing.
 
 mod ours;
 mod shared;
@@ -9,7 +9,8 @@ mod tokio_side;
 
 use benches::{Peer, Unit, Workload};
 
-/// The sum of the numbers below `n`: what a workload computes whose operations give back their index.
+/// The sum of the numbers below `n`: what a workload computes whose operations give back their
+/// index.
 fn sum_below(n: u64) -> u64 {
     n * n.saturating_sub(1) / 2
 }

@@ -12,7 +12,8 @@ fn stand_in(peer: fn(u64) -> Measured, n: u64) -> Measured {
     peer(n)
 }
 
-/// Batches of [`BATCH`](crate::shared::BATCH) spawns, each gives its index, all awaited; the result is the sum.
+/// Batches of [`BATCH`](crate::shared::BATCH) spawns, each gives its index, all awaited; the result
+/// is the sum.
 pub fn spawn_join(n: u64) -> Measured {
     stand_in(tokio_side::spawn_join_local_set, n)
 }
@@ -27,24 +28,26 @@ pub fn yield_1000(n: u64) -> Measured {
     stand_in(tokio_side::yield_1000, n)
 }
 
-/// A `Task` whose callback is queued on the loop and hands back the index, `n` times; the result is the sum.
+/// A `Task` whose callback is queued on the loop and hands back the index, `n` times; the result is
+/// the sum.
 pub fn task(n: u64) -> Measured {
     stand_in(tokio_side::task_queue, n)
 }
 
-/// `n` round trips to a thread that completes a `Task` through the `Send` form of its resolver; the result is the sum of
-/// the indices it sends.
+/// `n` round trips to a thread that completes a `Task` through the `Send` form of its resolver; the
+/// result is the sum of the indices it sends.
 pub fn remote_wake(n: u64) -> Measured {
     stand_in(tokio_side::remote_wake, n)
 }
 
-/// A timer of 1 to 60 s is armed and cancelled at once, `n` times, while one of [`EARLIER`](crate::shared::EARLIER) stays
-/// armed; the result is how many were pending.
+/// A timer of 1 to 60 s is armed and cancelled at once, `n` times, while one of
+/// [`EARLIER`](crate::shared::EARLIER) stays armed; the result is how many were pending.
 pub fn timer_arm(n: u64) -> Measured {
     stand_in(tokio_side::timer_arm, n)
 }
 
-/// A batch of timers is armed, the loop turns once, all are cancelled; the result is how many were pending.
+/// A batch of timers is armed, the loop turns once, all are cancelled; the result is how many were
+/// pending.
 pub fn timer_held(n: u64) -> Measured {
     stand_in(tokio_side::timer_held, n)
 }

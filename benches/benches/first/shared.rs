@@ -1,4 +1,5 @@
-//! What both sides of a workload use, so that it is the same for both: batch sizes, deadlines, the load generators.
+//! What both sides of a workload use, so that it is the same for both: batch sizes, deadlines, the
+//! load generators.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +11,8 @@ use benches::{Measured, requests_per_second};
 /// How many coroutines or timers are alive at a time in the workloads that work in batches.
 pub const BATCH: u64 = 1000;
 
-/// A delay before all [`Delays`] and after the end of a run: that of the timer which stays armed in `timer_arm`.
+/// A delay before all [`Delays`] and after the end of a run: that of the timer which stays armed in
+/// `timer_arm`.
 pub const EARLIER: Duration = Duration::from_millis(900);
 
 /// The size of an echoed message in bytes.
@@ -33,11 +35,13 @@ impl Delays {
     }
 }
 
-/// Starts the client of an echo server: `n` requests over `connections` connections, one in flight on each.
+/// Starts the client of an echo server: `n` requests over `connections` connections, one in flight
+/// on each.
 ///
-/// One blocking thread serves all connections, writing to each and then reading from each: the server sees all of them busy
-/// at once, and the machine's other core is not spent on switching between client threads. The clock starts when every
-/// connection has echoed once, so neither connecting nor accepting is measured. The connections are closed at the end.
+/// One blocking thread serves all connections, writing to each and then reading from each: the
+/// server sees all of them busy at once, and the machine's other core is not spent on switching
+/// between client threads. The clock starts when every connection has echoed once, so neither
+/// connecting nor accepting is measured. The connections are closed at the end.
 ///
 /// The result is how many replies equalled their request.
 pub fn echo_client(server: SocketAddr, connections: u64, n: u64) -> thread::JoinHandle<Measured> {

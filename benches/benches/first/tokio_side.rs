@@ -1,8 +1,9 @@
 //! The workloads with tokio, each in the best form tokio has for one thread.
 //!
-//! Each runs on whichever of tokio's two homes for `!Send` futures is faster there: a [`LocalSet`] where tasks are spawned
-//! or woken by one another, a [`LocalRuntime`] where they give way; where both are alike, on the latter. Timers and sockets
-//! are enabled, as they are on our side and in a program that uses tokio for anything. Making the runtime is not measured.
+//! Each runs on whichever of tokio's two homes for `!Send` futures is faster there: a [`LocalSet`]
+//! where tasks are spawned or woken by one another, a [`LocalRuntime`] where they give way; where
+//! both are alike, on the latter. Timers and sockets are enabled, as they are on our side and in a
+//! program that uses tokio for anything. Making the runtime is not measured.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -32,7 +33,8 @@ fn local_runtime() -> LocalRuntime {
         .expect("a runtime")
 }
 
-/// The plain current-thread runtime, which takes `Send` futures, and `!Send` ones with a `LocalSet`.
+/// The plain current-thread runtime, which takes `Send` futures, and `!Send` ones with a
+/// `LocalSet`.
 fn runtime() -> Runtime {
     Builder::new_current_thread()
         .enable_all()
@@ -42,8 +44,8 @@ fn runtime() -> Runtime {
 
 /// Spawns in batches with `spawn`, awaits all handles of a batch, and adds up what they give.
 ///
-/// The handles are awaited one after the other: the batch has run when the first is ready, so a `JoinSet` would only add
-/// its own bookkeeping. Their vector is kept from batch to batch.
+/// The handles are awaited one after the other: the batch has run when the first is ready, so a
+/// `JoinSet` would only add its own bookkeeping. Their vector is kept from batch to batch.
 async fn batches(n: u64, spawn: impl Fn(u64) -> JoinHandle<u64>) -> u64 {
     let mut sum = 0;
     let mut handles = Vec::with_capacity(usize::try_from(BATCH).expect("a batch fits"));
@@ -90,8 +92,9 @@ pub fn spawn_join_spawn(n: u64) -> Measured {
 
 /// Gives way by waking itself at once.
 ///
-/// `yield_now` looks at the I/O driver before the task runs again, which dominates when one task is alone. This is the
-/// cheapest way tokio can give way: to the back of the queue, with a look at the driver every 61 polls.
+/// `yield_now` looks at the I/O driver before the task runs again, which dominates when one task is
+/// alone. This is the cheapest way tokio can give way: to the back of the queue, with a look at the
+/// driver every 61 polls.
 async fn wake_self() {
     let mut given_way = false;
     poll_fn(|cx| {
@@ -107,7 +110,8 @@ async fn wake_self() {
 
 /// `tasks` tasks that give way `n` times in all; gives how often they did.
 ///
-/// The tasks are spawned and not polled by `block_on` itself, which would look at the driver after every poll.
+/// The tasks are spawned and not polled by `block_on` itself, which would look at the driver after
+/// every poll.
 fn give_way<F: Future<Output = ()>>(
     tasks: u64,
     n: u64,
@@ -155,7 +159,8 @@ pub fn yield_1000_wake_self(n: u64) -> Measured {
     give_way(1000, n, wake_self)
 }
 
-/// Callbacks waiting for the runtime to call them: what tokio lacks and a program over a callback API writes for itself.
+/// Callbacks waiting for the runtime to call them: what tokio lacks and a program over a callback
+/// API writes for itself.
 #[derive(Default)]
 struct Callbacks {
     queued: RefCell<Vec<Box<dyn FnOnce()>>>,
@@ -168,7 +173,8 @@ impl Callbacks {
         self.arrived.notify_one();
     }
 
-    /// Calls what is queued, a vector at a time; the two vectors change places, so queueing allocates the box only.
+    /// Calls what is queued, a vector at a time; the two vectors change places, so queueing
+    /// allocates the box only.
     async fn drive(&self) {
         let mut batch = Vec::new();
         loop {
@@ -181,8 +187,8 @@ impl Callbacks {
     }
 }
 
-/// A callback on a local queue completes the oneshot: the nearest to a callback queued on an event loop, since no task is
-/// spawned for it.
+/// A callback on a local queue completes the oneshot: the nearest to a callback queued on an event
+/// loop, since no task is spawned for it.
 pub fn task_queue(n: u64) -> Measured {
     let runtime = runtime();
     let local = LocalSet::new();
@@ -209,7 +215,8 @@ pub fn task_queue(n: u64) -> Measured {
     })
 }
 
-/// A spawned task completes the oneshot: what one writes with tokio alone, and with a second allocation and scheduling.
+/// A spawned task completes the oneshot: what one writes with tokio alone, and with a second
+/// allocation and scheduling.
 pub fn task_spawn_local(n: u64) -> Measured {
     let runtime = runtime();
     let local = LocalSet::new();
@@ -233,8 +240,8 @@ pub fn task_spawn_local(n: u64) -> Measured {
 
 /// Round trips to a thread that completes a oneshot, one at a time; the median wall time of one.
 ///
-/// The thread waits on a std channel and so sleeps between two round trips, as a real one would; the waiting side is
-/// `block_on`'s own future, which tokio wakes without a task in between.
+/// The thread waits on a std channel and so sleeps between two round trips, as a real one would;
+/// the waiting side is `block_on`'s own future, which tokio wakes without a task in between.
 pub fn remote_wake(n: u64) -> Measured {
     let runtime = local_runtime();
     let (requests, served) = mpsc::channel::<oneshot::Sender<u64>>();
@@ -260,11 +267,12 @@ pub fn remote_wake(n: u64) -> Measured {
     median_nanos(&samples, sum)
 }
 
-/// Arms a timer and cancels it at once: a sleep is made, polled once, which puts it into the wheel, and dropped.
+/// Arms a timer and cancels it at once: a sleep is made, polled once, which puts it into the wheel,
+/// and dropped.
 ///
-/// The sleep lives on the stack. A pending poll does not use up tokio's budget, so every poll arms. One earlier timer stays
-/// armed all the time, as in any program with time-outs: without it every new sleep is the earliest, and tokio writes to
-/// its eventfd each time.
+/// The sleep lives on the stack. A pending poll does not use up tokio's budget, so every poll arms.
+/// One earlier timer stays armed all the time, as in any program with time-outs: without it every
+/// new sleep is the earliest, and tokio writes to its eventfd each time.
 pub fn timer_arm(n: u64) -> Measured {
     let runtime = local_runtime();
     cpu_nanos_per_op(n, || {
@@ -284,8 +292,8 @@ pub fn timer_arm(n: u64) -> Measured {
     })
 }
 
-/// Arms a batch of timers, lets the runtime turn once, and cancels them all: a runtime that puts off arming until its next
-/// turn gains nothing by it here.
+/// Arms a batch of timers, lets the runtime turn once, and cancels them all: a runtime that puts
+/// off arming until its next turn gains nothing by it here.
 ///
 /// The places of the sleeps are boxed once and used again, so that arming allocates nothing.
 pub fn timer_held(n: u64) -> Measured {
@@ -326,7 +334,8 @@ pub fn tcp_echo_64(n: u64) -> Measured {
 
 /// An echo server on this thread: a task per connection, and `TCP_NODELAY` as on the client's side.
 ///
-/// Reads go into a buffer larger than a message, so tokio sees a short read and asks the kernel no second time.
+/// Reads go into a buffer larger than a message, so tokio sees a short read and asks the kernel no
+/// second time.
 fn tcp_echo(connections: u64, n: u64) -> Measured {
     let runtime = local_runtime();
     let client = runtime.block_on(async {
