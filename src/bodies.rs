@@ -28,10 +28,11 @@ use crate::arena::Id;
 use crate::error::{Error, ErrorKind};
 use crate::handle::take_leaks;
 use crate::incident::Incident;
-use crate::record::{Body, Flags, Note};
+use crate::record::{Body, Flags};
 use crate::shared::{Shared, panic_message};
 use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
+use crate::waiter::Note;
 use crate::waker::OwnedWaker;
 
 /// Where one body is kept.
@@ -73,7 +74,10 @@ impl Bodies {
     pub(crate) fn new(shared: &Shared) -> Self {
         let common = OwnedWaker::common(&shared.inbox);
         shared.set_current_waker(common.waker());
-        Bodies { slots: Vec::new(), common }
+        Bodies {
+            slots: Vec::new(),
+            common,
+        }
     }
 
     /// Resumes one coroutine, if it is still there.
@@ -81,7 +85,9 @@ impl Bodies {
     pub(crate) fn resume(&mut self, shared: &Shared, id: Id, mut root: Option<&mut Root<'_>>) {
         let flags = {
             let mut records = shared.records.borrow_mut();
-            let Some(record) = records.get_mut(id) else { return };
+            let Some(record) = records.get_mut(id) else {
+                return;
+            };
             let flags = record.flags;
             record.flags.clear(Flags::QUEUED);
             record.flags.set(Flags::STARTED);
@@ -102,13 +108,20 @@ impl Bodies {
     #[inline]
     fn poll(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) -> Option<Outcome> {
         shared.running.set(id);
-        shared.resume.set(shared.resume.get().wrapping_add(1).max(1));
+        shared
+            .resume
+            .set(shared.resume.get().wrapping_add(1).max(1));
         shared.note.set(Note::FOREIGN);
         let Bodies { slots, common } = self;
         let outcome = match root {
-            Some(root) if root.id == id => run(shared, root.body.as_mut(), root.own.as_deref(), common),
+            Some(root) if root.id == id => {
+                run(shared, root.body.as_mut(), root.own.as_deref(), common)
+            }
             _ => match slots.get_mut(id.index()) {
-                Some(Slot { body: Some(body), own }) => run(shared, body.as_mut(), own.as_deref(), common),
+                Some(Slot {
+                    body: Some(body),
+                    own,
+                }) => run(shared, body.as_mut(), own.as_deref(), common),
                 _ => return None,
             },
         };
@@ -173,9 +186,17 @@ impl Bodies {
 
     /// Resumes a coroutine that was cancelled, or drops one that was aborted or never started.
     #[cold]
-    fn resume_doomed(&mut self, shared: &Shared, id: Id, flags: Flags, mut root: Option<&mut Root<'_>>) {
+    fn resume_doomed(
+        &mut self,
+        shared: &Shared,
+        id: Id,
+        flags: Flags,
+        mut root: Option<&mut Root<'_>>,
+    ) {
         if flags.has(Flags::ABORTED) || !flags.has(Flags::STARTED) {
-            return self.end(shared, id, root, |label, keys| doom(shared, id, label, keys, flags.has(Flags::ABORTED), false));
+            return self.end(shared, id, root, |label, keys| {
+                doom(shared, id, label, keys, flags.has(Flags::ABORTED), false)
+            });
         }
         shared.cancelling.set(true);
         shared.cleanup_parked.set(false);
@@ -191,7 +212,11 @@ impl Bodies {
             }
             return self.end(shared, id, root, |coroutine, keys| {
                 let reason = cause(shared, id).0;
-                shared.report(&Incident::CancelSwallowed { coroutine: coroutine.clone(), reason, parked_on });
+                shared.report(&Incident::CancelSwallowed {
+                    coroutine: coroutine.clone(),
+                    reason,
+                    parked_on,
+                });
                 doom(shared, id, coroutine, keys, false, true)
             });
         }
@@ -203,7 +228,13 @@ impl Bodies {
 
     /// Ends a coroutine whose body panicked.
     #[cold]
-    fn panicked(&mut self, shared: &Shared, id: Id, panic: Box<dyn Any + Send>, root: Option<&mut Root<'_>>) {
+    fn panicked(
+        &mut self,
+        shared: &Shared,
+        id: Id,
+        panic: Box<dyn Any + Send>,
+        root: Option<&mut Root<'_>>,
+    ) {
         if self.common.was_used() {
             self.renew_common(shared);
         }
@@ -216,9 +247,16 @@ impl Bodies {
                 let message = panic_message(panic).into_boxed_str();
                 self.end(shared, id, root, |label, keys| {
                     if !keys.is_empty() {
-                        shared.report(&Incident::Leaked { coroutine: label.clone(), keys });
+                        shared.report(&Incident::Leaked {
+                            coroutine: label.clone(),
+                            keys,
+                        });
                     }
-                    ErrorKind::Panicked { coroutine: Some(label), message }.into()
+                    ErrorKind::Panicked {
+                        coroutine: Some(label),
+                        message,
+                    }
+                    .into()
                 });
             }
         }
@@ -234,17 +272,23 @@ impl Bodies {
     ) {
         let ending = match &root {
             Some(root) if root.id == id => root.body.ending(),
-            _ => match self.slots.get(id.index()).and_then(|slot| slot.body.as_ref()) {
+            _ => match self
+                .slots
+                .get(id.index())
+                .and_then(|slot| slot.body.as_ref())
+            {
                 Some(body) => body.ending(),
                 None => return,
             },
         };
         self.remove(shared, id, root);
-        let Some(label) = shared.label(id) else { return };
+        let Some(label) = shared.label(id) else {
+            return;
+        };
         let keys = take_leaks(shared, id);
         let error = error(label, keys);
-        drop(shared.leave(id));
         shared.contain("drop", || ending.end(error));
+        drop(shared.leave(id));
     }
 
     /// Drops a body. The caller of `block_on` drops its own.
@@ -264,8 +308,16 @@ impl Bodies {
 
     /// How many clones of coroutines' own wakers are about. Looks at every coroutine: for when nothing else can wake any.
     pub(crate) fn waker_clones(&self, root: Option<&Root<'_>>) -> usize {
-        let of_root = root.and_then(|root| root.own.as_ref()).map_or(0, |own| own.clones());
-        of_root + self.slots.iter().filter_map(|slot| slot.own.as_ref()).map(|own| own.clones()).sum::<usize>()
+        let of_root = root
+            .and_then(|root| root.own.as_ref())
+            .map_or(0, |own| own.clones());
+        of_root
+            + self
+                .slots
+                .iter()
+                .filter_map(|slot| slot.own.as_ref())
+                .map(|own| own.clones())
+                .sum::<usize>()
     }
 
     /// Drops every body, and ends whoever joins one with `LoopGone`. Tells whether there was one.
@@ -297,8 +349,15 @@ impl Bodies {
 
 /// Polls a body with its own waker or the common one, and contains its panic.
 #[inline]
-fn run(shared: &Shared, body: Pin<&mut (dyn Body + '_)>, own: Option<&OwnedWaker>, common: &OwnedWaker) -> Outcome {
-    let Some(own) = own else { return poll(body, common) };
+fn run(
+    shared: &Shared,
+    body: Pin<&mut (dyn Body + '_)>,
+    own: Option<&OwnedWaker>,
+    common: &OwnedWaker,
+) -> Outcome {
+    let Some(own) = own else {
+        return poll(body, common);
+    };
     own.take_woken();
     shared.set_current_waker(own.waker());
     let outcome = poll(body, own);
@@ -309,22 +368,42 @@ fn run(shared: &Shared, body: Pin<&mut (dyn Body + '_)>, own: Option<&OwnedWaker
 /// Polls a body with a waker, and contains its panic.
 #[inline]
 fn poll(body: Pin<&mut (dyn Body + '_)>, waker: &OwnedWaker) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| body.resume(&mut Context::from_waker(waker.waker()))))
+    catch_unwind(AssertUnwindSafe(|| {
+        body.resume(&mut Context::from_waker(waker.waker()))
+    }))
 }
 
 /// The error for whoever joins a coroutine that was cancelled or aborted.
-fn doom(shared: &Shared, id: Id, coroutine: Label, keys: Vec<PendingKey>, aborted: bool, swallowed: bool) -> Error {
+fn doom(
+    shared: &Shared,
+    id: Id,
+    coroutine: Label,
+    keys: Vec<PendingKey>,
+    aborted: bool,
+    swallowed: bool,
+) -> Error {
     let (reason, site) = cause(shared, id);
     if aborted {
         ErrorKind::Aborted { coroutine, site }.into()
     } else {
-        ErrorKind::CoroutineCancelled { coroutine, reason, site, swallowed, keys }.into()
+        ErrorKind::CoroutineCancelled {
+            coroutine,
+            reason,
+            site,
+            swallowed,
+            keys,
+        }
+        .into()
     }
 }
 
 /// Why and from where a coroutine was cancelled or aborted.
 fn cause(shared: &Shared, id: Id) -> (Cow<'static, str>, Site) {
     let records = shared.records.borrow();
-    let cause = records.get(id).and_then(|record| record.rare()?.cancel.clone());
-    cause.map_or((Cow::Borrowed(""), Location::caller()), |cause| (cause.reason, cause.site))
+    let cause = records
+        .get(id)
+        .and_then(|record| record.rare()?.cancel.clone());
+    cause.map_or((Cow::Borrowed(""), Location::caller()), |cause| {
+        (cause.reason, cause.site)
+    })
 }

@@ -35,17 +35,26 @@ pub struct Budget {
 impl Budget {
     /// At most `n` steps. Zero only looks at timers, sockets and inbox.
     pub const fn steps(n: usize) -> Self {
-        Budget { steps: n, time: None }
+        Budget {
+            steps: n,
+            time: None,
+        }
     }
 
     /// As many steps as begin within `limit` of the turn's beginning; at least one if anything is ready.
     pub const fn time(limit: Duration) -> Self {
-        Budget { steps: usize::MAX, time: Some(limit) }
+        Budget {
+            steps: usize::MAX,
+            time: Some(limit),
+        }
     }
 
     /// The same number of steps, and a limit in time.
     pub const fn and_time(self, limit: Duration) -> Self {
-        Budget { steps: self.steps, time: Some(limit) }
+        Budget {
+            steps: self.steps,
+            time: Some(limit),
+        }
     }
 
     /// The most steps.

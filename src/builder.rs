@@ -69,7 +69,10 @@ impl Builder {
     /// Sets the size of the pool for [`Co::blocking`](crate::Co::blocking): at most `threads` threads, of which the first is started
     /// at the first use, and at most `queue` jobs that wait for one. 4 threads and 1024 jobs unless set. At least one thread is kept.
     pub fn pool(mut self, threads: usize, queue: usize) -> Self {
-        self.pool = PoolLimits { threads: threads.max(1), queue };
+        self.pool = PoolLimits {
+            threads: threads.max(1),
+            queue,
+        };
         self
     }
 }
@@ -81,7 +84,10 @@ impl Default for Builder {
             hook: Rc::new(incident::print),
             fatal: false,
             stalled_after: None,
-            pool: PoolLimits { threads: 4, queue: 1024 },
+            pool: PoolLimits {
+                threads: 4,
+                queue: 1024,
+            },
         }
     }
 }

@@ -35,12 +35,18 @@ impl Clock {
     /// The system's monotonic clock.
     pub(crate) fn system() -> Self {
         let at = Instant::now();
-        Clock { source: Source::System, anchor: (at, system_now(at)) }
+        Clock {
+            source: Source::System,
+            anchor: (at, system_now(at)),
+        }
     }
 
     /// A clock moved by hand.
     pub(crate) fn manual(clock: ManualClock) -> Self {
-        Clock { anchor: (clock.start, 0), source: Source::Manual(clock) }
+        Clock {
+            anchor: (clock.start, 0),
+            source: Source::Manual(clock),
+        }
     }
 
     /// The time now.
@@ -63,12 +69,17 @@ impl Clock {
     /// The reading as an `Instant`; readings too far ahead for one saturate to about 100 years from the start.
     pub(crate) fn instant(&self, at: Nanos) -> Instant {
         let ahead = Duration::from_nanos(at.saturating_sub(self.anchor.1));
-        self.anchor.0.checked_add(ahead).unwrap_or_else(|| self.anchor.0 + Duration::from_secs(3_155_760_000))
+        self.anchor
+            .0
+            .checked_add(ahead)
+            .unwrap_or_else(|| self.anchor.0 + Duration::from_secs(3_155_760_000))
     }
 
     /// The reading for an `Instant`; one before the loop was made maps to the loop's beginning.
     pub(crate) fn reading(&self, at: Instant) -> Nanos {
-        self.anchor.1.saturating_add(nanos(at.saturating_duration_since(self.anchor.0)))
+        self.anchor
+            .1
+            .saturating_add(nanos(at.saturating_duration_since(self.anchor.0)))
     }
 }
 
@@ -121,18 +132,26 @@ impl ManualClock {
     /// Makes a clock that only [`advance`](ManualClock::advance) moves.
     #[must_use]
     pub fn new() -> Self {
-        ManualClock { elapsed: Rc::default(), start: Instant::now(), auto: false }
+        ManualClock {
+            elapsed: Rc::default(),
+            start: Instant::now(),
+            auto: false,
+        }
     }
 
     /// Makes a clock that an idle loop also moves to its next deadline.
     #[must_use]
     pub fn auto() -> Self {
-        ManualClock { auto: true, ..Self::new() }
+        ManualClock {
+            auto: true,
+            ..Self::new()
+        }
     }
 
     /// Moves the clock forward; past the end of the scale (584 years) it stops there.
     pub fn advance(&self, by: Duration) {
-        self.elapsed.set(self.elapsed.get().saturating_add(nanos(by)));
+        self.elapsed
+            .set(self.elapsed.get().saturating_add(nanos(by)));
     }
 
     /// How far the clock has been moved since it was made.
@@ -160,6 +179,9 @@ impl Default for ManualClock {
 
 impl fmt::Debug for ManualClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManualClock").field("elapsed", &self.elapsed()).field("auto", &self.auto).finish()
+        f.debug_struct("ManualClock")
+            .field("elapsed", &self.elapsed())
+            .field("auto", &self.auto)
+            .finish()
     }
 }

@@ -244,6 +244,11 @@ pub enum ErrorKind {
         /// Where the list was given.
         asked_at: Site,
     },
+    /// A list of keys to wait for any of is empty, so none could ever be ready.
+    NoKeys {
+        /// Where the list was given.
+        asked_at: Site,
+    },
     /// The resolver was dropped without being called, so no result can come.
     Abandoned {
         /// The key, or `None` for a `Task`, which has none.
@@ -426,7 +431,11 @@ impl fmt::Display for ErrorKind {
             ),
             Self::RepeatedKey { key, asked_at } => write!(
                 f,
-                "key {key:?} is named twice in the list at {asked_at}. Name every key once."
+                "key {key:?} is waited for twice: it is named again at {asked_at}. Wait for a key in one place at a time."
+            ),
+            Self::NoKeys { asked_at } => write!(
+                f,
+                "the list of keys at {asked_at} is empty, so none of them could ever be ready. Name at least one key."
             ),
             Self::Abandoned {
                 key: Some(key),

@@ -203,14 +203,18 @@ impl EventLoop {
         let _turn = InTurn::enter(&self.shared);
         self.begin();
         let mut report = TurnReport::default();
-        let until = budget.max_time().map(|limit| self.shared.clock.now().saturating_add(nanos(limit)));
+        let until = budget
+            .max_time()
+            .map(|limit| self.shared.clock.now().saturating_add(nanos(limit)));
         'turn: loop {
             let _ = self.look(false, &mut report, None)?;
             for _ in 0..LOOK_EVERY {
                 if report.steps >= budget.max_steps() {
                     break 'turn;
                 }
-                let Some(job) = self.next_job() else { break 'turn };
+                let Some(job) = self.next_job() else {
+                    break 'turn;
+                };
                 self.step(job, None);
                 report.steps += 1;
                 if until.is_some_and(|until| self.shared.clock.now() >= until) {
@@ -232,7 +236,9 @@ impl EventLoop {
         if timers.has_fresh() {
             timers.stamp(self.shared.clock.now());
         }
-        timers.next_deadline().map(|at| self.shared.clock.instant(at))
+        timers
+            .next_deadline()
+            .map(|at| self.shared.clock.instant(at))
     }
 
     /// Every coroutine that has not ended: see [`Handle::snapshot`].
@@ -278,7 +284,12 @@ impl EventLoop {
     }
 
     /// Looks at timers, sockets and inbox. Sleeps first if it may and nothing is ready. Tells when there is no point in sleeping.
-    fn look(&mut self, may_wait: bool, report: &mut TurnReport, root: Option<&Root<'_>>) -> Result<Option<Outcome>> {
+    fn look(
+        &mut self,
+        may_wait: bool,
+        report: &mut TurnReport,
+        root: Option<&Root<'_>>,
+    ) -> Result<Option<Outcome>> {
         self.events.clear();
         let mut polled = false;
         if may_wait && self.is_idle() {
@@ -294,7 +305,10 @@ impl EventLoop {
             }
         }
         if !polled && (self.handed_out.get() || self.shared.reactor.borrow().len() > 0) {
-            self.shared.reactor.borrow_mut().poll_now(&mut self.events)?;
+            self.shared
+                .reactor
+                .borrow_mut()
+                .poll_now(&mut self.events)?;
         }
         report.timers += self.tick();
         report.events += self.take_events();
@@ -348,7 +362,12 @@ impl EventLoop {
         for event in &self.events {
             let Some(id) = source_of(event) else { continue };
             taken += 1;
-            let woken = self.shared.reactor.borrow_mut().source_mut(id).map(|source| source.ready_by(event));
+            let woken = self
+                .shared
+                .reactor
+                .borrow_mut()
+                .source_mut(id)
+                .map(|source| source.ready_by(event));
             for slot in woken.into_iter().flatten() {
                 self.shared.wake_waiter(slot);
             }
@@ -359,7 +378,9 @@ impl EventLoop {
     /// Takes in what was posted until now.
     fn take_posts(&mut self) {
         for _ in 0..self.posts.len() {
-            let Ok(post) = self.posts.try_recv() else { break };
+            let Ok(post) = self.posts.try_recv() else {
+                break;
+            };
             match post {
                 Post::Wake(id) => self.shared.wake(id),
                 Post::Call(callback) => self.shared.push(Job::Call(callback)),
@@ -376,18 +397,29 @@ impl EventLoop {
         }
         let deadline = self.shared.timers.borrow().next_deadline();
         if let Some(clock) = self.shared.clock.as_manual() {
-            let alone = self.shared.inbox.remotes() == 0 && !self.shared.reactor.borrow().is_waited_for();
+            let alone =
+                self.shared.inbox.remotes() == 0 && !self.shared.reactor.borrow().is_waited_for();
             if let Some(deadline) = deadline.filter(|_| clock.is_auto() && alone) {
                 clock.move_to(deadline);
                 self.shared.inbox.wake_up();
                 return Ok(());
             }
-            self.shared.reactor.borrow_mut().sleep(&mut self.events, None, 0)?;
+            self.shared
+                .reactor
+                .borrow_mut()
+                .sleep(&mut self.events, None, 0)?;
         } else {
             let now = self.shared.looked_at.get();
-            let alarm = self.stall.as_ref().filter(|stall| !stall.told).map(|stall| now.saturating_add(nanos(stall.after)));
+            let alarm = self
+                .stall
+                .as_ref()
+                .filter(|stall| !stall.told)
+                .map(|stall| now.saturating_add(nanos(stall.after)));
             let until = [deadline, alarm].into_iter().flatten().min();
-            self.shared.reactor.borrow_mut().sleep(&mut self.events, until, now)?;
+            self.shared
+                .reactor
+                .borrow_mut()
+                .sleep(&mut self.events, until, now)?;
             if alarm.is_some_and(|alarm| deadline.is_none_or(|deadline| alarm < deadline)) {
                 self.suspect(alarm.unwrap_or(now));
             }
@@ -400,20 +432,26 @@ impl EventLoop {
     #[cold]
     fn suspect(&mut self, alarm: Nanos) {
         let now = self.shared.clock.now();
-        let nothing = self.events.iter().all(|event| source_of(event).is_none()) && self.posts.is_empty();
+        let nothing =
+            self.events.iter().all(|event| source_of(event).is_none()) && self.posts.is_empty();
         if nothing && now >= alarm && !self.shared.records.borrow().is_empty() {
             self.shared.looked_at.set(now);
             if let Some(stall) = &mut self.stall {
                 stall.told = true;
             }
-            self.shared.report(&Incident::Stalled(snapshot(&self.shared)));
+            self.shared
+                .report(&Incident::Stalled(snapshot(&self.shared)));
         }
     }
 
     /// What there is to say when nothing is ready: nothing, as long as something could still come.
     fn verdict(&self, root: Option<&Root<'_>>) -> Option<Outcome> {
         // A clock that only this thread can move does not move while this thread sleeps.
-        let clock_stands = self.shared.clock.as_manual().is_some_and(|clock| !clock.is_auto());
+        let clock_stands = self
+            .shared
+            .clock
+            .as_manual()
+            .is_some_and(|clock| !clock.is_auto());
         let timers = !clock_stands && !self.shared.timers.borrow().is_empty();
         if timers {
             return None;
@@ -421,7 +459,8 @@ impl EventLoop {
         if self.shared.records.borrow().is_empty() {
             return Some(Outcome::Done);
         }
-        self.is_stuck(root).then(|| Outcome::Stuck(snapshot(&self.shared)))
+        self.is_stuck(root)
+            .then(|| Outcome::Stuck(snapshot(&self.shared)))
     }
 
     /// Whether coroutines are left and, timers apart, nothing could wake any of them, with certainty.
@@ -442,7 +481,8 @@ impl EventLoop {
         }
         let deadline = shared.timers.borrow().next_deadline();
         report.next_deadline = deadline.map(|at| shared.clock.instant(at));
-        report.work_left = !self.is_idle() || deadline.is_some_and(|at| at <= shared.looked_at.get());
+        report.work_left =
+            !self.is_idle() || deadline.is_some_and(|at| at <= shared.looked_at.get());
         if self.handed_out.get() {
             self.watch(report.work_left, deadline)?;
         }
@@ -456,7 +496,10 @@ impl EventLoop {
     fn watch(&self, work_left: bool, deadline: Option<Nanos>) -> Result {
         let shared = &self.shared;
         let real = deadline.filter(|_| shared.clock.as_manual().is_none());
-        shared.reactor.borrow_mut().arm(real, shared.looked_at.get())?;
+        shared
+            .reactor
+            .borrow_mut()
+            .arm(real, shared.looked_at.get())?;
         shared.inbox.fall_asleep();
         if work_left || !self.posts.is_empty() {
             shared.inbox.make_readable();
@@ -524,6 +567,7 @@ impl Drop for EventLoop {
         let shared = Rc::clone(&self.shared);
         let _turn = InTurn::enter(&shared);
         shared.close();
+        shared.wake_strays();
         // What is dropped may drop, resolve, or try to queue more: go on until nothing is left (keeps invariant 3).
         loop {
             let bodies = self.bodies.drop_all(&shared);
@@ -545,6 +589,8 @@ impl Drop for EventLoop {
 impl fmt::Debug for EventLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let coroutines = self.shared.records.borrow().len();
-        f.debug_struct("EventLoop").field("coroutines", &coroutines).finish_non_exhaustive()
+        f.debug_struct("EventLoop")
+            .field("coroutines", &coroutines)
+            .finish_non_exhaustive()
     }
 }

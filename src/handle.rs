@@ -88,7 +88,10 @@ impl Handle {
             return TimerId(crate::arena::Id::NONE);
         }
         let callback: Callback = Box::new(move |_| callback());
-        TimerId(self.shared.arm_at(self.shared.clock.reading(at), Fire::Call(callback)))
+        TimerId(
+            self.shared
+                .arm_at(self.shared.clock.reading(at), Fire::Call(callback)),
+        )
     }
 
     /// Cancels a timer and drops its callback. Tells whether it was still to run; a timer that is due but has not run yet still counts,
@@ -100,7 +103,8 @@ impl Handle {
     /// Cancels a coroutine: see [`JoinHandle::cancel`](crate::join::JoinHandle::cancel). Tells whether it had not ended yet.
     #[track_caller]
     pub fn cancel(&self, id: CoroutineId, reason: impl Into<Cow<'static, str>>) -> bool {
-        self.shared.cancel(table_id(id), reason.into(), Location::caller())
+        self.shared
+            .cancel(table_id(id), reason.into(), Location::caller())
     }
 
     /// Drops a coroutine where it stands, without telling it: see [`JoinHandle::abort`](crate::join::JoinHandle::abort). Tells
@@ -177,7 +181,9 @@ impl Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("is_alive", &self.is_alive()).finish_non_exhaustive()
+        f.debug_struct("Handle")
+            .field("is_alive", &self.is_alive())
+            .finish_non_exhaustive()
     }
 }
 
@@ -197,12 +203,18 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
                 Activity::Ready
             } else {
                 let since = Duration::from_nanos(now.saturating_sub(record.since));
-                Activity::Parked { on: record.parked.kind.0, at: record.parked.site, since }
+                Activity::Parked {
+                    on: record.parked.kind.0,
+                    at: record.parked.site,
+                    since,
+                }
             };
             let rare = record.rare();
             CoroutineInfo {
                 keys: rare.map_or_else(Vec::new, |rare| rare.ledger.report()),
-                cancelled: rare.and_then(|rare| rare.cancel.as_ref()).map(|cause| cause.reason.clone()),
+                cancelled: rare
+                    .and_then(|rare| rare.cancel.as_ref())
+                    .map(|cause| cause.reason.clone()),
                 in_cleanup: record.flags.has(Flags::IN_CLEANUP),
                 wakers: rare.map_or(0, |rare| rare.wakers.len()),
                 ..CoroutineInfo::new(label(id, record), activity)
@@ -255,7 +267,9 @@ impl Remote {
     /// A remote that does not count as something that might still wake a coroutine.
     #[must_use]
     pub fn downgrade(&self) -> WeakRemote {
-        WeakRemote { inbox: Arc::clone(&self.inbox) }
+        WeakRemote {
+            inbox: Arc::clone(&self.inbox),
+        }
     }
 }
 
@@ -309,19 +323,27 @@ impl fmt::Debug for WeakRemote {
 /// Leaves a callback in the inbox.
 fn post(inbox: &Inbox<Post>, callback: impl FnOnce(&Handle) + Send + 'static) -> Result {
     let call = Box::new(move |shared: &Rc<Shared>| callback(&Handle::new(Rc::clone(shared))));
-    inbox.post(Post::Call(call)).map_err(|_refused| ErrorKind::LoopGone.into())
+    inbox
+        .post(Post::Call(call))
+        .map_err(|_refused| ErrorKind::LoopGone.into())
 }
 
 /// Keys that a coroutine which is ending leaves pending; they are freed, and what they hold is dropped here.
 pub(crate) fn take_leaks(shared: &Shared, id: crate::arena::Id) -> Vec<PendingKey> {
     let (report, entries) = {
         let mut records = shared.records.borrow_mut();
-        let Some(rare) = records.get_mut(id).and_then(|record| record.rare_if_any()) else { return Vec::new() };
+        let Some(rare) = records.get_mut(id).and_then(|record| record.rare_if_any()) else {
+            return Vec::new();
+        };
         if rare.ledger.is_empty() {
             return Vec::new();
         }
         (rare.ledger.report(), rare.ledger.take_all())
     };
-    drop(entries);
+    for entry in entries {
+        if let Some(timer) = entry.timer() {
+            shared.disarm(timer);
+        }
+    }
     report
 }

@@ -35,7 +35,12 @@ impl<P> Inbox<P> {
     /// Makes an inbox and its receiving end, which the loop keeps.
     pub(crate) fn new(waker: mio::Waker) -> (Arc<Self>, Receiver<P>) {
         let (sender, receiver) = crossbeam_channel::unbounded();
-        let inbox = Inbox { sender, asleep: AtomicBool::new(false), remotes: AtomicUsize::new(0), waker };
+        let inbox = Inbox {
+            sender,
+            asleep: AtomicBool::new(false),
+            remotes: AtomicUsize::new(0),
+            waker,
+        };
         (Arc::new(inbox), receiver)
     }
 

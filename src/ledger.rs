@@ -11,10 +11,14 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::task::Context;
 
+use crate::error::Error;
 use crate::key::Key;
 use crate::site::Site;
 use crate::snapshot::PendingKey;
+use crate::timers::TimerId;
+use crate::waiter::Note;
 
 /// With more entries than this, keys are found by hash instead of one after the other.
 const SCAN: usize = 16;
@@ -29,6 +33,15 @@ pub(crate) trait Pending {
     fn has_arrived(&self) -> bool;
     /// The name of the type it was registered for.
     fn type_name(&self) -> &'static str;
+    /// Parks whoever polls now until something arrives.
+    ///
+    /// # Errors
+    /// The cancel to be delivered instead.
+    fn park(&self, cx: &Context<'_>, note: Note) -> Result<(), Error>;
+    /// Forgets who is parked.
+    fn unpark(&self);
+    /// Makes the cell take nothing any more, drops what it held, and wakes who waits for it: the key is gone.
+    fn give_up(&self);
 }
 
 /// One pending key.
@@ -41,12 +54,24 @@ pub(crate) struct Entry {
     cell: Rc<dyn Pending>,
     /// Where a coroutine waits for it, if one does.
     waited_at: Option<Site>,
+    /// The timer that will resolve it, for a key registered as one.
+    timer: Option<TimerId>,
 }
 
 impl Entry {
     /// The cell of this registration.
     pub(crate) fn cell(&self) -> &Rc<dyn Pending> {
         &self.cell
+    }
+
+    /// Where a coroutine waits for it, if one does.
+    pub(crate) fn waited_at(&self) -> Option<Site> {
+        self.waited_at
+    }
+
+    /// The timer that has no purpose any more once the key is given up.
+    pub(crate) fn timer(&self) -> Option<TimerId> {
+        self.timer
     }
 
     /// The entry as a report shows it.
@@ -89,12 +114,23 @@ impl Ledger {
         if let Some(index) = &mut self.index {
             index.insert(key.clone(), at);
         } else if at == SCAN {
-            let mut index: HashMap<_, _> = self.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
+            let mut index: HashMap<_, _> = self
+                .entries
+                .iter()
+                .enumerate()
+                .map(|(at, entry)| (entry.key.clone(), at))
+                .collect();
             index.insert(key.clone(), at);
             self.index = Some(index);
         }
         self.registered += 1;
-        self.entries.push(Entry { key, number: self.registered, cell, waited_at: None });
+        self.entries.push(Entry {
+            key,
+            number: self.registered,
+            cell,
+            waited_at: None,
+            timer: None,
+        });
         Ok(())
     }
 
@@ -107,6 +143,13 @@ impl Ledger {
     pub(crate) fn set_waited(&mut self, key: &Key, site: Option<Site>) {
         if let Some(at) = self.position(key) {
             self.entries[at].waited_at = site;
+        }
+    }
+
+    /// Notes the timer that will resolve the key.
+    pub(crate) fn set_timer(&mut self, key: &Key, timer: TimerId) {
+        if let Some(at) = self.position(key) {
+            self.entries[at].timer = Some(timer);
         }
     }
 

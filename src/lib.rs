@@ -35,16 +35,38 @@ mod budget;
 mod builder;
 mod event_loop;
 
+mod coroutine;
+mod oneshot;
+mod yield_point;
+
+mod callback;
+mod sleep;
+mod task;
+mod wait;
+
+mod join;
+mod runner;
+
 pub use budget::{Budget, TurnReport};
 pub use builder::Builder;
+pub use callback::{Callback, Forget, Timer};
 pub use clock::ManualClock;
+pub use coroutine::Co;
 pub use error::{Error, ErrorKind, Result};
 pub use event_loop::{EventLoop, Outcome};
 pub use handle::{Handle, Remote, TimerId, WeakRemote};
 pub use incident::Incident;
+pub use join::JoinHandle;
 pub use key::Key;
+pub use oneshot::{Resolver, SendResolver};
 pub use site::Site;
+pub use sleep::{Sleep, SleepStarted, YieldNow, YieldNowStarted};
 pub use snapshot::{Activity, CoroutineId, CoroutineInfo, Label, PendingKey, Snapshot};
+pub use task::{Task, TaskReturn, TaskStarted};
+pub use wait::{
+    AnyReady, AnyReadyStarted, Wait, WaitAll, WaitAllStarted, WaitAny, WaitAnyStarted, WaitStarted,
+};
+pub use yield_point::YieldPoint;
 
 /// A duration of `n` milliseconds.
 ///

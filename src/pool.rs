@@ -67,7 +67,10 @@ pub(crate) enum Refusal {
 impl Pool {
     /// A pool that has not started.
     pub(crate) fn new(limits: PoolLimits) -> Self {
-        Pool { limits, started: RefCell::default() }
+        Pool {
+            limits,
+            started: RefCell::default(),
+        }
     }
 
     /// The most jobs that wait for a thread.
@@ -82,7 +85,13 @@ impl Pool {
     pub(crate) fn submit(&self, job: PoolJob) -> Result<(), (Refusal, PoolJob)> {
         let mut started = self.started.borrow_mut();
         let started = started.get_or_insert_with(|| Started::new(self.limits));
-        let claimed = started.state.idle.fetch_update(Ordering::AcqRel, Ordering::Acquire, |idle| idle.checked_sub(1)).is_ok();
+        let claimed = started
+            .state
+            .idle
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |idle| {
+                idle.checked_sub(1)
+            })
+            .is_ok();
         if !claimed && started.threads < self.limits.threads {
             match started.start_thread() {
                 Ok(()) => {}
@@ -95,7 +104,9 @@ impl Pool {
         }
         match started.sender.try_send(job) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => Err((Refusal::Full, job)),
+            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
+                Err((Refusal::Full, job))
+            }
         }
     }
 }
@@ -103,14 +114,22 @@ impl Pool {
 impl Started {
     fn new(limits: PoolLimits) -> Self {
         // Room for the waiting jobs and for one on its way to each thread.
-        let (sender, receiver) = crossbeam_channel::bounded(limits.queue.saturating_add(limits.threads));
-        Started { sender, receiver, state: Arc::default(), threads: 0 }
+        let (sender, receiver) =
+            crossbeam_channel::bounded(limits.queue.saturating_add(limits.threads));
+        Started {
+            sender,
+            receiver,
+            state: Arc::default(),
+            threads: 0,
+        }
     }
 
     fn start_thread(&mut self) -> std::io::Result<()> {
         let receiver = self.receiver.clone();
         let state = Arc::clone(&self.state);
-        thread::Builder::new().name(format!("yieldpoint-pool-{}", self.threads)).spawn(move || work(&receiver, &state))?;
+        thread::Builder::new()
+            .name(format!("yieldpoint-pool-{}", self.threads))
+            .spawn(move || work(&receiver, &state))?;
         self.threads += 1;
         Ok(())
     }

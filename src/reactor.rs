@@ -61,15 +61,30 @@ impl Reactor {
     pub(crate) fn new() -> io::Result<(Self, mio::Waker)> {
         let poll = mio::Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKE)?;
-        Ok((Reactor { poll, sources: Arena::new(), timer: DeadlineTimer::new() }, waker))
+        Ok((
+            Reactor {
+                poll,
+                sources: Arena::new(),
+                timer: DeadlineTimer::new(),
+            },
+            waker,
+        ))
     }
 
     /// Registers a socket for both directions. It is taken to be ready until a try says otherwise.
     pub(crate) fn register(&mut self, socket: &mut impl mio::event::Source) -> io::Result<Id> {
-        let source = Source { ready: [true; 2], sticky: [false; 2], waiters: [WaiterSlot::EMPTY; 2] };
+        let source = Source {
+            ready: [true; 2],
+            sticky: [false; 2],
+            waiters: [WaiterSlot::EMPTY; 2],
+        };
         let id = self.sources.insert(source);
         let both = Interest::READABLE | Interest::WRITABLE;
-        match self.poll.registry().register(socket, Token(usize_of(id)), both) {
+        match self
+            .poll
+            .registry()
+            .register(socket, Token(usize_of(id)), both)
+        {
             Ok(()) => Ok(id),
             Err(error) => {
                 self.sources.remove(id);
@@ -79,7 +94,11 @@ impl Reactor {
     }
 
     /// Takes a socket out. Gives back who waited for it. Events already fetched for it reach nobody (invariant 3).
-    pub(crate) fn deregister(&mut self, id: Id, socket: &mut impl mio::event::Source) -> Option<[WaiterSlot; 2]> {
+    pub(crate) fn deregister(
+        &mut self,
+        id: Id,
+        socket: &mut impl mio::event::Source,
+    ) -> Option<[WaiterSlot; 2]> {
         // A socket that the kernel has already let go of needs no more than our own forgetting.
         let _ = self.poll.registry().deregister(socket);
         self.sources.remove(id).map(|source| source.waiters)
@@ -97,12 +116,17 @@ impl Reactor {
 
     /// Whether anybody waits for any source.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.sources.iter().any(|(_, source)| source.waiters.iter().any(|slot| slot.is_waiting()))
+        self.sources
+            .iter()
+            .any(|(_, source)| source.waiters.iter().any(|slot| slot.is_waiting()))
     }
 
     /// How many sources are waited for.
     pub(crate) fn waited_for(&self) -> usize {
-        self.sources.iter().filter(|(_, source)| source.waiters.iter().any(|slot| slot.is_waiting())).count()
+        self.sources
+            .iter()
+            .filter(|(_, source)| source.waiters.iter().any(|slot| slot.is_waiting()))
+            .count()
     }
 
     /// Asks for events without waiting.
@@ -111,7 +135,12 @@ impl Reactor {
     }
 
     /// Sleeps until an event or the deadline. `now` is a recent reading, used only where the deadline goes by way of a rounded time-out.
-    pub(crate) fn sleep(&mut self, events: &mut mio::Events, deadline: Option<Nanos>, now: Nanos) -> io::Result<()> {
+    pub(crate) fn sleep(
+        &mut self,
+        events: &mut mio::Events,
+        deadline: Option<Nanos>,
+        now: Nanos,
+    ) -> io::Result<()> {
         let timeout = self.arm(deadline, now)?;
         match self.poll.poll(events, timeout) {
             // A signal ended the sleep; the loop looks round as after any other wake-up.
@@ -124,7 +153,11 @@ impl Reactor {
     }
 
     /// Makes the descriptor readable at the deadline where the system can; elsewhere gives the time-out to sleep with.
-    pub(crate) fn arm(&mut self, deadline: Option<Nanos>, now: Nanos) -> io::Result<Option<Duration>> {
+    pub(crate) fn arm(
+        &mut self,
+        deadline: Option<Nanos>,
+        now: Nanos,
+    ) -> io::Result<Option<Duration>> {
         self.timer.arm(self.poll.registry(), deadline, now)
     }
 }
@@ -168,8 +201,14 @@ impl Source {
     /// Takes in one event and gives out who is to be woken.
     pub(crate) fn ready_by(&mut self, event: &mio::event::Event) -> [WaiterSlot; 2] {
         let broken = event.is_error();
-        let sticky = [event.is_read_closed() || broken, event.is_write_closed() || broken];
-        let ready = [event.is_readable() || sticky[0], event.is_writable() || sticky[1]];
+        let sticky = [
+            event.is_read_closed() || broken,
+            event.is_write_closed() || broken,
+        ];
+        let ready = [
+            event.is_readable() || sticky[0],
+            event.is_writable() || sticky[1],
+        ];
         let mut woken = [WaiterSlot::EMPTY; 2];
         for side in 0..2 {
             self.sticky[side] |= sticky[side];
@@ -232,7 +271,10 @@ mod timerfd {
 
     impl DeadlineTimer {
         pub(super) fn new() -> Self {
-            DeadlineTimer { fd: None, armed: None }
+            DeadlineTimer {
+                fd: None,
+                armed: None,
+            }
         }
 
         pub(super) fn arm(
@@ -251,14 +293,24 @@ mod timerfd {
                 }
                 let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
                 let fd = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
-                registry.register(&mut SourceFd(&fd.as_raw_fd()), super::TIMER, Interest::READABLE)?;
+                registry.register(
+                    &mut SourceFd(&fd.as_raw_fd()),
+                    super::TIMER,
+                    Interest::READABLE,
+                )?;
                 self.fd = Some(fd);
             }
             let Some(fd) = &self.fd else { return Ok(None) };
-            let never = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let never = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
             // Zero would disarm; a deadline of zero is one nanosecond late instead.
             let value = deadline.map_or(never, |at| timespec(at.max(1)));
-            let setting = Itimerspec { it_interval: never, it_value: value };
+            let setting = Itimerspec {
+                it_interval: never,
+                it_value: value,
+            };
             rustix::time::timerfd_settime(fd, TimerfdTimerFlags::ABSTIME, &setting)?;
             self.armed = deadline;
             Ok(None)
@@ -267,7 +319,10 @@ mod timerfd {
 
     fn timespec(at: Nanos) -> Timespec {
         let seconds = i64::try_from(at / 1_000_000_000).unwrap_or(i64::MAX);
-        Timespec { tv_sec: seconds, tv_nsec: i64::try_from(at % 1_000_000_000).unwrap_or(0) }
+        Timespec {
+            tv_sec: seconds,
+            tv_nsec: i64::try_from(at % 1_000_000_000).unwrap_or(0),
+        }
     }
 }
 
@@ -281,7 +336,12 @@ impl DeadlineTimer {
         DeadlineTimer
     }
 
-    fn arm(&mut self, _: &mio::Registry, deadline: Option<Nanos>, now: Nanos) -> io::Result<Option<Duration>> {
+    fn arm(
+        &mut self,
+        _: &mio::Registry,
+        deadline: Option<Nanos>,
+        now: Nanos,
+    ) -> io::Result<Option<Duration>> {
         Ok(deadline.map(|at| Duration::from_nanos(at.saturating_sub(now))))
     }
 }

@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::site::Site;
 use crate::timers::Nanos;
+use crate::waiter::Note;
 
 /// A coroutine's body with whatever takes its outcome: what the loop drives.
 pub(crate) trait Body {
@@ -36,27 +37,6 @@ pub(crate) trait Body {
 pub(crate) trait Ending {
     /// Ends the coroutine with an error. Nothing is borrowed while this runs.
     fn end(&self, error: Error);
-}
-
-/// A kind of yield-point, by its name in reports.
-#[derive(Debug)]
-pub(crate) struct Kind(pub(crate) &'static str);
-
-/// What a coroutine is parked on when none of our own points says anything.
-static FOREIGN: Kind = Kind("a foreign future");
-
-/// What a coroutine is parked on: two pointers, written whenever a point parks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Note {
-    /// The kind of point.
-    pub(crate) kind: &'static Kind,
-    /// Where it was made.
-    pub(crate) site: Option<Site>,
-}
-
-impl Note {
-    /// Nothing but foreign futures.
-    pub(crate) const FOREIGN: Note = Note { kind: &FOREIGN, site: None };
 }
 
 /// What has happened to a coroutine, in bits.
@@ -141,7 +121,13 @@ pub(crate) struct Rare {
 impl Record {
     /// A coroutine that has just been spawned.
     pub(crate) fn new(site: Site) -> Self {
-        Record { site, flags: Flags::NONE, parked: Note::FOREIGN, since: 0, rare: None }
+        Record {
+            site,
+            flags: Flags::NONE,
+            parked: Note::FOREIGN,
+            since: 0,
+            rare: None,
+        }
     }
 
     /// What is rarely needed, if it was ever needed.

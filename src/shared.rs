@@ -10,6 +10,7 @@
 //! 3. The coroutine a point parks is the one the loop runs at that moment, whoever made the point.
 //! 4. Once the loop is closed nothing is queued any more.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -29,11 +30,11 @@ use crate::inbox::Inbox;
 use crate::incident::Incident;
 use crate::pool::Pool;
 use crate::reactor::Reactor;
-use crate::record::{Body, CancelCause, Flags, Note, Record};
+use crate::record::{Body, CancelCause, Flags, Record};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
 use crate::timers::{Nanos, TimerId, Timers};
-use crate::waiter::WaiterSlot;
+use crate::waiter::{Note, WaiterSlot};
 
 /// A queued call. It is given what it needs to make a handle from.
 pub(crate) type Callback = Box<dyn FnOnce(&Rc<Shared>)>;
@@ -99,6 +100,8 @@ pub(crate) struct Shared {
     pub(crate) note: Cell<Note>,
     /// Foreign wakers of points polled outside of any coroutine.
     strays: RefCell<Slab<Waker>>,
+    /// What other threads name but must not hold: resolvers that were made `Send`.
+    vault: RefCell<Arena<Box<dyn Any>>>,
     /// Whether the next queueing must make the loop's descriptor readable.
     nudge: Cell<bool>,
     /// Whether `stop` was called and not yet heeded.
@@ -113,7 +116,13 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// What a new loop shares.
-    pub(crate) fn new(reactor: Reactor, inbox: Arc<Inbox<Post>>, clock: Clock, hook: ErrorHook, pool: Pool) -> Rc<Self> {
+    pub(crate) fn new(
+        reactor: Reactor,
+        inbox: Arc<Inbox<Post>>,
+        clock: Clock,
+        hook: ErrorHook,
+        pool: Pool,
+    ) -> Rc<Self> {
         let looked_at = Cell::new(clock.now());
         Rc::new(Shared {
             records: RefCell::new(Arena::new()),
@@ -131,6 +140,7 @@ impl Shared {
             cleanup_parked: Cell::new(false),
             note: Cell::new(Note::FOREIGN),
             strays: RefCell::default(),
+            vault: RefCell::new(Arena::new()),
             nudge: Cell::new(false),
             stopping: Cell::new(false),
             closed: Cell::new(false),
@@ -169,7 +179,9 @@ impl Shared {
     #[inline]
     pub(crate) fn wake(&self, id: Id) {
         let mut records = self.records.borrow_mut();
-        let Some(record) = records.get_mut(id) else { return };
+        let Some(record) = records.get_mut(id) else {
+            return;
+        };
         if record.flags.has(Flags::QUEUED) {
             return;
         }
@@ -216,6 +228,23 @@ impl Shared {
         fire.is_some()
     }
 
+    /// Who waits for a timer, if it is still to come.
+    pub(crate) fn timer_waiter(&self, id: TimerId) -> Option<WaiterSlot> {
+        let mut timers = self.timers.borrow_mut();
+        match timers.get_mut(id) {
+            Some(Fire::Wake(slot)) => Some(*slot),
+            _ => None,
+        }
+    }
+
+    /// Changes who waits for a timer.
+    pub(crate) fn set_timer_waiter(&self, id: TimerId, waiter: WaiterSlot) {
+        let mut timers = self.timers.borrow_mut();
+        if let Some(Fire::Wake(slot)) = timers.get_mut(id) {
+            *slot = waiter;
+        }
+    }
+
     // Parking.
 
     /// Parks the point that owns `slot`: whoever polls it now will be woken through the slot given back.
@@ -223,7 +252,12 @@ impl Shared {
     /// # Errors
     /// The cancel to be delivered by this point instead: it was parked when the cancel came, and is not shielded.
     #[inline]
-    pub(crate) fn park(&self, slot: WaiterSlot, cx: &Context<'_>, note: Note) -> Result<WaiterSlot, Error> {
+    pub(crate) fn park(
+        &self,
+        slot: WaiterSlot,
+        cx: &Context<'_>,
+        note: Note,
+    ) -> Result<WaiterSlot, Error> {
         let resume = self.resume.get();
         if self.cancelling.get() && slot.parked_before(resume) {
             self.unpark(slot);
@@ -237,7 +271,7 @@ impl Shared {
             self.note.set(note);
             return Ok(WaiterSlot::direct(owner, resume));
         }
-        Ok(self.park_foreign(slot, cx, note))
+        self.park_foreign(slot, cx, note)
     }
 
     /// Whether this is the waker the loop polls with at this moment, so that the id alone will do.
@@ -249,12 +283,21 @@ impl Shared {
 
     /// Sets the waker the loop polls with.
     pub(crate) fn set_current_waker(&self, waker: &Waker) {
-        self.current_waker.set((waker.data(), ptr::from_ref(waker.vtable())));
+        self.current_waker
+            .set((waker.data(), ptr::from_ref(waker.vtable())));
     }
 
     /// Parks under a waker that some combinator made, or outside of any coroutine.
     #[cold]
-    fn park_foreign(&self, slot: WaiterSlot, cx: &Context<'_>, note: Note) -> WaiterSlot {
+    fn park_foreign(
+        &self,
+        slot: WaiterSlot,
+        cx: &Context<'_>,
+        note: Note,
+    ) -> Result<WaiterSlot, Error> {
+        if self.closed.get() {
+            return Err(ErrorKind::LoopGone.into());
+        }
         let waker = cx.waker().clone();
         let owner = self.running.get();
         self.unpark(slot);
@@ -267,7 +310,7 @@ impl Shared {
             None => self.strays.borrow_mut().insert(waker),
         };
         // 0 means "never parked"; a stray point belongs to no coroutine, so no cancel will ask.
-        WaiterSlot::foreign(owner, token, self.resume.get().max(1))
+        Ok(WaiterSlot::foreign(owner, token, self.resume.get().max(1)))
     }
 
     /// Forgets who waits in the slot. The slot given back keeps the number of the resume.
@@ -283,7 +326,12 @@ impl Shared {
         if slot.owner().is_none() {
             return self.strays.borrow_mut().try_remove(token);
         }
-        records.get_mut(slot.owner())?.rare_if_any()?.wakers.try_remove(token).flatten()
+        records
+            .get_mut(slot.owner())?
+            .rare_if_any()?
+            .wakers
+            .try_remove(token)
+            .flatten()
     }
 
     // Coroutines.
@@ -308,14 +356,20 @@ impl Shared {
     /// The first reason stands.
     pub(crate) fn cancel(&self, id: Id, reason: Cow<'static, str>, site: Site) -> bool {
         let mut records = self.records.borrow_mut();
-        let Some(record) = records.get_mut(id) else { return false };
+        let Some(record) = records.get_mut(id) else {
+            return false;
+        };
         if record.flags.has(Flags::CANCELLED.or(Flags::ABORTED)) {
             return true;
         }
         record.flags.set(Flags::CANCELLED);
         let rare = record.rare_mut();
         rare.cancel = Some(CancelCause { reason, site });
-        let wakers: Vec<Waker> = rare.wakers.iter_mut().filter_map(|(_, waker)| waker.take()).collect();
+        let wakers: Vec<Waker> = rare
+            .wakers
+            .iter_mut()
+            .filter_map(|(_, waker)| waker.take())
+            .collect();
         drop(records);
         for waker in wakers {
             self.contain("waker", || waker.wake());
@@ -327,9 +381,14 @@ impl Shared {
     /// Drops a coroutine where it stands, at its place in the ready queue. Tells whether it is still there.
     pub(crate) fn abort(&self, id: Id, site: Site) -> bool {
         let mut records = self.records.borrow_mut();
-        let Some(record) = records.get_mut(id) else { return false };
+        let Some(record) = records.get_mut(id) else {
+            return false;
+        };
         record.flags.set(Flags::ABORTED);
-        record.rare_mut().cancel.get_or_insert(CancelCause { reason: Cow::Borrowed("aborted"), site });
+        record.rare_mut().cancel.get_or_insert(CancelCause {
+            reason: Cow::Borrowed("aborted"),
+            site,
+        });
         drop(records);
         self.wake(id);
         true
@@ -340,7 +399,9 @@ impl Shared {
     pub(crate) fn cancelled(&self) -> Error {
         let cause = {
             let records = self.records.borrow();
-            records.get(self.running.get()).and_then(|record| record.rare()?.cancel.clone())
+            records
+                .get(self.running.get())
+                .and_then(|record| record.rare()?.cancel.clone())
         };
         match cause {
             Some(CancelCause { reason, site }) => ErrorKind::Cancelled { reason, site }.into(),
@@ -368,7 +429,11 @@ impl Shared {
             Ok(value) => Some(value),
             Err(panic) => {
                 let message = panic_message(panic);
-                self.report(&Incident::Panicked { coroutine: None, message, during });
+                self.report(&Incident::Panicked {
+                    coroutine: None,
+                    message,
+                    during,
+                });
                 None
             }
         }
@@ -388,10 +453,42 @@ impl Shared {
     /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
     pub(crate) fn take_all(&self) -> Vec<Held> {
         let ready = self.ready.take().into_iter().map(Held::Job);
-        let fires = self.timers.borrow_mut().take_all().into_iter().map(Held::Fire);
-        let records = self.records.borrow_mut().take_all().into_iter().map(Held::Record);
-        let strays = self.strays.take().into_iter().map(|(_, waker)| Held::Waker(waker));
-        ready.chain(fires).chain(records).chain(strays).collect()
+        let fires = self
+            .timers
+            .borrow_mut()
+            .take_all()
+            .into_iter()
+            .map(Held::Fire);
+        let records = self
+            .records
+            .borrow_mut()
+            .take_all()
+            .into_iter()
+            .map(Held::Record);
+        let vault = self
+            .vault
+            .borrow_mut()
+            .take_all()
+            .into_iter()
+            .map(Held::Vault);
+        ready.chain(fires).chain(records).chain(vault).collect()
+    }
+
+    /// Wakes every point polled outside of any coroutine, so that it learns that the loop is gone.
+    pub(crate) fn wake_strays(&self) {
+        for (_, waker) in self.strays.take() {
+            self.contain("waker", || waker.wake());
+        }
+    }
+
+    /// Keeps a value of this thread for another thread to name.
+    pub(crate) fn deposit(&self, value: Box<dyn Any>) -> Id {
+        self.vault.borrow_mut().insert(value)
+    }
+
+    /// Gives a kept value out.
+    pub(crate) fn withdraw(&self, id: Id) -> Option<Box<dyn Any>> {
+        self.vault.borrow_mut().remove(id)
     }
 }
 
@@ -403,13 +500,17 @@ pub(crate) enum Held {
     Fire(#[expect(dead_code, reason = "kept to be dropped")] Fire),
     /// From the table.
     Record(#[expect(dead_code, reason = "kept to be dropped")] Record),
-    /// From a point polled outside of any coroutine.
-    Waker(#[expect(dead_code, reason = "kept to be dropped")] Waker),
+    /// Kept for another thread.
+    Vault(#[expect(dead_code, reason = "kept to be dropped")] Box<dyn Any>),
 }
 
 /// How reports name the coroutine of this record.
 pub(crate) fn label(id: Id, record: &Record) -> Label {
-    Label::new(public_id(id), record.rare().and_then(|rare| rare.name.clone()), record.site)
+    Label::new(
+        public_id(id),
+        record.rare().and_then(|rare| rare.name.clone()),
+        record.site,
+    )
 }
 
 /// The id as users see it.
@@ -423,7 +524,7 @@ pub(crate) fn table_id(id: CoroutineId) -> Id {
 }
 
 /// What a panic said. A payload whose own `Drop` panics is leaked instead of dropped: it must not take the loop down.
-pub(crate) fn panic_message(panic: Box<dyn std::any::Any + Send>) -> String {
+pub(crate) fn panic_message(panic: Box<dyn Any + Send>) -> String {
     let message = if let Some(text) = panic.downcast_ref::<&'static str>() {
         (*text).to_owned()
     } else if let Some(text) = panic.downcast_ref::<String>() {

@@ -28,7 +28,10 @@ impl CoroutineId {
     }
 
     pub(crate) const fn from_bits(bits: u64) -> Self {
-        Self { index: (bits & 0xffff_ffff) as u32, generation: (bits >> 32) as u32 }
+        Self {
+            index: (bits & 0xffff_ffff) as u32,
+            generation: (bits >> 32) as u32,
+        }
     }
 
     pub(crate) const fn to_bits(self) -> u64 {

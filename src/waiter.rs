@@ -1,4 +1,4 @@
-//! Who is to be woken: one small `Copy` value that every yield-point of our own keeps.
+//! Who is to be woken, and what it waits on: two small `Copy` values that every yield-point of our own deals in.
 //!
 //! It is apart because the loop half, the sockets and the yield-points all hold one and none of them may know the others.
 //! A foreign waker is never kept here: it lives in the table of coroutines, under the token, so that this stays 16 bytes
@@ -10,6 +10,7 @@
 //! 2. A slot names at most one coroutine, by an id that cannot reach the next tenant of its place.
 
 use crate::arena::Id;
+use crate::site::Site;
 
 /// A token that stands for "no foreign waker: the coroutine itself".
 const DIRECT: u32 = u32::MAX;
@@ -27,18 +28,30 @@ pub(crate) struct WaiterSlot {
 
 impl WaiterSlot {
     /// A slot nobody has parked in.
-    pub(crate) const EMPTY: WaiterSlot = WaiterSlot { owner: Id::NONE, token: DIRECT, resume: 0 };
+    pub(crate) const EMPTY: WaiterSlot = WaiterSlot {
+        owner: Id::NONE,
+        token: DIRECT,
+        resume: 0,
+    };
 
     /// A slot in which the coroutine itself waits.
     #[inline]
     pub(crate) fn direct(owner: Id, resume: u32) -> Self {
-        WaiterSlot { owner, token: DIRECT, resume }
+        WaiterSlot {
+            owner,
+            token: DIRECT,
+            resume,
+        }
     }
 
     /// A slot in which a foreign waker waits, kept under `token` by `owner`.
     pub(crate) fn foreign(owner: Id, token: usize, resume: u32) -> Self {
         let token = u32::try_from(token).expect("fewer than 2^32 wakers of one coroutine");
-        WaiterSlot { owner, token, resume }
+        WaiterSlot {
+            owner,
+            token,
+            resume,
+        }
     }
 
     /// The coroutine that waits here or whose waker does.
@@ -67,6 +80,34 @@ impl WaiterSlot {
     /// The same slot with nobody in it any more (keeps invariant 1).
     #[inline]
     pub(crate) fn vacated(self) -> Self {
-        WaiterSlot { owner: Id::NONE, token: DIRECT, resume: self.resume }
+        WaiterSlot {
+            owner: Id::NONE,
+            token: DIRECT,
+            resume: self.resume,
+        }
     }
+}
+
+/// A kind of yield-point, by its name in reports.
+#[derive(Debug)]
+pub(crate) struct Kind(pub(crate) &'static str);
+
+/// What a coroutine is parked on when none of our own points says anything.
+static FOREIGN: Kind = Kind("a foreign future");
+
+/// What a coroutine is parked on: two pointers, written whenever a point parks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Note {
+    /// The kind of point.
+    pub(crate) kind: &'static Kind,
+    /// Where it was made.
+    pub(crate) site: Option<Site>,
+}
+
+impl Note {
+    /// Nothing but foreign futures.
+    pub(crate) const FOREIGN: Note = Note {
+        kind: &FOREIGN,
+        site: None,
+    };
 }

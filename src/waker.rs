@@ -41,7 +41,9 @@ pub(crate) struct InTurn {
 impl InTurn {
     /// Enters a turn.
     pub(crate) fn enter(shared: &Rc<Shared>) -> Self {
-        InTurn { outer: HERE.replace(Some(Rc::clone(shared))) }
+        InTurn {
+            outer: HERE.replace(Some(Rc::clone(shared))),
+        }
     }
 }
 

@@ -1,0 +1,381 @@
+//! The end of a coroutine, seen from outside: [`JoinHandle`].
+//!
+//! It is apart from the Runner because whoever joins may be anywhere, also outside of every coroutine.
+//!
+//! Invariants:
+//! 1. The handle of a coroutine that ended, however it ended, gives a result: it never stays open.
+//! 2. An `Err` that nobody takes is reported once, when that is certain: at the end if the handle is gone by then, else when it is dropped.
+//! 3. A coroutine that was asked to end is not reported for ending so.
+//!
+//! ```text
+//!            finish, end              poll
+//!   Running ─────────────▶ Ended ────────────▶ Taken
+//!      │                     └── handle dropped: an Err is reported
+//!      └ handle dropped ─▶ Detached ── finish, end: an Err is reported
+//! ```
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::arena::Id;
+use crate::error::{Error, ErrorKind};
+use crate::handle::take_leaks;
+use crate::incident::Incident;
+use crate::record::{Ending, Flags};
+use crate::shared::{Shared, public_id};
+use crate::site::Site;
+use crate::snapshot::{CoroutineId, Label};
+use crate::waiter::{Kind, Note, WaiterSlot};
+
+static JOIN: Kind = Kind("join");
+
+/// Where a coroutine's result waits to be taken.
+pub(crate) struct JoinCell<T, E> {
+    /// The loop it runs on.
+    shared: Rc<Shared>,
+    /// The coroutine.
+    id: Id,
+    /// Who joins it.
+    slot: Cell<WaiterSlot>,
+    /// What has happened.
+    state: Cell<State<T, E>>,
+}
+
+/// What has happened to a coroutine; see the module's diagram.
+enum State<T, E> {
+    /// Not ended.
+    Running,
+    /// Not ended, and nobody will take the result.
+    Detached,
+    /// Ended well.
+    Ended(T),
+    /// Ended with an error. The label is for the report, if nobody takes it.
+    Failed(E, Option<Box<Label>>),
+    /// Taken.
+    Taken,
+}
+
+impl<T, E> JoinCell<T, E> {
+    /// The cell of a coroutine that has just been entered.
+    #[inline]
+    pub(crate) fn new(shared: &Rc<Shared>, id: Id) -> Rc<Self> {
+        Rc::new(JoinCell {
+            shared: Rc::clone(shared),
+            id,
+            slot: Cell::new(WaiterSlot::EMPTY),
+            state: Cell::new(State::Running),
+        })
+    }
+
+    /// Stores how it ended and wakes who joins.
+    #[inline]
+    fn settle(&self, end: State<T, E>) -> Option<State<T, E>> {
+        match self.state.replace(State::Taken) {
+            State::Running => {
+                self.state.set(end);
+                let slot = self.slot.get();
+                self.slot.set(slot.vacated());
+                self.shared.wake_waiter(slot);
+                None
+            }
+            _ => Some(end),
+        }
+    }
+}
+
+impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
+    /// Takes the body's own result, and what keys it left.
+    #[inline]
+    pub(crate) fn finish(&self, result: Result<T, E>) {
+        let rare = {
+            let records = self.shared.records.borrow();
+            records
+                .get(self.id)
+                .is_some_and(|record| record.rare().is_some())
+        };
+        match result {
+            Ok(value) if !rare => drop(self.settle(State::Ended(value))),
+            result => self.finish_rare(result),
+        }
+    }
+
+    /// The same for a coroutine that failed, has keys or a name, or was cancelled.
+    #[cold]
+    fn finish_rare(&self, result: Result<T, E>) {
+        let shared = &*self.shared;
+        let Some(label) = shared.label(self.id) else {
+            return;
+        };
+        let cancelled = {
+            let records = shared.records.borrow();
+            let record = records
+                .get(self.id)
+                .filter(|record| record.flags.has(Flags::CANCELLED));
+            record.and_then(|record| record.rare()?.cancel.clone())
+        };
+        let keys = take_leaks(shared, self.id);
+        match (result, cancelled) {
+            // A child's cancel is another error to who joins it than his own would be.
+            (Err(error), Some(cause)) => {
+                let mut error = error;
+                if let Some(own) = (&mut error as &mut dyn Any).downcast_mut::<Error>()
+                    && own.is_cancelled()
+                {
+                    let (reason, site) = (cause.reason, cause.site);
+                    *own = ErrorKind::CoroutineCancelled {
+                        coroutine: label,
+                        reason,
+                        site,
+                        swallowed: false,
+                        keys,
+                    }
+                    .into();
+                }
+                drop(self.settle(State::Failed(error, None)));
+            }
+            (Ok(value), None) if !keys.is_empty() => {
+                drop(value);
+                let leaked = ErrorKind::Leaked {
+                    coroutine: label.clone(),
+                    keys,
+                };
+                self.fail(E::from(leaked.into()), label);
+            }
+            (Ok(value), _) => drop(self.settle(State::Ended(value))),
+            (Err(error), None) => {
+                if !keys.is_empty() {
+                    shared.report(&Incident::Leaked {
+                        coroutine: label.clone(),
+                        keys,
+                    });
+                }
+                self.fail(error, label);
+            }
+        }
+    }
+
+    /// Stores an error, or reports it if nobody will take it.
+    fn fail(&self, error: E, label: Label) {
+        if let Some(State::Failed(error, Some(label))) =
+            self.settle(State::Failed(error, Some(Box::new(label))))
+        {
+            report_untaken(&self.shared, &error, *label);
+        }
+    }
+}
+
+/// Reports an error that nobody took.
+fn report_untaken<E: fmt::Display>(shared: &Shared, error: &E, coroutine: Label) {
+    if let Some(error) = shared.contain("error's Display", || error.to_string()) {
+        shared.report(&Incident::Untaken { coroutine, error });
+    }
+}
+
+impl<T: 'static, E: From<Error> + fmt::Display + 'static> Ending for JoinCell<T, E> {
+    fn end(&self, error: Error) {
+        let label = match error.kind() {
+            ErrorKind::Panicked { coroutine, .. } => coroutine.clone(),
+            // What was asked for, or is reported by who asked, needs no second report.
+            _ => None,
+        };
+        let panic = match error.kind() {
+            ErrorKind::Panicked { message, .. } => Some(message.to_string()),
+            _ => None,
+        };
+        let error = E::from(error);
+        let untaken = self.settle(State::Failed(error, label.clone().map(Box::new)));
+        if let (Some(_), Some(message)) = (untaken, panic) {
+            self.shared.report(&Incident::Panicked {
+                coroutine: label,
+                message,
+                during: "coroutine",
+            });
+        }
+    }
+}
+
+/// The result of a spawned coroutine: await it to join.
+///
+/// Awaiting gives the body's own `Result`, flat: what ended it from outside comes as `E` too. Dropping the handle lets the coroutine
+/// run on, unless [`cancel_on_drop`](JoinHandle::cancel_on_drop) was asked for; an `Err` or a panic that nobody takes then goes to
+/// the error hook.
+///
+/// ```
+/// # use yieldpoint::{EventLoop, Result};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// let join = co.handle().spawn(async |_| -> Result<u32> { Ok(42) }).named("answer");
+/// assert_eq!(join.await?, 42);
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
+/// Polled by another executor of the same thread, it works as well. Polled again after it has given its result, it pends for ever.
+pub struct JoinHandle<T = (), E: From<Error> + fmt::Display + 'static = Error>
+where
+    T: 'static,
+{
+    /// Where the result is.
+    cell: Rc<JoinCell<T, E>>,
+    /// Where the handle was made, for what it does when it is dropped.
+    site: Site,
+    /// Whether dropping it cancels the coroutine.
+    cancel_on_drop: bool,
+}
+
+impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
+    /// The handle for this cell.
+    pub(crate) fn new(cell: Rc<JoinCell<T, E>>, site: Site) -> Self {
+        JoinHandle {
+            cell,
+            site,
+            cancel_on_drop: false,
+        }
+    }
+
+    /// The handle of a coroutine that could not be started.
+    pub(crate) fn failed(shared: &Rc<Shared>, site: Site, error: Error) -> Self {
+        let cell = JoinCell::new(shared, Id::NONE);
+        cell.state.set(State::Failed(E::from(error), None));
+        JoinHandle::new(cell, site)
+    }
+
+    /// The coroutine's id.
+    #[must_use]
+    pub fn id(&self) -> CoroutineId {
+        public_id(self.cell.id)
+    }
+
+    /// Gives the coroutine a name for reports.
+    #[must_use = "naming gives the handle back"]
+    pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
+        let name = name.into();
+        if let Some(record) = self.cell.shared.records.borrow_mut().get_mut(self.cell.id) {
+            record.rare_mut().name = Some(name);
+        }
+        self
+    }
+
+    /// Whether the coroutine has ended, so that awaiting gives its result at once.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let state = self.cell.state.replace(State::Taken);
+        let finished = !matches!(state, State::Running);
+        self.cell.state.set(state);
+        finished
+    }
+
+    /// Asks the coroutine to end. Tells whether it had not ended yet.
+    ///
+    /// One that has not started is dropped unrun. Otherwise every yield-point of ours on which it is parked gives `Cancelled` with
+    /// this reason and place, unless its value has arrived: that wins. From then on the body may run, and may wait inside
+    /// [`Co::cleanup`](crate::Co::cleanup) only; if it parks on anything else, it is dropped there and that is reported. The first
+    /// reason stands.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, ErrorKind, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let join = co.handle().spawn(async |co| -> Result { co.sleep(ms(60_000)).await });
+    /// co.yield_now().await?; // it starts, and sleeps
+    /// join.cancel("no longer needed");
+    /// let error = join.await.expect_err("it was cancelled");
+    /// assert!(matches!(error.kind(), ErrorKind::CoroutineCancelled { reason, .. } if reason == "no longer needed"));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn cancel(&self, reason: impl Into<Cow<'static, str>>) -> bool {
+        self.cell
+            .shared
+            .cancel(self.cell.id, reason.into(), Location::caller())
+    }
+
+    /// Drops the coroutine's body where it stands, at its place in the ready queue, without telling it. Who joins gets `Aborted`.
+    /// Tells whether it had not ended yet.
+    #[track_caller]
+    pub fn abort(&self) -> bool {
+        self.cell.shared.abort(self.cell.id, Location::caller())
+    }
+
+    /// Makes dropping the handle cancel the coroutine.
+    #[must_use = "dropping the handle cancels the coroutine"]
+    #[track_caller]
+    pub fn cancel_on_drop(mut self) -> Self {
+        self.cancel_on_drop = true;
+        self.site = Location::caller();
+        self
+    }
+}
+
+impl<T: 'static, E: From<Error> + fmt::Display + 'static> Future for JoinHandle<T, E> {
+    type Output = Result<T, E>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let cell = &*self.cell;
+        match cell.state.replace(State::Taken) {
+            State::Ended(value) => Poll::Ready(Ok(value)),
+            State::Failed(error, _) => Poll::Ready(Err(error)),
+            State::Taken => Poll::Pending,
+            open => {
+                cell.state.set(open);
+                let slot = cell.slot.get();
+                match cell.shared.park(
+                    slot,
+                    cx,
+                    Note {
+                        kind: &JOIN,
+                        site: Some(self.site),
+                    },
+                ) {
+                    Ok(slot) => {
+                        cell.slot.set(slot);
+                        Poll::Pending
+                    }
+                    Err(cancel) => {
+                        cell.slot.set(slot.vacated());
+                        Poll::Ready(Err(E::from(cancel)))
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: 'static, E: From<Error> + fmt::Display + 'static> Drop for JoinHandle<T, E> {
+    fn drop(&mut self) {
+        let cell = &*self.cell;
+        cell.slot.set(cell.shared.unpark(cell.slot.get()));
+        match cell.state.replace(State::Taken) {
+            State::Running => {
+                cell.state.set(State::Detached);
+                if self.cancel_on_drop {
+                    cell.shared.cancel(
+                        cell.id,
+                        Cow::Borrowed("its join handle was dropped"),
+                        self.site,
+                    );
+                }
+            }
+            State::Failed(error, Some(label)) => report_untaken(&cell.shared, &error, *label),
+            _ => {}
+        }
+    }
+}
+
+impl<T: 'static, E: From<Error> + fmt::Display + 'static> fmt::Debug for JoinHandle<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("id", &self.id())
+            .field("is_finished", &self.is_finished())
+            .finish_non_exhaustive()
+    }
+}

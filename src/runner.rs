@@ -1,0 +1,346 @@
+//! The Runner: drives one coroutine's body and takes its end.
+//!
+//! One Runner drives all three ways to write a coroutine: an async closure, a hand-written [`Coroutine`](crate::Coroutine), and any
+//! future. Each is a state machine that is polled; its yield-points park it, and what they deliver is what the poll sends back in.
+//!
+//! Invariants:
+//! 1. A coroutine costs two allocations, whatever it returns: the Runner with the body in it, and the cell its result is taken from.
+//! 2. The body is not wrapped in a further future, which would double its memory.
+//!
+//! ```text
+//!            resume              point parks            point wakes
+//!   spawned ───────▶ in the body ───────────▶ parked ───────────────▶ ready ── resume ──▶ in the body
+//!                        │
+//!                        └── returns ──▶ leaked keys? ──▶ result in the cell, joiner ready
+//! ```
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use crate::arena::Id;
+use crate::bodies::Root;
+use crate::coroutine::Co;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event_loop::{EventLoop, Outcome};
+use crate::handle::{Handle, Remote, take_leaks};
+use crate::incident::Incident;
+use crate::join::{JoinCell, JoinHandle};
+use crate::record::{Body, Ending};
+use crate::shared::Shared;
+use crate::site::Site;
+
+pin_project! {
+    /// A spawned body, and where its result goes.
+    struct Runner<F, T, E> {
+        #[pin]
+        body: F,
+        cell: Rc<JoinCell<T, E>>,
+    }
+}
+
+impl<F, T, E> Body for Runner<F, T, E>
+where
+    F: Future<Output = Result<T, E>>,
+    T: 'static,
+    E: From<Error> + fmt::Display + 'static,
+{
+    #[inline]
+    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        match this.body.poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(result) => {
+                this.cell.finish(result);
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn ending(&self) -> Rc<dyn Ending> {
+        Rc::clone(&self.cell) as Rc<dyn Ending>
+    }
+}
+
+impl Handle {
+    /// Spawns a coroutine. It starts in its turn, behind everything that is ready now, and never inside this call.
+    ///
+    /// The body gets its [`Co`] by value and may hold what is not `Send`. Its `Result` is what joining gives; see [`JoinHandle`] for
+    /// what happens to one that nobody joins. On a loop that is gone, the body is dropped unrun and joining gives `LoopGone`.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let slow = co.handle().spawn(async |co| -> Result<&str> { co.sleep(ms(2)).await?; Ok("slow") });
+    /// let fast = co.handle().spawn(async |co| -> Result<&str> { co.sleep(ms(1)).await?; Ok("fast") });
+    /// assert_eq!((slow.await?, fast.await?), ("slow", "fast"));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    #[doc(alias = "spawn_local")]
+    #[track_caller]
+    pub fn spawn<F, T, E>(&self, body: F) -> JoinHandle<T, E>
+    where
+        F: AsyncFnOnce(Co) -> Result<T, E> + 'static,
+        T: 'static,
+        E: From<Error> + fmt::Display + 'static,
+    {
+        let site = Location::caller();
+        match Entered::new(self.shared(), site) {
+            Ok(entered) => {
+                let co = Co::new(self.clone(), entered.id);
+                let body = body(co);
+                start(entered, body, site)
+            }
+            Err(gone) => JoinHandle::failed(self.shared(), site, gone),
+        }
+    }
+
+    /// Spawns any standard future as a coroutine; joining gives its output.
+    ///
+    /// A future whose output is a `Result` keeps it: joining gives `Result<Result<..>>`, and an inner `Err` is nobody's but the joiner's.
+    /// To have it watched, spawn `async |_| future.await` instead.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let join = co.handle().spawn_future(async { 6 * 7 });
+    /// assert_eq!(join.await?, 42);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_future<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        let site = Location::caller();
+        match Entered::new(self.shared(), site) {
+            Ok(entered) => start(entered, Infallibly { future }, site),
+            Err(gone) => JoinHandle::failed(self.shared(), site, gone),
+        }
+    }
+}
+
+impl Remote {
+    /// Spawns a coroutine from another thread. The closure crosses threads; what it makes on the loop's thread need not be `Send`.
+    /// Its `Err` or panic goes to the error hook.
+    ///
+    /// # Errors
+    /// `LoopGone` if the loop is gone.
+    #[track_caller]
+    pub fn spawn<F, E>(&self, body: F) -> Result
+    where
+        F: AsyncFnOnce(Co) -> Result<(), E> + Send + 'static,
+        E: From<Error> + fmt::Display + 'static,
+    {
+        let site = Location::caller();
+        self.post(move |handle| {
+            if let Ok(entered) = Entered::new(handle.shared(), site) {
+                let co = Co::new(handle.clone(), entered.id);
+                let body = body(co);
+                drop(start(entered, body, site));
+            }
+        })
+    }
+}
+
+pin_project! {
+    /// A future that cannot fail, as a body that can.
+    struct Infallibly<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Infallibly<F> {
+    type Output = Result<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().future.poll(cx).map(Ok)
+    }
+}
+
+/// A coroutine that is in the table but has no body yet: should making the body panic, it leaves the table again.
+pub(crate) struct Entered {
+    /// The loop.
+    shared: Rc<Shared>,
+    /// Its place.
+    pub(crate) id: Id,
+    /// Whether it got its body.
+    started: bool,
+}
+
+impl Entered {
+    /// Enters a coroutine in the table.
+    ///
+    /// # Errors
+    /// `LoopGone`.
+    #[inline]
+    pub(crate) fn new(shared: &Rc<Shared>, site: Site) -> Result<Self> {
+        if shared.is_closed() {
+            return Err(ErrorKind::LoopGone.into());
+        }
+        Ok(Entered {
+            shared: Rc::clone(shared),
+            id: shared.enter(site),
+            started: false,
+        })
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if !self.started {
+            drop(self.shared.leave(self.id));
+        }
+    }
+}
+
+/// Gives an entered coroutine its body and queues it.
+#[inline]
+pub(crate) fn start<F, T, E>(mut entered: Entered, body: F, site: Site) -> JoinHandle<T, E>
+where
+    F: Future<Output = Result<T, E>> + 'static,
+    T: 'static,
+    E: From<Error> + fmt::Display + 'static,
+{
+    let cell = JoinCell::new(&entered.shared, entered.id);
+    let runner = Box::pin(Runner {
+        body,
+        cell: Rc::clone(&cell),
+    });
+    entered.started = true;
+    entered.shared.start(entered.id, runner);
+    JoinHandle::new(cell, site)
+}
+
+pin_project! {
+    /// The body of `block_on`, and where its result goes.
+    struct RootRunner<'a, F, T, E> {
+        #[pin]
+        body: F,
+        result: &'a Cell<Option<Result<T, E>>>,
+        ending: Rc<RootEnding>,
+        shared: Rc<Shared>,
+    }
+}
+
+impl<F, T, E> Body for RootRunner<'_, F, T, E>
+where
+    F: Future<Output = Result<T, E>>,
+    E: From<Error>,
+{
+    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let Poll::Ready(result) = this.body.poll(cx) else {
+            return Poll::Pending;
+        };
+        this.result.set(Some(leaks(this.shared, result)));
+        Poll::Ready(())
+    }
+
+    fn ending(&self) -> Rc<dyn Ending> {
+        Rc::clone(&self.ending) as Rc<dyn Ending>
+    }
+}
+
+/// The result of the running coroutine, once the keys it left are counted.
+fn leaks<T, E: From<Error>>(shared: &Shared, result: Result<T, E>) -> Result<T, E> {
+    let id = shared.running.get();
+    let Some(coroutine) = shared.label(id) else {
+        return result;
+    };
+    let keys = take_leaks(shared, id);
+    match result {
+        Ok(value) if !keys.is_empty() => {
+            drop(value);
+            Err(E::from(ErrorKind::Leaked { coroutine, keys }.into()))
+        }
+        Err(error) if !keys.is_empty() => {
+            shared.report(&Incident::Leaked { coroutine, keys });
+            Err(error)
+        }
+        result => result,
+    }
+}
+
+/// Keeps what ended the body of `block_on` from outside.
+#[derive(Default)]
+struct RootEnding(Cell<Option<Error>>);
+
+impl Ending for RootEnding {
+    fn end(&self, error: Error) {
+        self.0.set(Some(error));
+    }
+}
+
+impl EventLoop {
+    /// Runs a coroutine to its end and gives its result. Others run meanwhile, and stay where they are when it has ended.
+    ///
+    /// The body may borrow from its surroundings. Its result is flat: what ends it from outside comes as `E` too.
+    ///
+    /// # Errors
+    /// The body's own; `Leaked` if it left keys pending; `Stuck` if it can never end, `Stopped` after [`Handle::stop`]: in these
+    /// two cases the body is dropped where it stands.
+    ///
+    /// # Panics
+    /// A panic of the body goes on to the caller. The loop can be used again.
+    ///
+    /// Source: `IOLoop.run_sync`.
+    #[doc(alias = "run_sync")]
+    #[track_caller]
+    pub fn block_on<F, T, E>(&mut self, body: F) -> Result<T, E>
+    where
+        F: AsyncFnOnce(Co) -> Result<T, E>,
+        E: From<Error>,
+    {
+        let shared = Rc::clone(self.shared());
+        let mut entered = Entered::new(&shared, Location::caller()).map_err(E::from)?;
+        // It leaves the table when `entered` is dropped: after the body, which is declared later.
+        entered.started = false;
+        let id = entered.id;
+        let result = Cell::new(None);
+        let ending = Rc::<RootEnding>::default();
+        let body = body(Co::new(self.handle(), id));
+        let (outcome, panic) = {
+            let runner = RootRunner {
+                body,
+                result: &result,
+                ending: Rc::clone(&ending),
+                shared: Rc::clone(&shared),
+            };
+            let mut runner = pin!(runner);
+            let mut root = Root {
+                id,
+                body: runner.as_mut(),
+                own: None,
+                done: false,
+                panic: None,
+            };
+            shared.wake(id);
+            (self.drive_root(&mut root), root.panic)
+        };
+        if let Some(panic) = panic {
+            std::panic::resume_unwind(panic);
+        }
+        if let Some(result) = result.take() {
+            return result;
+        }
+        let why: Error = match (ending.0.take(), outcome) {
+            (Some(error), _) | (None, Err(error)) => error,
+            (None, Ok(Outcome::Stuck(snapshot))) => ErrorKind::Stuck(snapshot).into(),
+            (None, Ok(Outcome::Stopped | Outcome::Done)) => ErrorKind::Stopped.into(),
+        };
+        drop(take_leaks(&shared, id));
+        Err(E::from(why))
+    }
+}

@@ -1,0 +1,304 @@
+//! Waiting for time, and for one's turn: [`Sleep`] and [`YieldNow`].
+//!
+//! They are together because neither waits for anybody else.
+
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::clock::nanos;
+use crate::coroutine::Co;
+use crate::error::{ErrorKind, Result};
+use crate::shared::{Fire, Shared};
+use crate::site::Site;
+use crate::timers::{Nanos, TimerId};
+use crate::waiter::{Kind, Note, WaiterSlot};
+use crate::yield_point::YieldPoint;
+
+static SLEEP: Kind = Kind("sleep");
+static YIELD_NOW: Kind = Kind("yield_now");
+
+/// The yield-point that ends after a time.
+///
+/// It never ends early; the time counts from when it is first awaited, read at the loop's next look. Zero ends at that look.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a yield-point does nothing until it is yielded"]
+pub struct Sleep {
+    /// When it ends.
+    until: Until,
+    /// Where it was made.
+    site: Site,
+}
+
+/// The end of a sleep.
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    /// So long after it is first awaited.
+    After(Nanos),
+    /// A moment.
+    At(Instant),
+}
+
+impl Sleep {
+    /// A sleep of this length.
+    #[track_caller]
+    pub fn new(duration: Duration) -> Self {
+        Sleep {
+            until: Until::After(nanos(duration)),
+            site: Location::caller(),
+        }
+    }
+
+    /// A sleep until this moment; one that has passed ends at the loop's next look.
+    #[track_caller]
+    pub fn until(at: Instant) -> Self {
+        Sleep {
+            until: Until::At(at),
+            site: Location::caller(),
+        }
+    }
+}
+
+impl YieldPoint for Sleep {
+    type Output = Result;
+    type Started = SleepStarted;
+
+    fn start(self, co: &Co) -> SleepStarted {
+        let shared = Rc::clone(co.handle().shared());
+        SleepStarted {
+            shared,
+            sleep: self,
+            timer: None,
+        }
+    }
+}
+
+/// A [`Sleep`] that is awaited. Dropping it gives its timer's memory back at once.
+#[must_use = "a sleep does nothing until it is awaited"]
+pub struct SleepStarted {
+    /// Whose timers.
+    shared: Rc<Shared>,
+    /// What was asked for.
+    sleep: Sleep,
+    /// The timer, once it is armed and until it is over.
+    timer: Option<TimerId>,
+}
+
+impl Future for SleepStarted {
+    type Output = Result;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        let note = Note {
+            kind: &SLEEP,
+            site: Some(self.sleep.site),
+        };
+        let Some(timer) = self.timer else {
+            let fire = Fire::Wake(WaiterSlot::EMPTY);
+            let timer = match self.sleep.until {
+                Until::After(after) => self.shared.arm(after, fire),
+                Until::At(at) => self.shared.arm_at(self.shared.clock.reading(at), fire),
+            };
+            self.timer = Some(timer);
+            return self.park(timer, WaiterSlot::EMPTY, cx, note);
+        };
+        match self.shared.timer_waiter(timer) {
+            Some(slot) => self.park(timer, slot, cx, note),
+            None if self.shared.is_closed() => Poll::Ready(Err(ErrorKind::LoopGone.into())),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl SleepStarted {
+    /// Parks whoever polls until the timer is due.
+    fn park(&self, timer: TimerId, slot: WaiterSlot, cx: &Context<'_>, note: Note) -> Poll<Result> {
+        let parked = self.shared.park(slot, cx, note);
+        let kept = *parked.as_ref().unwrap_or(&slot.vacated());
+        self.shared.set_timer_waiter(timer, kept);
+        match parked {
+            Ok(_) => Poll::Pending,
+            Err(cancel) => Poll::Ready(Err(cancel)),
+        }
+    }
+}
+
+impl Drop for SleepStarted {
+    fn drop(&mut self) {
+        let Some(timer) = self.timer else { return };
+        let fire = self.shared.timers.borrow_mut().remove(timer);
+        if let Some(Fire::Wake(slot)) = fire {
+            self.shared.unpark(slot);
+        }
+    }
+}
+
+impl std::fmt::Debug for SleepStarted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SleepStarted")
+            .field("sleep", &self.sleep)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The yield-point that gives way once: the coroutine goes to the back of the ready queue.
+///
+/// Source: `tornado.gen.moment`.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a yield-point does nothing until it is yielded"]
+#[doc(alias = "moment")]
+pub struct YieldNow {
+    /// Where it was made.
+    site: Site,
+}
+
+impl YieldNow {
+    /// A point that gives way once.
+    #[track_caller]
+    pub fn new() -> Self {
+        YieldNow {
+            site: Location::caller(),
+        }
+    }
+}
+
+impl Default for YieldNow {
+    #[track_caller]
+    fn default() -> Self {
+        YieldNow::new()
+    }
+}
+
+impl YieldPoint for YieldNow {
+    type Output = Result;
+    type Started = YieldNowStarted;
+
+    #[inline]
+    fn start(self, co: &Co) -> YieldNowStarted {
+        let shared = Rc::clone(co.handle().shared());
+        YieldNowStarted {
+            shared,
+            site: self.site,
+            slot: WaiterSlot::EMPTY,
+        }
+    }
+}
+
+/// A [`YieldNow`] that is awaited.
+#[must_use = "a yield_now does nothing until it is awaited"]
+pub struct YieldNowStarted {
+    /// Whose ready queue.
+    shared: Rc<Shared>,
+    /// Where it was made.
+    site: Site,
+    /// Set once it has given way.
+    slot: WaiterSlot,
+}
+
+impl Future for YieldNowStarted {
+    type Output = Result;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        let note = Note {
+            kind: &YIELD_NOW,
+            site: Some(self.site),
+        };
+        let gave_way = self.slot.parked_before(self.shared.resume.get())
+            || (self.slot.is_waiting() && self.slot.owner().is_none());
+        if gave_way && !self.shared.cancelling.get() {
+            return Poll::Ready(Ok(()));
+        }
+        let queued = self.slot.is_waiting();
+        match self.shared.park(self.slot, cx, note) {
+            Ok(slot) => self.slot = slot,
+            Err(cancel) => {
+                self.slot = self.slot.vacated();
+                return Poll::Ready(Err(cancel));
+            }
+        }
+        if self.slot.token().is_some() {
+            cx.waker().wake_by_ref();
+        } else if !queued {
+            self.shared.wake(self.slot.owner());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for YieldNowStarted {
+    #[inline]
+    fn drop(&mut self) {
+        if self.slot.token().is_some() {
+            self.shared.unpark(self.slot);
+        }
+    }
+}
+
+impl std::fmt::Debug for YieldNowStarted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("YieldNowStarted")
+            .field("gave_way", &self.slot.is_waiting())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Co {
+    /// Sleeps for `duration`. See [`Sleep`].
+    ///
+    /// # Errors
+    /// `Cancelled`.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result, ms};
+    /// let started = std::time::Instant::now();
+    /// EventLoop::new()?.block_on(async |co| -> Result { co.sleep(ms(5)).await })?;
+    /// assert!(started.elapsed() >= ms(5)); // never early
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn sleep(&self, duration: Duration) -> SleepStarted {
+        Sleep::new(duration).start(self)
+    }
+
+    /// Sleeps until `at`. See [`Sleep`].
+    ///
+    /// # Errors
+    /// `Cancelled`.
+    #[track_caller]
+    pub fn sleep_until(&self, at: Instant) -> SleepStarted {
+        Sleep::until(at).start(self)
+    }
+
+    /// Gives way once: everything that is ready now runs before this coroutine goes on.
+    ///
+    /// # Errors
+    /// `Cancelled`.
+    ///
+    /// ```
+    /// # use std::{cell::RefCell, rc::Rc};
+    /// # use yieldpoint::{EventLoop, Result};
+    /// let log = Rc::new(RefCell::new(String::new()));
+    /// let mut event_loop = EventLoop::new()?;
+    /// for name in ['a', 'b'] {
+    ///     let log = Rc::clone(&log);
+    ///     let _ = event_loop.handle().spawn(async move |co| -> Result {
+    ///         for _ in 0..3 {
+    ///             log.borrow_mut().push(name);
+    ///             co.yield_now().await?;
+    ///         }
+    ///         Ok(())
+    ///     });
+    /// }
+    /// let _ = event_loop.run()?;
+    /// assert_eq!(*log.borrow(), "ababab");
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn yield_now(&self) -> YieldNowStarted {
+        YieldNow::new().start(self)
+    }
+}

@@ -1,0 +1,230 @@
+//! [`Task`]: calls a function that takes a callback, and waits for that callback.
+//!
+//! ```text
+//!              first poll: call the function          resolver called, or dropped
+//!   Uncalled ───────────────────────────────▶ Waiting ────────────────────────────▶ Done
+//!       └──────────── the function gives Err ───────────────────────────────────────▲
+//! ```
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use crate::coroutine::Co;
+use crate::error::{Error, ErrorKind, Result};
+use crate::oneshot::{Missing, OneShot, Resolver};
+use crate::shared::Shared;
+use crate::site::Site;
+use crate::waiter::{Kind, Note};
+use crate::yield_point::YieldPoint;
+
+static TASK: Kind = Kind("task");
+
+/// The yield-point that calls a callback-taking function and waits for its callback. It is *not* a spawned unit: that is a coroutine.
+///
+/// The function is called when the point is first awaited, and gets a [`Resolver`]. It may resolve at once: the coroutine then goes
+/// on without giving way, however often that happens in a row.
+///
+/// Source: `tornado.gen.Task` of Tornado 2.2 to 3.2 (lazy).
+#[must_use = "a yield-point does nothing until it is yielded"]
+pub struct Task<F, T> {
+    /// The function.
+    call: F,
+    /// Where it was made.
+    site: Site,
+    /// What its callback takes.
+    value: PhantomData<fn(T)>,
+}
+
+/// What a function called by a [`Task`] may return: nothing, or a `Result` whose `Err` ends the wait at once.
+pub trait TaskReturn: sealed::Sealed {
+    /// The error, if it is one.
+    #[doc(hidden)]
+    fn into_result(self) -> Result;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for () {}
+    impl<E> Sealed for Result<(), E> {}
+}
+
+impl TaskReturn for () {
+    #[inline]
+    fn into_result(self) -> Result {
+        Ok(())
+    }
+}
+
+impl<E: Into<Error>> TaskReturn for Result<(), E> {
+    fn into_result(self) -> Result {
+        self.map_err(Into::into)
+    }
+}
+
+impl<F, T, R> Task<F, T>
+where
+    F: FnOnce(Resolver<T>) -> R,
+    R: TaskReturn,
+{
+    /// A point that will call `call`.
+    #[track_caller]
+    pub fn new(call: F) -> Self {
+        Task {
+            call,
+            site: Location::caller(),
+            value: PhantomData,
+        }
+    }
+}
+
+impl<F, T, R> YieldPoint for Task<F, T>
+where
+    F: FnOnce(Resolver<T>) -> R,
+    R: TaskReturn,
+{
+    type Output = Result<T>;
+    type Started = TaskStarted<F, T>;
+
+    #[inline]
+    fn start(self, co: &Co) -> TaskStarted<F, T> {
+        TaskStarted {
+            shared: Rc::clone(co.handle().shared()),
+            site: self.site,
+            state: State::Uncalled(self.call),
+        }
+    }
+}
+
+impl<F, T> fmt::Debug for Task<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A [`Task`] that is awaited. Dropping it gives the wait up; the operation goes on, and what it calls back with is dropped.
+#[must_use = "a task does nothing until it is awaited"]
+pub struct TaskStarted<F, T> {
+    /// The loop.
+    shared: Rc<Shared>,
+    /// Where it was made.
+    site: Site,
+    /// How far it is.
+    state: State<F, T>,
+}
+
+/// How far a task is; see the module's diagram.
+enum State<F, T> {
+    /// The function is still to be called.
+    Uncalled(F),
+    /// It was called.
+    Waiting(Rc<OneShot<T>>),
+    /// The output was given.
+    Done,
+}
+
+/// The function is moved out to be called and never pinned.
+impl<F, T> Unpin for TaskStarted<F, T> {}
+
+impl<F, T, R> Future for TaskStarted<F, T>
+where
+    F: FnOnce(Resolver<T>) -> R,
+    R: TaskReturn,
+{
+    type Output = Result<T>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let this = self.get_mut();
+        if let State::Uncalled(_) = this.state
+            && let State::Uncalled(call) = std::mem::replace(&mut this.state, State::Done)
+        {
+            let (cell, resolver) = OneShot::new(&this.shared, this.site);
+            if let Err(error) = call(resolver).into_result() {
+                return Poll::Ready(Err(error));
+            }
+            this.state = State::Waiting(cell);
+        }
+        let State::Waiting(cell) = &this.state else {
+            return Poll::Pending;
+        };
+        let outcome = ready!(cell.poll(
+            cx,
+            Note {
+                kind: &TASK,
+                site: Some(this.site)
+            }
+        ));
+        this.state = State::Done;
+        Poll::Ready(outcome.map_err(|missing| match missing {
+            Missing::Cancelled(cancel) => cancel,
+            Missing::Lost | Missing::Taken => abandoned(this.site),
+        }))
+    }
+}
+
+/// The error of a task whose resolver was dropped.
+#[cold]
+fn abandoned(site: Site) -> Error {
+    ErrorKind::Abandoned {
+        key: None,
+        created_at: site,
+        waited_at: site,
+    }
+    .into()
+}
+
+impl<F, T> Drop for TaskStarted<F, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let State::Waiting(cell) = &self.state {
+            cell.unpark();
+        }
+    }
+}
+
+impl<F, T> fmt::Debug for TaskStarted<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskStarted")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Co {
+    /// Calls a callback-taking function when first awaited, and waits for its callback. See [`Task`].
+    ///
+    /// # Errors
+    /// `Abandoned` if the callback is dropped uncalled; what the function itself returns as `Err`; `Cancelled`.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Handle, Result, ms};
+    /// /// Some old API: answers later, through a callback.
+    /// fn fetch(handle: &Handle, url: &str, callback: impl FnOnce(usize) + 'static) {
+    ///     let n = url.len();
+    ///     handle.call_later(ms(1), move || callback(n));
+    /// }
+    /// let n = EventLoop::new()?.block_on(async |co| -> Result<usize> {
+    ///     co.task(|done| fetch(co.handle(), "http://localhost", done.into_fn())).await
+    /// })?;
+    /// assert_eq!(n, 16);
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    #[doc(alias = "gen.Task")]
+    #[doc(alias = "oneshot")]
+    pub fn task<T, R, F>(&self, call: F) -> TaskStarted<F, T>
+    where
+        F: FnOnce(Resolver<T>) -> R,
+        R: TaskReturn,
+    {
+        Task::new(call).start(self)
+    }
+}
