@@ -274,6 +274,13 @@ impl Shared {
         self.park_foreign(slot, cx, note)
     }
 
+    /// Says what the running coroutine is parked on, better than the points inside it have said.
+    pub(crate) fn parked_on(&self, note: Note) {
+        if !self.running.get().is_none() {
+            self.note.set(note);
+        }
+    }
+
     /// Whether this is the waker the loop polls with at this moment, so that the id alone will do.
     #[inline]
     fn polls_with(&self, waker: &Waker) -> bool {
