@@ -49,8 +49,7 @@ impl<P: Sequence> AsCompleted<P> {
     /// ```
     /// # use yieldpoint::{EventLoop, Result};
     /// # EventLoop::new()?.block_on(async |co| -> Result {
-    /// let mut done = co.as_completed([async { 'a' }, async { 'b' }]);
-    /// # let _ = "an async block of each type";
+    /// let mut done = co.as_completed(['a', 'b'].map(std::future::ready));
     /// assert_eq!(done.next().await, Some((0, 'a')));
     /// # Ok(())
     /// # })?;
@@ -158,7 +157,7 @@ impl Co {
     pub fn as_completed<P: Sequence>(&self, points: P) -> AsCompleted<P> {
         let site = Location::caller();
         let Listed { mut row, shape } = points.start(self);
-        row.poll_as_woken();
+        row.poll_as_woken(self);
         AsCompleted {
             row,
             shape: shape.expect("nothing was waited for yet"),

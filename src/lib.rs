@@ -44,14 +44,15 @@ mod sleep;
 mod task;
 mod wait;
 
+mod cleanup;
 mod either;
+
 mod row;
 
 mod points;
 
 mod all;
 mod as_completed;
-mod cleanup;
 mod first;
 
 mod cancellable;

@@ -6,23 +6,28 @@
 //!
 //! Invariants:
 //! 1. `left` children are `Running`. A child leaves that state once and is never polled again; its future is dropped then.
-//! 2. No wake-up is lost: the row's waker is stored before the list of the woken is taken, and a child's mark is cleared before the
-//!    child is polled.
+//! 2. No wake-up is lost: the row is parked before the list of the woken is taken, a child's mark is cleared before the child is
+//!    polled, and the list is looked at again once the row's waker is kept.
 //! 3. No waker is woken or dropped, and no child polled or dropped, while the list is locked.
 //!
 //! ```text
 //!   Running ── its poll gives an output ──▶ Done ── taken ──▶ Gone
 //! ```
 
+use std::cell::Cell;
 use std::future::Future;
 use std::mem;
 use std::ops::ControlFlow;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::cleanup::Shield;
 use crate::coroutine::Co;
+use crate::shared::Shared;
+use crate::waiter::{Note, Parent, WaiterSlot};
 use crate::yield_point::YieldPoint;
 
 /// The longest row in which every child is asked at each wake-up.
@@ -73,16 +78,16 @@ impl<F: Future> Row<F> {
             as_woken: false,
         };
         if row.children.len() > SHORT {
-            row.wakes = Some(Wakes::new(row.children.len()));
+            row.wakes = Some(Wakes::new(row.children.len(), co.handle().shared()));
         }
         row
     }
 
     /// Makes the row poll its children in the order of their wake-ups, however short it is.
-    pub(crate) fn poll_as_woken(&mut self) {
+    pub(crate) fn poll_as_woken(&mut self, co: &Co) {
         self.as_woken = true;
         self.wakes
-            .get_or_insert_with(|| Wakes::new(self.children.len()));
+            .get_or_insert_with(|| Wakes::new(self.children.len(), co.handle().shared()));
     }
 
     /// How many children the row was made of.
@@ -110,16 +115,16 @@ impl<F: Future> Row<F> {
             }
             return;
         };
-        let mut woken = wakes.take_woken(cx.waker(), !begun);
+        let mut woken = wakes.take_woken(cx, !begun);
         if !self.as_woken {
             woken.sort_unstable();
         }
         for &index in &woken {
-            let mut cx = Context::from_waker(wakes.listen(index));
-            if self.poll(index, &mut cx) && ended(index).is_break() {
+            if wakes.poll(index, |cx| self.poll(index, cx)) && ended(index).is_break() {
                 break;
             }
         }
+        wakes.wait(cx);
         wakes.spare = woken;
         self.wakes = Some(wakes);
     }
@@ -155,14 +160,36 @@ impl<F: Future> Row<F> {
 }
 
 /// Which children of a row were woken since it was last polled.
+///
+/// Our own points wake a child through [`Parent`], on the loop's thread and without a waker. What else a child awaits wakes it through
+/// its waker: only while there is such a clone is the row's own waker kept, so that a row nobody can wake is known to be stuck.
 struct Wakes {
-    /// What the children's wakers write.
-    list: Arc<List>,
-    /// A waker for each child.
-    wakers: Vec<(Arc<ChildWaker>, Waker)>,
+    /// What the children's wakers write, and whom our points wake.
+    seat: Rc<Seat>,
+    /// A waker for each child, made from its cell.
+    wakers: Vec<Waker>,
+    /// Whether somebody foreign held a clone of it when the child was polled last.
+    foreign: Vec<bool>,
+    /// How many of those there are.
+    foreigners: usize,
     /// The last list taken, kept for its memory.
     spare: Vec<usize>,
 }
+
+/// Where the row is parked for its children.
+struct Seat {
+    /// The loop.
+    shared: Rc<Shared>,
+    /// Whom a child of ours wakes.
+    slot: Cell<WaiterSlot>,
+    /// The cells of the children's wakers.
+    cells: Vec<Arc<ChildWaker>>,
+    /// What they write.
+    list: Arc<List>,
+}
+
+/// How many counts of a cell are the row's own: its place in the seat, and its waker.
+const OURS: usize = 2;
 
 /// What the wakers of a row's children share.
 #[derive(Default)]
@@ -176,7 +203,7 @@ struct List {
 struct Woken {
     /// Their places, in the order of their wake-ups.
     places: Vec<usize>,
-    /// The waker the row was polled with, until it is woken.
+    /// The waker the row was polled with, if a foreign clone of a child's waker is about, until it is woken.
     row: Option<Waker>,
 }
 
@@ -217,51 +244,112 @@ impl Wake for ChildWaker {
     }
 }
 
+impl Parent for Seat {
+    fn woken(&self, place: usize) {
+        self.cells[place].wake_by_ref();
+        let slot = self.slot.get();
+        self.slot.set(slot.vacated());
+        self.shared.wake_waiter(slot);
+    }
+}
+
 impl Wakes {
     /// Wakers for so many children.
-    fn new(children: usize) -> Self {
+    fn new(children: usize, shared: &Rc<Shared>) -> Self {
         let list = Arc::<List>::default();
-        let wakers = (0..children)
+        let cells: Vec<_> = (0..children)
             .map(|place| {
-                let cell = Arc::new(ChildWaker {
+                Arc::new(ChildWaker {
                     place,
                     listed: AtomicBool::new(false),
                     list: Arc::clone(&list),
-                });
-                (Arc::clone(&cell), Waker::from(cell))
+                })
             })
             .collect();
-        Wakes {
+        let wakers = cells
+            .iter()
+            .map(|cell| Waker::from(Arc::clone(cell)))
+            .collect();
+        let seat = Rc::new(Seat {
+            shared: Rc::clone(shared),
+            slot: Cell::new(WaiterSlot::EMPTY),
+            cells,
             list,
+        });
+        Wakes {
+            seat,
             wakers,
+            foreign: vec![false; children],
+            foreigners: 0,
             spare: Vec::new(),
         }
     }
 
-    /// Stores whom to tell from now on, and takes the places of who was woken so far; of everybody, if `everybody`.
-    fn take_woken(&mut self, row: &Waker, everybody: bool) -> Vec<usize> {
-        let row = row.clone();
+    /// Parks the row, and takes the places of who was woken so far; of everybody, if `everybody`.
+    fn take_woken(&mut self, cx: &Context<'_>, everybody: bool) -> Vec<usize> {
+        let Seat {
+            shared, slot, list, ..
+        } = &*self.seat;
+        {
+            // A cancel is for the children to deliver.
+            let _shield = Shield::raise(shared);
+            let before = slot.get();
+            let parked = shared.park(before, cx, Note::FOREIGN);
+            slot.set(parked.unwrap_or(before.vacated()));
+        }
+        let row = (self.foreigners > 0).then(|| cx.waker().clone());
         let mut places = mem::take(&mut self.spare);
         places.clear();
         if everybody {
             places.extend(0..self.wakers.len());
         }
         let before = {
-            let mut woken = self.list.lock();
+            let mut woken = list.lock();
             if !everybody {
                 mem::swap(&mut woken.places, &mut places);
             }
-            woken.row.replace(row)
+            mem::replace(&mut woken.row, row)
         };
         drop(before);
         places
     }
 
-    /// Clears a child's mark, and gives the waker to poll it with (keeps invariant 2).
-    fn listen(&self, place: usize) -> &Waker {
-        let (cell, waker) = &self.wakers[place];
+    /// Polls a child with its waker. Its mark is cleared before (keeps invariant 2).
+    fn poll(&mut self, place: usize, poll: impl FnOnce(&mut Context<'_>) -> bool) -> bool {
+        let cell = &self.seat.cells[place];
         // A swap, so that what a wake-up that found the mark set has written before is seen by the poll.
         cell.listed.swap(false, Ordering::AcqRel);
-        waker
+        let waker = &self.wakers[place];
+        let ended = self.seat.shared.poll_child(waker, &self.seat, place, poll);
+        let foreign = !ended && Arc::strong_count(cell) > OURS;
+        let before = mem::replace(&mut self.foreign[place], foreign);
+        self.foreigners = self.foreigners + usize::from(foreign) - usize::from(before);
+        ended
+    }
+
+    /// Keeps the row's waker if there are foreigners now who might wake a child (keeps invariant 2).
+    fn wait(&self, cx: &Context<'_>) {
+        if self.foreigners == 0 {
+            return;
+        }
+        let row = cx.waker().clone();
+        let (row, missed) = {
+            let mut woken = self.seat.list.lock();
+            let row = woken.row.replace(row);
+            (row, !woken.places.is_empty())
+        };
+        drop(row);
+        if missed {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        let slot = &self.seat.slot;
+        slot.set(self.seat.shared.unpark(slot.get()));
+        let row = self.seat.list.lock().row.take();
+        drop(row);
     }
 }
