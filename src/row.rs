@@ -7,7 +7,7 @@
 //! Invariants:
 //! 1. `left` children are `Running`. A child leaves that state once and is never polled again; its future is dropped then.
 //! 2. No wake-up is lost: the row is parked before the list of the woken is taken, a child's mark is cleared before the child is
-//!    polled, and the list is looked at again once the row's waker is kept.
+//!    polled, and the list is looked at again when the row's waker is kept, after the polls.
 //! 3. No waker is woken or dropped, and no child polled or dropped, while the list is locked.
 //!
 //! ```text
@@ -20,7 +20,7 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -297,20 +297,13 @@ impl Wakes {
             let parked = shared.park(before, cx, Note::FOREIGN);
             slot.set(parked.unwrap_or(before.vacated()));
         }
-        let row = (self.foreigners > 0).then(|| cx.waker().clone());
         let mut places = mem::take(&mut self.spare);
         places.clear();
         if everybody {
             places.extend(0..self.wakers.len());
+        } else {
+            mem::swap(&mut list.lock().places, &mut places);
         }
-        let before = {
-            let mut woken = list.lock();
-            if !everybody {
-                mem::swap(&mut woken.places, &mut places);
-            }
-            mem::replace(&mut woken.row, row)
-        };
-        drop(before);
         places
     }
 
@@ -327,18 +320,18 @@ impl Wakes {
         ended
     }
 
-    /// Keeps the row's waker if there are foreigners now who might wake a child (keeps invariant 2).
+    /// Keeps the row's waker if there are foreigners now who might wake a child, and looks whether one was woken during the polls
+    /// (keeps invariant 2).
     fn wait(&self, cx: &Context<'_>) {
-        if self.foreigners == 0 {
-            return;
-        }
-        let row = cx.waker().clone();
-        let (row, missed) = {
+        let row = (self.foreigners > 0).then(|| cx.waker().clone());
+        // Pairs with the release of a clone that another thread woke and dropped within the poll.
+        fence(Ordering::Acquire);
+        let (before, missed) = {
             let mut woken = self.seat.list.lock();
-            let row = woken.row.replace(row);
-            (row, !woken.places.is_empty())
+            let before = mem::replace(&mut woken.row, row);
+            (before, !woken.places.is_empty())
         };
-        drop(row);
+        drop(before);
         if missed {
             cx.waker().wake_by_ref();
         }

@@ -221,8 +221,8 @@ fn join_handles_are_points() {
 #[test]
 fn errors_stay_in_their_places_and_nothing_fails_fast() {
     run(async |co| -> Result {
-        let fail = |text: &'static str, after| async move {
-            Sleep::new(ms(after)).start(&co).await?;
+        let fail = async |text: &'static str, after| {
+            co.sleep(ms(after)).await?;
             Err::<u8, _>(Error::other(text))
         };
         let (one, two) = co.all((fail("one", 2), fail("two", 1))).await;
@@ -500,6 +500,29 @@ fn a_long_set_hears_wakers_that_foreign_code_cloned() {
 }
 
 #[test]
+fn a_long_set_hears_a_child_that_wakes_itself() {
+    run(async |co| -> Result {
+        let polls = Rc::new(Cell::new(0));
+        let again = |n: usize| {
+            let mut left = 3;
+            let future = poll_fn(move |cx| {
+                if left == 0 {
+                    return Poll::Ready(n);
+                }
+                left -= 1;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            });
+            counted(future, &polls)
+        };
+        let outputs = co.all((0..50).map(again).collect::<Vec<_>>()).await;
+        assert!(outputs.into_iter().eq(0..50));
+        assert_eq!(polls.get(), 4 * 50);
+        Ok(())
+    });
+}
+
+#[test]
 fn a_long_set_of_points_nobody_can_wake_is_stuck() {
     let stuck = |count: usize| {
         let mut event_loop = EventLoop::new().expect("a loop");
@@ -574,7 +597,7 @@ fn of_several_that_are_ready_the_first_in_order_wins() {
                 .map(|n| co.callback::<u64>(n))
                 .collect::<Result<Vec<_>>>()?;
             co.handle().call_soon(move || {
-                for (n, resolver) in (0..).zip(resolvers).rev() {
+                for (n, resolver) in (0..count).rev().zip(resolvers.into_iter().rev()) {
                     resolver.resolve(n);
                 }
             });
