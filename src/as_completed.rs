@@ -92,7 +92,7 @@ impl<P: Sequence> Future for Next<'_, P> {
         let this = &mut *self.from;
         if this.ended.is_empty() {
             let ended = &mut this.ended;
-            this.row.advance(cx, |index| {
+            this.row.advance(cx, |index, _| {
                 ended.push_back(index);
                 ControlFlow::Continue(())
             });
@@ -157,7 +157,7 @@ impl Co {
     pub fn as_completed<P: Sequence>(&self, points: P) -> AsCompleted<P> {
         let site = Location::caller();
         let Listed { mut row, shape } = points.start(self);
-        row.poll_as_woken(self);
+        row.poll_as_woken();
         AsCompleted {
             row,
             shape: shape.expect("nothing was waited for yet"),

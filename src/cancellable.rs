@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::cleanup::{Shield, watched};
+use crate::cleanup::{Shield, Within};
 use crate::coroutine::Co;
 use crate::error::Result;
 use crate::shared::Shared;
@@ -32,6 +32,7 @@ pin_project! {
         #[pin]
         future: Option<F>,
         seat: Seat,
+        cleanups: Within,
         site: Site,
     }
 }
@@ -59,7 +60,7 @@ impl<F: Future> Future for CancellableStarted<F> {
             return Poll::Pending;
         };
         let seat = this.seat;
-        let (output, cleaning) = watched(&seat.shared, || future.poll(cx));
+        let (output, cleaning) = this.cleanups.watch(&seat.shared, || future.poll(cx));
         let result = match output {
             Poll::Ready(output) => {
                 seat.slot = seat.shared.unpark(seat.slot);
@@ -129,6 +130,7 @@ impl Co {
                 shared: Rc::clone(self.handle().shared()),
                 slot: WaiterSlot::EMPTY,
             },
+            cleanups: Within::default(),
             site: Location::caller(),
         }
     }

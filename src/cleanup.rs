@@ -4,7 +4,8 @@
 //!
 //! Invariants:
 //! 1. The cancel is lifted only while the clean-up is polled, and laid on again also if that panics.
-//! 2. A clean-up that is still waiting says so to the loop in every resume; without that the body would be dropped there.
+//! 2. A clean-up that waits is entered in its coroutine's record, whether it is polled in a resume or not: a combinator polls only
+//!    what was woken. A cancelled body that waits in none is dropped.
 //! 3. It ends at its limit: a clean-up cannot keep a cancelled coroutine for ever.
 //!
 //! ```text
@@ -22,11 +23,13 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
+use crate::arena::Id;
 use crate::coroutine::Co;
 use crate::error::{ErrorKind, Result};
 use crate::shared::Shared;
 use crate::site::Site;
 use crate::sleep::{Sleep, SleepStarted};
+use crate::timers::TimerId;
 use crate::waiter::{Kind, Note};
 use crate::yield_point::YieldPoint;
 
@@ -56,14 +59,35 @@ impl Drop for Shield<'_> {
     }
 }
 
-/// Polls something that may hold a clean-up. Tells whether a clean-up inside it is waiting: then whoever polls must not end it by the
-/// cancel that it cleans up after.
-pub(crate) fn watched<R>(shared: &Shared, poll: impl FnOnce() -> R) -> (R, bool) {
-    let outside = shared.cleanup_parked.replace(false);
-    let result = poll();
-    let inside = shared.cleanup_parked.get();
-    shared.cleanup_parked.set(outside || inside);
-    (result, inside)
+/// Counts the clean-ups that wait inside a point of ours that holds foreign code. While there is one, the point must not end by the
+/// cancel that is being cleaned up after.
+#[derive(Default)]
+pub(crate) struct Within(usize);
+
+impl Within {
+    /// Polls what may hold clean-ups. Tells whether one waits in it, be it one that was not polled this time.
+    pub(crate) fn watch<R>(&mut self, shared: &Shared, poll: impl FnOnce() -> R) -> (R, bool) {
+        let before = shared.cleanups.get();
+        let result = poll();
+        self.0 = (self.0 + shared.cleanups.get()).saturating_sub(before);
+        (result, self.0 > 0)
+    }
+}
+
+/// A clean-up that waits, in the record of its coroutine (keeps invariant 2).
+struct Entry {
+    /// The loop.
+    shared: Rc<Shared>,
+    /// Whose it is.
+    owner: Id,
+    /// The timer of its limit.
+    limit: TimerId,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.shared.leave_cleanup(self.owner, self.limit);
+    }
 }
 
 pin_project! {
@@ -73,6 +97,7 @@ pin_project! {
         #[pin]
         future: Option<F>,
         sleep: Option<SleepStarted>,
+        entry: Option<Entry>,
         limit: Duration,
         shared: Rc<Shared>,
         site: Site,
@@ -92,7 +117,7 @@ impl<F: Future> Future for CleanupStarted<F> {
             let _shield = Shield::raise(this.shared);
             match future.poll(cx) {
                 Poll::Ready(output) => Ok(output),
-                Poll::Pending => match Pin::new(sleep).poll(cx) {
+                Poll::Pending => match Pin::new(&mut *sleep).poll(cx) {
                     Poll::Ready(Ok(())) => Err(ErrorKind::Elapsed {
                         limit: *this.limit,
                         site: this.site,
@@ -100,7 +125,13 @@ impl<F: Future> Future for CleanupStarted<F> {
                     .into()),
                     Poll::Ready(Err(gone)) => Err(gone),
                     Poll::Pending => {
-                        this.shared.cleanup_parked.set(true);
+                        if let (None, Some(limit)) = (&this.entry, sleep.timer()) {
+                            *this.entry = Some(Entry {
+                                owner: this.shared.enter_cleanup(limit),
+                                shared: Rc::clone(this.shared),
+                                limit,
+                            });
+                        }
                         this.shared.parked_on(Note {
                             kind: &CLEANUP,
                             site: Some(this.site),
@@ -110,6 +141,7 @@ impl<F: Future> Future for CleanupStarted<F> {
                 },
             }
         };
+        *this.entry = None;
         *this.sleep = None;
         this.future.set(None);
         Poll::Ready(result)
@@ -166,6 +198,7 @@ impl Co {
         CleanupStarted {
             future: Some(point.start(self)),
             sleep: Some(Sleep::new(limit).start(self)),
+            entry: None,
             limit,
             shared: Rc::clone(self.handle().shared()),
             site: Location::caller(),

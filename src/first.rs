@@ -93,7 +93,7 @@ impl<P: Points> Future for FirstStarted<P> {
         let Some(children) = this.children.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        let winner = children.poll_first(cx);
+        let winner = children.poll_first(cx, this.shared);
         if winner.is_pending() {
             this.shared.parked_on(Note {
                 kind: &FIRST,
@@ -129,7 +129,8 @@ impl Co {
     ///   `&mut handle`.
     /// - Any other future is dropped where it stands.
     ///
-    /// A cancel reaches every child; the first that ends by it, or by its value, wins.
+    /// A cancel reaches every child. A value that has arrived by then wins over it, wherever it stands; otherwise the first child that
+    /// ends by the cancel wins.
     ///
     /// # Panics
     /// If there are no points, in this call: it could never end.

@@ -23,7 +23,8 @@ use crate::coroutine::Co;
 use crate::either::{
     Either, OneOf3, OneOf4, OneOf5, OneOf6, OneOf7, OneOf8, OneOf9, OneOf10, OneOf11, OneOf12,
 };
-use crate::row::Row;
+use crate::row::{Ended, Row};
+use crate::shared::Shared;
 use crate::yield_point::YieldPoint;
 
 /// Several yield-points that are started together: a tuple of up to 12, an array, a `Vec`, a `HashMap` or a `BTreeMap`.
@@ -77,8 +78,12 @@ pub trait Started {
     type Winner;
     /// Polls those that have not ended; gives all outputs once they have.
     fn poll_all(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Outputs>;
-    /// Polls in order, and gives the first output there is.
-    fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Winner>;
+    /// Polls in order, and gives the first output there is; one that is there because of a cancel only if there is no other.
+    fn poll_first(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+    ) -> Poll<Self::Winner>;
 }
 
 // Points of one type.
@@ -160,7 +165,7 @@ impl<F: Future, S: Shape<F::Output> + Unpin> Started for Listed<F, S> {
 
     fn poll_all(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<S::Outputs> {
         let this = self.get_mut();
-        this.row.advance(cx, |_| ControlFlow::Continue(()));
+        this.row.advance(cx, |_, _| ControlFlow::Continue(()));
         if this.row.left() > 0 {
             return Poll::Pending;
         }
@@ -170,12 +175,18 @@ impl<F: Future, S: Shape<F::Output> + Unpin> Started for Listed<F, S> {
         Poll::Ready(shape.gather(this.row.take_all()))
     }
 
-    fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Winner> {
+    fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>, _: &Shared) -> Poll<Self::Winner> {
         let this = self.get_mut();
         let mut winner = None;
-        this.row.advance(cx, |index| {
-            winner = Some(index);
-            ControlFlow::Break(())
+        this.row.advance(cx, |index, how| match how {
+            Ended::Itself => {
+                winner = Some(index);
+                ControlFlow::Break(())
+            }
+            Ended::Cancelled => {
+                winner.get_or_insert(index);
+                ControlFlow::Continue(())
+            }
         });
         match (winner, &mut this.shape) {
             (Some(index), Some(shape)) => Poll::Ready((shape.name(index), this.row.take(index))),
@@ -442,12 +453,21 @@ macro_rules! tuple {
                 Poll::Ready(($(this.$field.take(),)+))
             }
 
-            fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Winner> {
+            fn poll_first(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                shared: &Shared,
+            ) -> Poll<Self::Winner> {
                 let this = self.project();
-                $(if let Poll::Ready(output) = this.$field.poll(cx) {
-                    return Poll::Ready($won(output));
+                let mut cancelled = None;
+                $(match Ended::watch(shared, || this.$field.poll(cx)) {
+                    (Poll::Ready(output), Ended::Itself) => return Poll::Ready($won(output)),
+                    (Poll::Ready(output), Ended::Cancelled) => {
+                        cancelled.get_or_insert($won(output));
+                    }
+                    (Poll::Pending, _) => {}
                 })+
-                Poll::Pending
+                cancelled.map_or(Poll::Pending, Poll::Ready)
             }
         }
 

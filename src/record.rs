@@ -21,7 +21,7 @@ use slab::Slab;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::site::Site;
-use crate::timers::Nanos;
+use crate::timers::{Nanos, TimerId};
 use crate::waiter::{Foreign, Note};
 
 /// A coroutine's body with whatever takes its outcome: what the loop drives.
@@ -113,6 +113,8 @@ pub(crate) struct Rare {
     pub(crate) ledger: Ledger,
     /// Why it is being cancelled or aborted.
     pub(crate) cancel: Option<CancelCause>,
+    /// The timers that limit the clean-ups it waits in.
+    pub(crate) cleanups: Vec<TimerId>,
     /// The wakers of foreign combinators inside which its points are parked, by token. One that a cancel has woken leaves its
     /// place empty until its point gives the token back, so that no token can reach another point's waker.
     pub(crate) wakers: Slab<Option<Foreign>>,

@@ -33,6 +33,30 @@ use crate::yield_point::YieldPoint;
 /// The longest row in which every child is asked at each wake-up.
 const SHORT: usize = 32;
 
+/// How a point ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// By itself.
+    Itself,
+    /// In a poll in which a cancel was delivered to it, or to a point inside it.
+    Cancelled,
+}
+
+impl Ended {
+    /// Polls a point, and says how it ended if it did.
+    #[inline]
+    pub(crate) fn watch<R>(shared: &Shared, poll: impl FnOnce() -> R) -> (R, Ended) {
+        let before = shared.cancels.get();
+        let polled = poll();
+        let how = if shared.cancels.get() == before {
+            Ended::Itself
+        } else {
+            Ended::Cancelled
+        };
+        (polled, how)
+    }
+}
+
 /// One started point.
 enum Child<F: Future> {
     /// It has not ended.
@@ -45,6 +69,8 @@ enum Child<F: Future> {
 
 /// See the module's page.
 pub(crate) struct Row<F: Future> {
+    /// The loop.
+    shared: Rc<Shared>,
     /// The children, in order.
     children: Vec<Child<F>>,
     /// How many have not ended.
@@ -71,6 +97,7 @@ impl<F: Future> Row<F> {
             .map(|point| Child::Running(Box::pin(point.start(co))))
             .collect();
         let mut row = Row {
+            shared: Rc::clone(co.handle().shared()),
             left: children.len(),
             children,
             begun: false,
@@ -78,16 +105,16 @@ impl<F: Future> Row<F> {
             as_woken: false,
         };
         if row.children.len() > SHORT {
-            row.wakes = Some(Wakes::new(row.children.len(), co.handle().shared()));
+            row.wakes = Some(Wakes::new(row.children.len(), &row.shared));
         }
         row
     }
 
     /// Makes the row poll its children in the order of their wake-ups, however short it is.
-    pub(crate) fn poll_as_woken(&mut self, co: &Co) {
+    pub(crate) fn poll_as_woken(&mut self) {
         self.as_woken = true;
         self.wakes
-            .get_or_insert_with(|| Wakes::new(self.children.len(), co.handle().shared()));
+            .get_or_insert_with(|| Wakes::new(self.children.len(), &self.shared));
     }
 
     /// How many children the row was made of.
@@ -104,12 +131,14 @@ impl<F: Future> Row<F> {
     pub(crate) fn advance(
         &mut self,
         cx: &mut Context<'_>,
-        mut ended: impl FnMut(usize) -> ControlFlow<()>,
+        mut ended: impl FnMut(usize, Ended) -> ControlFlow<()>,
     ) {
         let begun = mem::replace(&mut self.begun, true);
         let Some(mut wakes) = self.wakes.take() else {
             for index in 0..self.children.len() {
-                if self.poll(index, cx) && ended(index).is_break() {
+                if let Some(how) = self.poll(index, cx)
+                    && ended(index, how).is_break()
+                {
                     return;
                 }
             }
@@ -120,7 +149,9 @@ impl<F: Future> Row<F> {
             woken.sort_unstable();
         }
         for &index in &woken {
-            if wakes.poll(index, |cx| self.poll(index, cx)) && ended(index).is_break() {
+            if let Some(how) = wakes.poll(index, |cx| self.poll(index, cx))
+                && ended(index, how).is_break()
+            {
                 break;
             }
         }
@@ -129,18 +160,19 @@ impl<F: Future> Row<F> {
         self.wakes = Some(wakes);
     }
 
-    /// Polls one child. Tells whether it ended by that (keeps invariant 1).
-    fn poll(&mut self, index: usize, cx: &mut Context<'_>) -> bool {
+    /// Polls one child. Tells how it ended, if it did (keeps invariant 1).
+    fn poll(&mut self, index: usize, cx: &mut Context<'_>) -> Option<Ended> {
         let Child::Running(future) = &mut self.children[index] else {
-            return false;
+            return None;
         };
-        let Poll::Ready(output) = future.as_mut().poll(cx) else {
-            return false;
+        let (polled, how) = Ended::watch(&self.shared, || future.as_mut().poll(cx));
+        let Poll::Ready(output) = polled else {
+            return None;
         };
         self.left -= 1;
         let ended = mem::replace(&mut self.children[index], Child::Done(output));
         drop(ended);
-        true
+        Some(how)
     }
 
     /// Takes the output of a child that has ended.
@@ -308,13 +340,17 @@ impl Wakes {
     }
 
     /// Polls a child with its waker. Its mark is cleared before (keeps invariant 2).
-    fn poll(&mut self, place: usize, poll: impl FnOnce(&mut Context<'_>) -> bool) -> bool {
+    fn poll(
+        &mut self,
+        place: usize,
+        poll: impl FnOnce(&mut Context<'_>) -> Option<Ended>,
+    ) -> Option<Ended> {
         let cell = &self.seat.cells[place];
         // A swap, so that what a wake-up that found the mark set has written before is seen by the poll.
         cell.listed.swap(false, Ordering::AcqRel);
         let waker = &self.wakers[place];
         let ended = self.seat.shared.poll_child(waker, &self.seat, place, poll);
-        let foreign = !ended && Arc::strong_count(cell) > OURS;
+        let foreign = ended.is_none() && Arc::strong_count(cell) > OURS;
         let before = mem::replace(&mut self.foreign[place], foreign);
         self.foreigners = self.foreigners + usize::from(foreign) - usize::from(before);
         ended

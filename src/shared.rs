@@ -94,8 +94,10 @@ pub(crate) struct Shared {
     current_waker: Cell<(*const (), *const RawWakerVTable)>,
     /// Whether points parked in earlier resumes are to end with `Cancelled`.
     pub(crate) cancelling: Cell<bool>,
-    /// Whether this resume parked inside `cleanup`.
-    pub(crate) cleanup_parked: Cell<bool>,
+    /// How many points were ended by a cancel.
+    pub(crate) cancels: Cell<u32>,
+    /// How many clean-ups are waiting, of all coroutines.
+    pub(crate) cleanups: Cell<usize>,
     /// What the running coroutine parked on last.
     pub(crate) note: Cell<Note>,
     /// Foreign wakers of points polled outside of any coroutine.
@@ -149,7 +151,8 @@ impl Shared {
             resume: Cell::new(0),
             current_waker: Cell::new((ptr::null(), ptr::null())),
             cancelling: Cell::new(false),
-            cleanup_parked: Cell::new(false),
+            cancels: Cell::new(0),
+            cleanups: Cell::new(0),
             note: Cell::new(Note::FOREIGN),
             strays: RefCell::default(),
             child: RefCell::default(),
@@ -284,6 +287,7 @@ impl Shared {
         let resume = self.resume.get();
         if self.cancelling.get() && slot.parked_before(resume) {
             self.unpark(slot);
+            self.cancels.set(self.cancels.get().wrapping_add(1));
             return Err(self.cancelled());
         }
         let owner = self.running.get();
@@ -460,6 +464,36 @@ impl Shared {
         drop(records);
         self.wake(id);
         true
+    }
+
+    /// Notes that the running coroutine waits in a clean-up with this timer for a limit. Gives its id.
+    pub(crate) fn enter_cleanup(&self, limit: TimerId) -> Id {
+        let owner = self.running.get();
+        let mut records = self.records.borrow_mut();
+        if let Some(record) = records.get_mut(owner) {
+            record.rare_mut().cleanups.push(limit);
+        }
+        self.cleanups.set(self.cleanups.get() + 1);
+        owner
+    }
+
+    /// Notes that a clean-up is over.
+    pub(crate) fn leave_cleanup(&self, owner: Id, limit: TimerId) {
+        let mut records = self.records.borrow_mut();
+        if let Some(rare) = records.get_mut(owner).and_then(Record::rare_if_any) {
+            rare.cleanups.retain(|other| *other != limit);
+        }
+        self.cleanups.set(self.cleanups.get() - 1);
+    }
+
+    /// Whether a coroutine waits in a clean-up whose limit is still to come, be it one that was not polled in this resume.
+    pub(crate) fn in_cleanup(&self, id: Id) -> bool {
+        let records = self.records.borrow();
+        let Some(rare) = records.get(id).and_then(Record::rare) else {
+            return false;
+        };
+        let timers = self.timers.borrow();
+        rare.cleanups.iter().any(|limit| timers.contains(*limit))
     }
 
     /// The error by which the running coroutine learns of its own cancel.

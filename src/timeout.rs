@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use crate::cleanup::{Shield, watched};
+use crate::cleanup::{Shield, Within};
 use crate::coroutine::Co;
 use crate::error::{Error, ErrorKind};
 use crate::shared::Shared;
@@ -82,6 +82,7 @@ where
         TimeoutStarted {
             point: Some(self.point.start(co)),
             sleep: Some(Sleep::new(self.limit).start(co)),
+            cleanups: Within::default(),
             limit: self.limit,
             shared: Rc::clone(co.handle().shared()),
             site: self.site,
@@ -98,6 +99,7 @@ pin_project! {
         sleep: Option<SleepStarted>,
         limit: Duration,
         shared: Rc<Shared>,
+        cleanups: Within,
         site: Site,
     }
 }
@@ -114,7 +116,7 @@ where
         let (Some(point), Some(sleep)) = (this.point.as_mut().as_pin_mut(), &mut this.sleep) else {
             return Poll::Pending;
         };
-        let (result, cleaning) = watched(this.shared, || point.poll(cx));
+        let (result, cleaning) = this.cleanups.watch(this.shared, || point.poll(cx));
         let result = match result {
             Poll::Ready(result) => result,
             Poll::Pending => {
