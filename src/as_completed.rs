@@ -55,6 +55,10 @@ impl<P: Sequence> AsCompleted<P> {
     /// # })?;
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "as on a stream: what it gives is awaited"
+    )]
     pub fn next(&mut self) -> Next<'_, P> {
         Next { from: self }
     }

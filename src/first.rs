@@ -8,14 +8,13 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
 use crate::coroutine::Co;
+use crate::handle::Handle;
 use crate::points::{Points, Started};
-use crate::shared::Shared;
 use crate::site::Site;
 use crate::waiter::{Kind, Note};
 use crate::yield_point::YieldPoint;
@@ -68,7 +67,7 @@ impl<P: Points> YieldPoint for First<P> {
     fn start(self, co: &Co) -> FirstStarted<P> {
         FirstStarted {
             children: Some(self.points.start(co)),
-            shared: Rc::clone(co.handle().shared()),
+            handle: co.handle().clone(),
             site: self.site,
         }
     }
@@ -80,7 +79,7 @@ pin_project! {
     pub struct FirstStarted<P: Points> {
         #[pin]
         children: Option<P::Started>,
-        shared: Rc<Shared>,
+        handle: Handle,
         site: Site,
     }
 }
@@ -93,9 +92,9 @@ impl<P: Points> Future for FirstStarted<P> {
         let Some(children) = this.children.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        let winner = children.poll_first(cx, this.shared);
+        let winner = children.poll_first(cx, this.handle);
         if winner.is_pending() {
-            this.shared.parked_on(Note {
+            this.handle.shared().parked_on(Note {
                 kind: &FIRST,
                 site: Some(this.site),
             });
@@ -127,7 +126,7 @@ impl Co {
     /// - The operation that a [`Task`](crate::Task) has begun goes on, and what it calls back with is dropped.
     /// - The coroutine behind a [`JoinHandle`](crate::JoinHandle) runs on, unless `cancel_on_drop` was asked for. To keep the handle, give
     ///   `&mut handle`.
-    /// - Any other future is dropped where it stands.
+    /// - Any other future is dropped where it stands, one that waits in a [`Co::cleanup`] too.
     ///
     /// A cancel reaches every child. A value that has arrived by then wins over it, wherever it stands; otherwise the first child that
     /// ends by the cancel wins.

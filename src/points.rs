@@ -23,8 +23,8 @@ use crate::coroutine::Co;
 use crate::either::{
     Either, OneOf3, OneOf4, OneOf5, OneOf6, OneOf7, OneOf8, OneOf9, OneOf10, OneOf11, OneOf12,
 };
+use crate::handle::Handle;
 use crate::row::{Ended, Row};
-use crate::shared::Shared;
 use crate::yield_point::YieldPoint;
 
 /// Several yield-points that are started together: a tuple of up to 12, an array, a `Vec`, a `HashMap` or a `BTreeMap`.
@@ -82,7 +82,7 @@ pub trait Started {
     fn poll_first(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        shared: &Shared,
+        handle: &Handle,
     ) -> Poll<Self::Winner>;
 }
 
@@ -175,7 +175,7 @@ impl<F: Future, S: Shape<F::Output> + Unpin> Started for Listed<F, S> {
         Poll::Ready(shape.gather(this.row.take_all()))
     }
 
-    fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>, _: &Shared) -> Poll<Self::Winner> {
+    fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>, _: &Handle) -> Poll<Self::Winner> {
         let this = self.get_mut();
         let mut winner = None;
         this.row.advance(cx, |index, how| match how {
@@ -456,11 +456,11 @@ macro_rules! tuple {
             fn poll_first(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
-                shared: &Shared,
+                handle: &Handle,
             ) -> Poll<Self::Winner> {
                 let this = self.project();
                 let mut cancelled = None;
-                $(match Ended::watch(shared, || this.$field.poll(cx)) {
+                $(match Ended::watch(handle.shared(), || this.$field.poll(cx)) {
                     (Poll::Ready(output), Ended::Itself) => return Poll::Ready($won(output)),
                     (Poll::Ready(output), Ended::Cancelled) => {
                         cancelled.get_or_insert($won(output));

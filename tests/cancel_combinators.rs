@@ -119,7 +119,7 @@ fn all_keeps_what_arrived() {
     });
     assert_eq!(trace, ["1 cancelled 2"]);
     let trace = taken(async |co, log| {
-        let map = BTreeMap::from_iter((0..).zip(waits()));
+        let map: BTreeMap<_, _> = (0..).zip(waits()).collect();
         let outputs = co.all(map).await.into_values().map(shown);
         write(log, outputs.collect::<Vec<_>>().join(" "));
         Ok(())
