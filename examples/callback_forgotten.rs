@@ -1,7 +1,7 @@
 //! An API drops our callback without calling it. Elsewhere the program would hang; here the wait ends with an error that names the
 //! key, the line that made it and the line that waits for it.
 
-use yieldpoint::{EventLoop, ErrorKind, Resolver, Result};
+use yieldpoint::{ErrorKind, EventLoop, Resolver, Result};
 
 /// A client with a bug: on a bad address it forgets its callback.
 fn fetch(address: &str, done: Resolver<String>) {
@@ -24,7 +24,12 @@ fn main() -> Result {
 
     println!("error: {error}");
     match error.kind() {
-        ErrorKind::Abandoned { key: Some(key), created_at, waited_at, .. } => {
+        ErrorKind::Abandoned {
+            key: Some(key),
+            created_at,
+            waited_at,
+            ..
+        } => {
             assert!(*key == "bad" && waited_at.line() > created_at.line());
         }
         other => panic!("expected Abandoned, got {other:?}"),

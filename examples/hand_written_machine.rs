@@ -13,7 +13,11 @@ impl Coroutine for Countdown {
     type Yield = Sleep;
     type Return = &'static str;
 
-    fn resume(&mut self, _: &Co, sent: Sent<<Sleep as YieldPoint>::Output>) -> CoroutineState<Sleep, &'static str> {
+    fn resume(
+        &mut self,
+        _: &Co,
+        sent: Sent<<Sleep as YieldPoint>::Output>,
+    ) -> CoroutineState<Sleep, &'static str> {
         match sent {
             // In any state: yield the current point again. So a machine that was saved can be thawed.
             Sent::Start => {}
@@ -30,7 +34,11 @@ impl Coroutine for Countdown {
 
 fn main() -> Result {
     EventLoop::new()?.block_on(async |co| -> Result {
-        let end = co.handle().spawn_coroutine(Countdown { left: 3 }).named("countdown").await?;
+        let end = co
+            .handle()
+            .spawn_coroutine(Countdown { left: 3 })
+            .named("countdown")
+            .await?;
         println!("{end}");
         assert_eq!(end, "lift-off");
 

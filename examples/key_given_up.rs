@@ -19,7 +19,9 @@ fn main() -> Result {
     event_loop.block_on(async |co| body(co, true).await)?;
     println!("given up on purpose: no error");
 
-    let error = event_loop.block_on(async |co| body(co, false).await).expect_err("the key was left pending");
+    let error = event_loop
+        .block_on(async |co| body(co, false).await)
+        .expect_err("the key was left pending");
     println!("left behind:         {error}");
     assert!(error.is_leaked() && error.to_string().contains("quote"));
     Ok(())

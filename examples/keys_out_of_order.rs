@@ -13,8 +13,10 @@ fn main() -> Result {
     let order = EventLoop::new()?.block_on(async |co| -> Result<Vec<Key>> {
         let first = co.callback::<&str>(0)?;
         let second = co.callback::<&str>(1)?;
-        co.handle().call_later(ms(100), move || second.resolve("foo"));
-        co.handle().call_later(ms(200), move || first.resolve("bar"));
+        co.handle()
+            .call_later(ms(100), move || second.resolve("foo"));
+        co.handle()
+            .call_later(ms(200), move || first.resolve("bar"));
 
         let mut order = vec![];
         let mut keys = vec![Key::from(0), Key::from(1)];

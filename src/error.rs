@@ -553,7 +553,7 @@ mod tests {
     use super::{Error, ErrorKind};
     use crate::{
         site::Site,
-        snapshot::{CoroutineId, Label, PendingKey, Snapshot},
+        snapshot::{CoroutineId, KeyState, Label, PendingKey, Snapshot},
     };
     use std::{error::Error as _, fmt, io, panic::Location, time::Duration};
 
@@ -574,7 +574,7 @@ mod tests {
             key: "late".into(),
             created_at: second(),
             waited_at: None,
-            arrived: false,
+            state: KeyState::Pending,
         }]
     }
 

@@ -16,7 +16,7 @@ use std::task::Context;
 use crate::error::Error;
 use crate::key::Key;
 use crate::site::Site;
-use crate::snapshot::PendingKey;
+use crate::snapshot::{KeyState, PendingKey};
 use crate::timers::TimerId;
 use crate::waiter::Note;
 
@@ -29,8 +29,12 @@ pub(crate) trait Pending {
     fn into_any(self: Rc<Self>) -> Rc<dyn Any>;
     /// Where it was registered.
     fn created_at(&self) -> Site;
+    /// What has come for it.
+    fn key_state(&self) -> KeyState;
     /// Whether a value or the loss of its resolver has arrived.
-    fn has_arrived(&self) -> bool;
+    fn has_arrived(&self) -> bool {
+        self.key_state() != KeyState::Pending
+    }
     /// The name of the type it was registered for.
     fn type_name(&self) -> &'static str;
     /// Parks whoever polls now until something arrives.
@@ -80,7 +84,7 @@ impl Entry {
             key: self.key.clone(),
             created_at: self.cell.created_at(),
             waited_at: self.waited_at,
-            arrived: self.cell.has_arrived(),
+            state: self.cell.key_state(),
         }
     }
 }

@@ -61,7 +61,7 @@ pub use key::Key;
 pub use oneshot::{Resolver, SendResolver};
 pub use site::Site;
 pub use sleep::{Sleep, SleepStarted, YieldNow, YieldNowStarted};
-pub use snapshot::{Activity, CoroutineId, CoroutineInfo, Label, PendingKey, Snapshot};
+pub use snapshot::{Activity, CoroutineId, CoroutineInfo, KeyState, Label, PendingKey, Snapshot};
 pub use task::{Task, TaskReturn, TaskStarted};
 pub use wait::{
     AnyReady, AnyReadyStarted, Wait, WaitAll, WaitAllStarted, WaitAny, WaitAnyStarted, WaitStarted,

@@ -30,6 +30,7 @@ use crate::handle::{Handle, Remote};
 use crate::ledger::Pending;
 use crate::shared::Shared;
 use crate::site::Site;
+use crate::snapshot::KeyState;
 use crate::waiter::{Note, WaiterSlot};
 
 /// The cell between a resolver and who waits for it.
@@ -154,11 +155,15 @@ impl<T: 'static> Pending for OneShot<T> {
         self.created_at
     }
 
-    fn has_arrived(&self) -> bool {
+    fn key_state(&self) -> KeyState {
         let state = self.state.replace(State::Taken);
-        let arrived = !matches!(state, State::Waiting);
+        let shown = match state {
+            State::Waiting => KeyState::Pending,
+            State::Arrived(_) | State::Taken => KeyState::Arrived,
+            State::Lost => KeyState::Abandoned,
+        };
         self.state.set(state);
-        arrived
+        shown
     }
 
     fn type_name(&self) -> &'static str {
