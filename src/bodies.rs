@@ -32,7 +32,6 @@ use crate::record::{Body, Flags};
 use crate::shared::{Shared, panic_message};
 use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
-use crate::waiter::Note;
 use crate::waker::OwnedWaker;
 
 /// Where one body is kept.
@@ -81,18 +80,43 @@ impl Bodies {
     }
 
     /// Resumes one coroutine, if it is still there.
+    ///
+    /// The common case is written out: a spawned coroutine that has started, is not being cancelled, has no waker of its own, and gives
+    /// way again. Whatever is otherwise goes the longer way.
     #[inline]
-    pub(crate) fn resume(&mut self, shared: &Shared, id: Id, mut root: Option<&mut Root<'_>>) {
-        let flags = {
-            let mut records = shared.records.borrow_mut();
-            let Some(record) = records.get_mut(id) else {
-                return;
-            };
-            let flags = record.flags;
-            record.flags.clear(Flags::QUEUED);
-            record.flags.set(Flags::STARTED);
-            flags
+    pub(crate) fn resume(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
+        let Some(flags) = shared.take_queued(id) else {
+            return;
         };
+        if flags == Flags::STARTED
+            && let Some(Slot {
+                body: Some(body),
+                own: None,
+            }) = self.slots.get_mut(id.index())
+        {
+            shared.begin_resume(id);
+            let outcome = poll(body.as_mut(), &self.common);
+            shared.running.set(Id::NONE);
+            if let Ok(Poll::Pending) = outcome
+                && !self.common.was_used()
+            {
+                shared.park_coroutine(id);
+            } else {
+                self.settle(shared, id, outcome, root);
+            }
+        } else {
+            self.resume_rare(shared, id, flags, root);
+        }
+    }
+
+    /// Resumes a coroutine for the first time, or one that is not the common case.
+    fn resume_rare(
+        &mut self,
+        shared: &Shared,
+        id: Id,
+        flags: Flags,
+        mut root: Option<&mut Root<'_>>,
+    ) {
         if !flags.has(Flags::STARTED) {
             self.admit(shared);
         }
@@ -107,11 +131,7 @@ impl Bodies {
     /// Runs a body to its next yield.
     #[inline]
     fn poll(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) -> Option<Outcome> {
-        shared.running.set(id);
-        shared
-            .resume
-            .set(shared.resume.get().wrapping_add(1).max(1));
-        shared.note.set(Note::FOREIGN);
+        shared.begin_resume(id);
         let Bodies { slots, common } = self;
         let outcome = match root {
             Some(root) if root.id == id => {
@@ -134,13 +154,7 @@ impl Bodies {
     fn settle(&mut self, shared: &Shared, id: Id, outcome: Outcome, root: Option<&mut Root<'_>>) {
         match outcome {
             Ok(Poll::Pending) => {
-                {
-                    let mut records = shared.records.borrow_mut();
-                    if let Some(record) = records.get_mut(id) {
-                        record.parked = shared.note.get();
-                        record.since = shared.looked_at.get();
-                    }
-                }
+                shared.park_coroutine(id);
                 if self.common.was_used() {
                     self.hand_over(shared, id, root);
                 }

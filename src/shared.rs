@@ -92,6 +92,8 @@ pub(crate) struct Shared {
     pub(crate) resume: Cell<u32>,
     /// The waker the loop polls with now, as its two pointers.
     current_waker: Cell<(*const (), *const RawWakerVTable)>,
+    /// Whether the running coroutine is to go to the back of the queue when it has given way.
+    pub(crate) gives_way: Cell<bool>,
     /// Whether points parked in earlier resumes are to end with `Cancelled`.
     pub(crate) cancelling: Cell<bool>,
     /// Whether this resume parked inside `cleanup`.
@@ -136,6 +138,7 @@ impl Shared {
             running: Cell::new(Id::NONE),
             resume: Cell::new(0),
             current_waker: Cell::new((ptr::null(), ptr::null())),
+            gives_way: Cell::new(false),
             cancelling: Cell::new(false),
             cleanup_parked: Cell::new(false),
             note: Cell::new(Note::FOREIGN),
@@ -339,6 +342,41 @@ impl Shared {
     /// Enters a coroutine in the table, not yet queued.
     pub(crate) fn enter(&self, site: Site) -> Id {
         self.records.borrow_mut().insert(Record::new(site))
+    }
+
+    /// Takes a coroutine off the ready queue to be resumed. Gives the flags it had there, less the mark of the queue.
+    #[inline]
+    pub(crate) fn take_queued(&self, id: Id) -> Option<Flags> {
+        let mut records = self.records.borrow_mut();
+        let record = records.get_mut(id)?;
+        record.flags.clear(Flags::QUEUED);
+        let flags = record.flags;
+        record.flags.set(Flags::STARTED);
+        Some(flags)
+    }
+
+    /// Makes a coroutine the running one.
+    #[inline]
+    pub(crate) fn begin_resume(&self, id: Id) {
+        self.running.set(id);
+        self.resume.set(self.resume.get().wrapping_add(1).max(1));
+        self.note.set(Note::FOREIGN);
+    }
+
+    /// Notes what a coroutine has parked on, and queues it again if it only gave way.
+    #[inline]
+    pub(crate) fn park_coroutine(&self, id: Id) {
+        let mut records = self.records.borrow_mut();
+        let Some(record) = records.get_mut(id) else {
+            return;
+        };
+        record.parked = self.note.get();
+        record.since = self.looked_at.get();
+        if self.gives_way.replace(false) && !record.flags.has(Flags::QUEUED) {
+            record.flags.set(Flags::QUEUED);
+            drop(records);
+            self.push(Job::Coroutine(id));
+        }
     }
 
     /// Hands a body over to the loop and queues it.

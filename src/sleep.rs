@@ -202,29 +202,31 @@ impl Future for YieldNowStarted {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        let shared = &*self.shared;
+        let gave_way = self.slot.parked_before(shared.resume.get())
+            || (self.slot.is_waiting() && self.slot.owner().is_none());
+        if gave_way && !shared.cancelling.get() {
+            return Poll::Ready(Ok(()));
+        }
         let note = Note {
             kind: &YIELD_NOW,
             site: Some(self.site),
         };
-        let gave_way = self.slot.parked_before(self.shared.resume.get())
-            || (self.slot.is_waiting() && self.slot.owner().is_none());
-        if gave_way && !self.shared.cancelling.get() {
-            return Poll::Ready(Ok(()));
-        }
-        let queued = self.slot.is_waiting();
-        match self.shared.park(self.slot, cx, note) {
-            Ok(slot) => self.slot = slot,
+        match shared.park(self.slot, cx, note) {
+            Ok(slot) => {
+                if slot.token().is_some() {
+                    cx.waker().wake_by_ref();
+                } else {
+                    shared.gives_way.set(true);
+                }
+                self.slot = slot;
+                Poll::Pending
+            }
             Err(cancel) => {
                 self.slot = self.slot.vacated();
-                return Poll::Ready(Err(cancel));
+                Poll::Ready(Err(cancel))
             }
         }
-        if self.slot.token().is_some() {
-            cx.waker().wake_by_ref();
-        } else if !queued {
-            self.shared.wake(self.slot.owner());
-        }
-        Poll::Pending
     }
 }
 
