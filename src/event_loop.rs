@@ -23,6 +23,8 @@
 //! 2. Once the descriptor was handed out: it is readable whenever a turn would find something to do, and the loop sets the timer
 //!    descriptor at most once a turn, at its end.
 //! 3. Dropping the loop drops everything in it, until nothing new appears.
+//! 4. The ready queue is in two parts: what handles add goes to the back of the shared part; the loop takes that part over whole, when it
+//!    has run what it took before, and runs it front first. So a step costs no borrow of the queue.
 
 use std::cell::Cell;
 use std::fmt;
@@ -80,6 +82,8 @@ pub struct EventLoop {
     shared: Rc<Shared>,
     /// The coroutines' bodies.
     bodies: Bodies,
+    /// The front of the ready queue, last job first (invariant 4).
+    batch: Vec<Job>,
     /// Filled by the poll.
     events: mio::Events,
     /// The loop's end of the inbox.
@@ -188,8 +192,7 @@ impl EventLoop {
 
     /// Runs what is ready now and nothing that becomes ready by it.
     fn finish_ready(&mut self, mut root: Option<&mut Root<'_>>) {
-        let ready = self.shared.ready.borrow().len();
-        for _ in 0..ready {
+        for _ in 0..self.ready() {
             let Some(job) = self.next_job() else { break };
             self.step(job, root.as_deref_mut());
         }
@@ -262,8 +265,25 @@ impl EventLoop {
 
     /// Takes the front of the ready queue.
     #[inline]
-    fn next_job(&self) -> Option<Job> {
-        self.shared.ready.borrow_mut().pop_front()
+    fn next_job(&mut self) -> Option<Job> {
+        if self.batch.is_empty() {
+            self.refill();
+        }
+        let job = self.batch.pop();
+        self.shared.in_batch.set(self.batch.len());
+        job
+    }
+
+    /// Takes the whole ready queue over (keeps invariant 4).
+    #[inline(never)]
+    fn refill(&mut self) {
+        std::mem::swap(&mut self.batch, &mut *self.shared.ready.borrow_mut());
+        self.batch.reverse();
+    }
+
+    /// How many jobs are ready.
+    fn ready(&self) -> usize {
+        self.batch.len() + self.shared.ready.borrow().len()
     }
 
     /// Runs one job.
@@ -313,8 +333,8 @@ impl EventLoop {
         report.timers += self.tick();
         report.events += self.take_events();
         self.take_posts();
-        if let Some(stall) = &mut self.stall
-            && !self.shared.ready.borrow().is_empty()
+        if self.ready() > 0
+            && let Some(stall) = &mut self.stall
         {
             stall.told = false;
         }
@@ -323,7 +343,7 @@ impl EventLoop {
 
     /// Whether nothing is ready and nothing was posted.
     fn is_idle(&self) -> bool {
-        self.shared.ready.borrow().is_empty() && self.posts.is_empty()
+        self.ready() == 0 && self.posts.is_empty()
     }
 
     /// Reads the clock, gives new timers their deadline, and queues what is due. Gives the number of due timers.
@@ -528,6 +548,7 @@ impl Builder {
         Ok(EventLoop {
             bodies: Bodies::new(&shared),
             shared,
+            batch: Vec::new(),
             events: mio::Events::with_capacity(EVENTS),
             posts,
             handed_out: Cell::new(false),
@@ -571,6 +592,9 @@ impl Drop for EventLoop {
         // What is dropped may drop, resolve, or try to queue more: go on until nothing is left (keeps invariant 3).
         loop {
             let bodies = self.bodies.drop_all(&shared);
+            for job in self.batch.drain(..) {
+                shared.contain("drop", || drop(job));
+            }
             let held = shared.take_all();
             let nothing = held.is_empty();
             shared.contain("drop", || drop(held));

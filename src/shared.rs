@@ -13,7 +13,6 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr;
@@ -74,8 +73,10 @@ pub(crate) struct Shared {
     pub(crate) records: RefCell<Arena<Record>>,
     /// Bodies spawned since the loop last took them over.
     pub(crate) newcomers: RefCell<Vec<(Id, Pin<Box<dyn Body>>)>>,
-    /// What is to run, in order.
-    pub(crate) ready: RefCell<VecDeque<Job>>,
+    /// What is to run, in order, behind what the loop has taken over.
+    pub(crate) ready: RefCell<Vec<Job>>,
+    /// How many jobs the loop has taken over and not run.
+    pub(crate) in_batch: Cell<usize>,
     /// Deadlines.
     pub(crate) timers: RefCell<Timers<Fire>>,
     /// Sockets.
@@ -130,6 +131,7 @@ impl Shared {
             records: RefCell::new(Arena::new()),
             newcomers: RefCell::default(),
             ready: RefCell::default(),
+            in_batch: Cell::new(0),
             timers: RefCell::new(Timers::new()),
             reactor: RefCell::new(reactor),
             inbox,
@@ -160,7 +162,7 @@ impl Shared {
         if self.closed.get() {
             return;
         }
-        self.ready.borrow_mut().push_back(job);
+        self.ready.borrow_mut().push(job);
         self.touched();
     }
 

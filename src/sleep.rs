@@ -203,9 +203,22 @@ impl Future for YieldNowStarted {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let shared = &*self.shared;
-        let gave_way = self.slot.parked_before(shared.resume.get())
-            || (self.slot.is_waiting() && self.slot.owner().is_none());
-        if gave_way && !shared.cancelling.get() {
+        if shared.cancelling.get() || self.slot.owner().is_none() {
+            return self.start_or_end(cx);
+        }
+        if self.slot.parked_before(shared.resume.get()) {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
+    }
+}
+
+impl YieldNowStarted {
+    /// Gives way, or ends because of a cancel, or outside of any coroutine.
+    #[inline]
+    fn start_or_end(&mut self, cx: &Context<'_>) -> Poll<Result> {
+        let shared = &*self.shared;
+        if self.slot.is_waiting() && self.slot.owner().is_none() {
             return Poll::Ready(Ok(()));
         }
         let note = Note {
