@@ -311,6 +311,7 @@ impl Bodies {
         match root {
             Some(root) if root.id == id => {
                 root.done = true;
+                shared.interrupted.set(true);
                 root.own = None;
             }
             _ => {

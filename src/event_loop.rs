@@ -176,13 +176,15 @@ impl EventLoop {
             for _ in 0..LOOK_EVERY {
                 let Some(job) = self.next_job() else { break };
                 self.step(job, root.as_deref_mut());
-                if root.as_ref().is_some_and(|root| root.done) {
-                    self.end_turn(&mut report)?;
-                    return Ok(Outcome::Done);
-                }
-                if self.shared.stopping.get() {
-                    self.finish_ready(root.as_deref_mut());
-                    break;
+                if self.shared.interrupted.replace(false) {
+                    if root.as_ref().is_some_and(|root| root.done) {
+                        self.end_turn(&mut report)?;
+                        return Ok(Outcome::Done);
+                    }
+                    if self.shared.stopping.get() {
+                        self.finish_ready(root.as_deref_mut());
+                        break;
+                    }
                 }
             }
         };

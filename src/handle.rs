@@ -118,6 +118,7 @@ impl Handle {
     /// run, it makes that run return at once, however often it was called.
     pub fn stop(&self) {
         self.shared.stopping.set(true);
+        self.shared.interrupted.set(true);
         self.shared.touched();
     }
 

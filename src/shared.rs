@@ -109,6 +109,8 @@ pub(crate) struct Shared {
     nudge: Cell<bool>,
     /// Whether `stop` was called and not yet heeded.
     pub(crate) stopping: Cell<bool>,
+    /// Whether the loop has a reason to look up after this step: a stop, or the end of the body of `block_on`.
+    pub(crate) interrupted: Cell<bool>,
     /// Whether the loop is gone or going.
     closed: Cell<bool>,
     /// Where incidents go.
@@ -148,6 +150,7 @@ impl Shared {
             vault: RefCell::new(Arena::new()),
             nudge: Cell::new(false),
             stopping: Cell::new(false),
+            interrupted: Cell::new(false),
             closed: Cell::new(false),
             hook,
             pool,
@@ -263,23 +266,35 @@ impl Shared {
         cx: &Context<'_>,
         note: Note,
     ) -> Result<WaiterSlot, Error> {
-        let resume = self.resume.get();
-        if self.cancelling.get() && slot.parked_before(resume) {
-            self.unpark(slot);
-            return Err(self.cancelled());
-        }
-        let owner = self.running.get();
-        if self.polls_with(cx.waker()) && !owner.is_none() {
-            if slot.token().is_some() {
-                self.unpark(slot);
-            }
+        if self.polls_with(cx.waker()) && slot.token().is_none() && !self.cancelling.get() {
             self.note.set(note);
-            return Ok(WaiterSlot::direct(owner, resume));
+            return Ok(WaiterSlot::direct(self.running.get(), self.resume.get()));
         }
-        self.park_foreign(slot, cx, note)
+        self.park_rare(slot, cx, note)
     }
 
-    /// Whether this is the waker the loop polls with at this moment, so that the id alone will do.
+    /// Parks a point that was parked elsewhere, or whose coroutine is being cancelled.
+    #[cold]
+    fn park_rare(
+        &self,
+        slot: WaiterSlot,
+        cx: &Context<'_>,
+        note: Note,
+    ) -> Result<WaiterSlot, Error> {
+        let resume = self.resume.get();
+        self.unpark(slot);
+        if self.cancelling.get() && slot.parked_before(resume) {
+            return Err(self.cancelled());
+        }
+        if self.polls_with(cx.waker()) {
+            self.note.set(note);
+            return Ok(WaiterSlot::direct(self.running.get(), resume));
+        }
+        self.park_foreign(cx, note)
+    }
+
+    /// Whether this is the waker the loop polls with at this moment, so that the id alone will do. Between resumes nobody has it: a
+    /// waker of which a clone is about is not the common one any more.
     #[inline]
     fn polls_with(&self, waker: &Waker) -> bool {
         let (data, vtable) = self.current_waker.get();
@@ -293,19 +308,12 @@ impl Shared {
     }
 
     /// Parks under a waker that some combinator made, or outside of any coroutine.
-    #[cold]
-    fn park_foreign(
-        &self,
-        slot: WaiterSlot,
-        cx: &Context<'_>,
-        note: Note,
-    ) -> Result<WaiterSlot, Error> {
+    fn park_foreign(&self, cx: &Context<'_>, note: Note) -> Result<WaiterSlot, Error> {
         if self.closed.get() {
             return Err(ErrorKind::LoopGone.into());
         }
         let waker = cx.waker().clone();
         let owner = self.running.get();
-        self.unpark(slot);
         if !owner.is_none() {
             self.note.set(note);
         }
@@ -376,8 +384,8 @@ impl Shared {
         record.since = self.looked_at.get();
         if self.gives_way.replace(false) && !record.flags.has(Flags::QUEUED) {
             record.flags.set(Flags::QUEUED);
-            drop(records);
-            self.push(Job::Coroutine(id));
+            // Within a turn nobody has to be told.
+            self.ready.borrow_mut().push(Job::Coroutine(id));
         }
     }
 

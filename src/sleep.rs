@@ -203,36 +203,33 @@ impl Future for YieldNowStarted {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let shared = &*self.shared;
-        if shared.cancelling.get() || self.slot.owner().is_none() {
-            return self.start_or_end(cx);
-        }
-        if self.slot.parked_before(shared.resume.get()) {
+        if self.slot.parked_before(shared.resume.get()) && !shared.cancelling.get() {
             return Poll::Ready(Ok(()));
         }
-        Poll::Pending
+        self.give_way(cx)
     }
 }
 
 impl YieldNowStarted {
     /// Gives way, or ends because of a cancel, or outside of any coroutine.
     #[inline]
-    fn start_or_end(&mut self, cx: &Context<'_>) -> Poll<Result> {
+    fn give_way(&mut self, cx: &Context<'_>) -> Poll<Result> {
         let shared = &*self.shared;
-        if self.slot.is_waiting() && self.slot.owner().is_none() {
-            return Poll::Ready(Ok(()));
-        }
         let note = Note {
             kind: &YIELD_NOW,
             site: Some(self.site),
         };
+        if self.slot.token().is_some() {
+            return self.give_way_foreign(cx);
+        }
         match shared.park(self.slot, cx, note) {
             Ok(slot) => {
+                self.slot = slot;
                 if slot.token().is_some() {
                     cx.waker().wake_by_ref();
                 } else {
                     shared.gives_way.set(true);
                 }
-                self.slot = slot;
                 Poll::Pending
             }
             Err(cancel) => {
@@ -240,6 +237,21 @@ impl YieldNowStarted {
                 Poll::Ready(Err(cancel))
             }
         }
+    }
+
+    /// Ends a wait under a foreign waker: a later resume, or outside of any coroutine the next poll, or the cancel.
+    #[cold]
+    fn give_way_foreign(&mut self, cx: &Context<'_>) -> Poll<Result> {
+        let shared = &*self.shared;
+        if self.slot.owner().is_none() && !shared.is_closed() {
+            return Poll::Ready(Ok(()));
+        }
+        if shared.cancelling.get() && self.slot.parked_before(shared.resume.get()) {
+            self.slot = shared.unpark(self.slot);
+            return Poll::Ready(Err(shared.cancelled()));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
