@@ -68,9 +68,13 @@ impl Entry {
         &self.cell
     }
 
-    /// Where a coroutine waits for it, if one does.
-    pub(crate) fn waited_at(&self) -> Option<Site> {
-        self.waited_at
+    /// Marks the key as waited for here, unless it is already: then nothing changes. Tells which.
+    pub(crate) fn claim(&mut self, site: Site) -> bool {
+        let free = self.waited_at.is_none();
+        if free {
+            self.waited_at = Some(site);
+        }
+        free
     }
 
     /// The timer that has no purpose any more once the key is given up.
@@ -141,6 +145,11 @@ impl Ledger {
     /// The entry of a pending key.
     pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
         self.position(key).map(|at| &self.entries[at])
+    }
+
+    /// The entry of a pending key, to change who waits for it.
+    pub(crate) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
+        self.position(key).map(|at| &mut self.entries[at])
     }
 
     /// Notes where a coroutine waits for the key, or that none does any more.

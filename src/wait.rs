@@ -187,16 +187,15 @@ impl Asker {
     /// Looks up one key and marks it as waited for.
     fn find(&self, key: &Key) -> Result<Rc<dyn Pending>> {
         let found = self.with_ledger(|ledger| {
-            let entry = ledger.get(key)?;
-            if entry.waited_at().is_some() {
-                return Some(Err(ErrorKind::RepeatedKey {
+            let entry = ledger.get_mut(key)?;
+            Some(if entry.claim(self.site) {
+                Ok(Rc::clone(entry.cell()))
+            } else {
+                Err(ErrorKind::RepeatedKey {
                     key: key.clone(),
                     asked_at: self.site,
-                }));
-            }
-            let cell = Rc::clone(entry.cell());
-            ledger.set_waited(key, Some(self.site));
-            Some(Ok(cell))
+                })
+            })
         });
         match found.flatten() {
             Some(found) => found.map_err(Error::from),
