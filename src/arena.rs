@@ -31,14 +31,32 @@ pub(crate) struct Id(u64);
 impl Id {
     /// Names no value of any arena.
     pub(crate) const NONE: Id = Id(u64::MAX);
+    /// The bit of the slot's half that no slot has.
+    const MARK: u32 = 1 << 31;
+
+    /// The id with a mark, by which whoever keeps ids of two arenas in one place tells them apart. It names no value.
+    pub(crate) fn marked(self) -> Id {
+        Id(self.0 | u64::from(Id::MARK))
+    }
+
+    /// Whether it has the mark.
+    #[inline]
+    pub(crate) fn is_marked(self) -> bool {
+        self.0 & u64::from(Id::MARK) != 0
+    }
+
+    /// The id without the mark.
+    pub(crate) fn unmarked(self) -> Id {
+        Id(self.0 & !u64::from(Id::MARK))
+    }
 
     /// Joins a slot and a generation; panics where the arena has outgrown its ids.
     #[inline]
     fn new(index: usize, generation: u32) -> Id {
         let index = u32::try_from(index)
             .ok()
-            .filter(|&index| index != u32::MAX)
-            .expect("an arena holds fewer than 2^32 - 1 values");
+            .filter(|&index| index < Id::MARK)
+            .expect("an arena holds fewer than 2^31 values");
         Id(u64::from(generation) << 32 | u64::from(index))
     }
 

@@ -219,7 +219,7 @@ impl Bodies {
         let Some(outcome) = outcome else { return };
         let in_cleanup = shared.cleanup_parked.get();
         if matches!(outcome, Ok(Poll::Pending)) && !in_cleanup {
-            let note = shared.note.get();
+            let note = shared.note();
             let parked_on = note.site.map(|site| (note.kind.0, Some(site)));
             if self.common.was_used() {
                 self.renew_common(shared);

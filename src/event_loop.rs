@@ -44,7 +44,7 @@ use crate::inbox::Inbox;
 use crate::incident::Incident;
 use crate::pool::Pool;
 use crate::reactor::{Reactor, source_of};
-use crate::shared::{ErrorHook, Fire, Job, Post, Shared};
+use crate::shared::{ErrorHook, Fire, Job, Post, Shared, Work};
 use crate::snapshot::Snapshot;
 use crate::timers::{Nanos, TimerId};
 use crate::waiter::WaiterSlot;
@@ -291,12 +291,12 @@ impl EventLoop {
     /// Runs one job.
     #[inline]
     fn step(&mut self, job: Job, root: Option<&mut Root<'_>>) {
-        match job {
-            Job::Coroutine(id) => self.bodies.resume(&self.shared, id, root),
-            Job::Call(callback) => {
+        match job.into_work() {
+            Work::Coroutine(id) => self.bodies.resume(&self.shared, id, root),
+            Work::Call(callback) => {
                 self.shared.contain("callback", || callback(&self.shared));
             }
-            Job::Timer(id) => {
+            Work::Timer(id) => {
                 let fire = self.shared.timers.borrow_mut().remove(id);
                 if let Some(Fire::Call(callback)) = fire {
                     self.shared.contain("callback", || callback(&self.shared));
@@ -358,7 +358,7 @@ impl EventLoop {
             due += 1;
             match fired {
                 Due::Wake(slot) => self.shared.wake_waiter(slot),
-                Due::Call(id) => self.shared.push(Job::Timer(id)),
+                Due::Call(id) => self.shared.push(Job::timer(id)),
             }
         }
         due
@@ -405,7 +405,7 @@ impl EventLoop {
             };
             match post {
                 Post::Wake(id) => self.shared.wake(id),
-                Post::Call(callback) => self.shared.push(Job::Call(callback)),
+                Post::Call(callback) => self.shared.push(Job::call(callback)),
             }
         }
     }

@@ -66,7 +66,7 @@ impl Handle {
     /// ```
     pub fn call_soon(&self, callback: impl FnOnce() + 'static) {
         if self.is_open_for("a callback queued with call_soon") {
-            self.shared.push(Job::Call(Box::new(move |_| callback())));
+            self.shared.push(Job::call(Box::new(move |_| callback())));
         }
     }
 
@@ -205,8 +205,8 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
             } else {
                 let since = Duration::from_nanos(now.saturating_sub(record.since));
                 Activity::Parked {
-                    on: record.parked.kind.0,
-                    at: record.parked.site,
+                    on: record.parked_on.0,
+                    at: record.parked_at,
                     since,
                 }
             };

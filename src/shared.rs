@@ -33,19 +33,61 @@ use crate::record::{Body, CancelCause, Flags, Record};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
 use crate::timers::{Nanos, TimerId, Timers};
-use crate::waiter::{Note, WaiterSlot};
+use crate::waiter::{Kind, Note, WaiterSlot};
 
 /// A queued call. It is given what it needs to make a handle from.
 pub(crate) type Callback = Box<dyn FnOnce(&Rc<Shared>)>;
 
-/// One entry of the ready queue.
-pub(crate) enum Job {
+/// One entry of the ready queue: three plain words, so that it goes in and out by registers.
+pub(crate) struct Job {
+    /// Whom to resume, or which timer's callback to run; [`Id::NONE`] for a callback.
+    id: Id,
+    /// The callback.
+    call: Option<Callback>,
+}
+
+/// What a [`Job`] is.
+pub(crate) enum Work {
     /// Resume a coroutine.
     Coroutine(Id),
     /// Run a timer's callback, unless it was cancelled meanwhile.
     Timer(TimerId),
     /// Run a callback.
     Call(Callback),
+}
+
+impl Job {
+    /// To resume a coroutine.
+    #[inline]
+    pub(crate) fn coroutine(id: Id) -> Self {
+        Job { id, call: None }
+    }
+
+    /// To run a timer's callback, unless it is cancelled first.
+    pub(crate) fn timer(id: TimerId) -> Self {
+        Job {
+            id: id.marked(),
+            call: None,
+        }
+    }
+
+    /// To run a callback.
+    pub(crate) fn call(callback: Callback) -> Self {
+        Job {
+            id: Id::NONE,
+            call: Some(callback),
+        }
+    }
+
+    /// What it is.
+    #[inline]
+    pub(crate) fn into_work(self) -> Work {
+        match self.call {
+            Some(callback) => Work::Call(callback),
+            None if self.id.is_marked() => Work::Timer(self.id.unmarked()),
+            None => Work::Coroutine(self.id),
+        }
+    }
 }
 
 /// What a timer does when it is due.
@@ -99,8 +141,11 @@ pub(crate) struct Shared {
     pub(crate) cancelling: Cell<bool>,
     /// Whether this resume parked inside `cleanup`.
     pub(crate) cleanup_parked: Cell<bool>,
-    /// What the running coroutine parked on last.
-    pub(crate) note: Cell<Note>,
+    /// What the running coroutine parked on last: the kind of point. Kept apart from the place, and in the record too: two words
+    /// written singly and read back as one would stall the CPU in every resume.
+    note_kind: Cell<&'static Kind>,
+    /// What the running coroutine parked on last: where that was made.
+    note_site: Cell<Option<Site>>,
     /// Foreign wakers of points polled outside of any coroutine.
     strays: RefCell<Slab<Waker>>,
     /// What other threads name but must not hold: resolvers that were made `Send`.
@@ -145,7 +190,8 @@ impl Shared {
             gives_way: Cell::new(false),
             cancelling: Cell::new(false),
             cleanup_parked: Cell::new(false),
-            note: Cell::new(Note::FOREIGN),
+            note_kind: Cell::new(Note::FOREIGN.kind),
+            note_site: Cell::new(None),
             strays: RefCell::default(),
             vault: RefCell::new(Arena::new()),
             nudge: Cell::new(false),
@@ -195,7 +241,7 @@ impl Shared {
         }
         record.flags.set(Flags::QUEUED);
         drop(records);
-        self.push(Job::Coroutine(id));
+        self.push(Job::coroutine(id));
     }
 
     /// Wakes who waits in the slot, if anybody does.
@@ -267,7 +313,7 @@ impl Shared {
         note: Note,
     ) -> Result<WaiterSlot, Error> {
         if self.polls_with(cx.waker()) && slot.token().is_none() && !self.cancelling.get() {
-            self.note.set(note);
+            self.set_note(note);
             return Ok(WaiterSlot::direct(self.running.get(), self.resume.get()));
         }
         self.park_rare(slot, cx, note)
@@ -287,7 +333,7 @@ impl Shared {
             return Err(self.cancelled());
         }
         if self.polls_with(cx.waker()) {
-            self.note.set(note);
+            self.set_note(note);
             return Ok(WaiterSlot::direct(self.running.get(), resume));
         }
         self.park_foreign(cx, note)
@@ -315,7 +361,7 @@ impl Shared {
         let waker = cx.waker().clone();
         let owner = self.running.get();
         if !owner.is_none() {
-            self.note.set(note);
+            self.set_note(note);
         }
         let mut records = self.records.borrow_mut();
         let token = match records.get_mut(owner) {
@@ -365,12 +411,27 @@ impl Shared {
         Some(flags)
     }
 
+    /// Notes what the running coroutine parks on.
+    #[inline]
+    fn set_note(&self, note: Note) {
+        self.note_kind.set(note.kind);
+        self.note_site.set(note.site);
+    }
+
+    /// What the running coroutine parked on last.
+    pub(crate) fn note(&self) -> Note {
+        Note {
+            kind: self.note_kind.get(),
+            site: self.note_site.get(),
+        }
+    }
+
     /// Makes a coroutine the running one.
     #[inline]
     pub(crate) fn begin_resume(&self, id: Id) {
         self.running.set(id);
         self.resume.set(self.resume.get().wrapping_add(1).max(1));
-        self.note.set(Note::FOREIGN);
+        self.set_note(Note::FOREIGN);
     }
 
     /// Notes what a coroutine has parked on, and queues it again if it only gave way.
@@ -380,12 +441,13 @@ impl Shared {
         let Some(record) = records.get_mut(id) else {
             return;
         };
-        record.parked = self.note.get();
+        record.parked_on = self.note_kind.get();
+        record.parked_at = self.note_site.get();
         record.since = self.looked_at.get();
         if self.gives_way.replace(false) && !record.flags.has(Flags::QUEUED) {
             record.flags.set(Flags::QUEUED);
             // Within a turn nobody has to be told.
-            self.ready.borrow_mut().push(Job::Coroutine(id));
+            self.ready.borrow_mut().push(Job::coroutine(id));
         }
     }
 
