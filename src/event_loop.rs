@@ -291,10 +291,12 @@ impl EventLoop {
     /// Runs one job.
     #[inline]
     fn step(&mut self, job: Job, root: Option<&mut Root<'_>>) {
-        match job.into_work() {
+        match job.work() {
             Work::Coroutine(id) => self.bodies.resume(&self.shared, id, root),
-            Work::Call(callback) => {
-                self.shared.contain("callback", || callback(&self.shared));
+            Work::Call => {
+                if let Some(callback) = self.shared.next_call() {
+                    self.shared.contain("callback", || callback(&self.shared));
+                }
             }
             Work::Timer(id) => {
                 let fire = self.shared.timers.borrow_mut().remove(id);
@@ -358,7 +360,7 @@ impl EventLoop {
             due += 1;
             match fired {
                 Due::Wake(slot) => self.shared.wake_waiter(slot),
-                Due::Call(id) => self.shared.push(Job::timer(id)),
+                Due::Call(id) => self.shared.push_timer(id),
             }
         }
         due
@@ -405,7 +407,7 @@ impl EventLoop {
             };
             match post {
                 Post::Wake(id) => self.shared.wake(id),
-                Post::Call(callback) => self.shared.push(Job::call(callback)),
+                Post::Call(callback) => self.shared.push_call(callback),
             }
         }
     }
@@ -594,9 +596,7 @@ impl Drop for EventLoop {
         // What is dropped may drop, resolve, or try to queue more: go on until nothing is left (keeps invariant 3).
         loop {
             let bodies = self.bodies.drop_all(&shared);
-            for job in self.batch.drain(..) {
-                shared.contain("drop", || drop(job));
-            }
+            self.batch.clear();
             let held = shared.take_all();
             let nothing = held.is_empty();
             shared.contain("drop", || drop(held));

@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, Result};
 use crate::inbox::Inbox;
 use crate::incident::Incident;
 use crate::record::Flags;
-use crate::shared::{Callback, Fire, Job, Post, Shared, label, table_id};
+use crate::shared::{Callback, Fire, Post, Shared, label, table_id};
 use crate::snapshot::{Activity, CoroutineId, CoroutineInfo, PendingKey, Snapshot};
 
 /// A door to a loop on the loop's own thread: spawns coroutines, queues callbacks, sets timers, looks inside.
@@ -66,7 +66,7 @@ impl Handle {
     /// ```
     pub fn call_soon(&self, callback: impl FnOnce() + 'static) {
         if self.is_open_for("a callback queued with call_soon") {
-            self.shared.push(Job::call(Box::new(move |_| callback())));
+            self.shared.push_call(Box::new(move |_| callback()));
         }
     }
 

@@ -13,6 +13,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr;
@@ -38,13 +39,9 @@ use crate::waiter::{Kind, Note, WaiterSlot};
 /// A queued call. It is given what it needs to make a handle from.
 pub(crate) type Callback = Box<dyn FnOnce(&Rc<Shared>)>;
 
-/// One entry of the ready queue: three plain words, so that it goes in and out by registers.
-pub(crate) struct Job {
-    /// Whom to resume, or which timer's callback to run; [`Id::NONE`] for a callback.
-    id: Id,
-    /// The callback.
-    call: Option<Callback>,
-}
+/// One entry of the ready queue, in one word.
+#[derive(Clone, Copy)]
+pub(crate) struct Job(Id);
 
 /// What a [`Job`] is.
 pub(crate) enum Work {
@@ -52,40 +49,23 @@ pub(crate) enum Work {
     Coroutine(Id),
     /// Run a timer's callback, unless it was cancelled meanwhile.
     Timer(TimerId),
-    /// Run a callback.
-    Call(Callback),
+    /// Run the oldest of the queued callbacks.
+    Call,
 }
 
 impl Job {
-    /// To resume a coroutine.
-    #[inline]
-    pub(crate) fn coroutine(id: Id) -> Self {
-        Job { id, call: None }
-    }
-
-    /// To run a timer's callback, unless it is cancelled first.
-    pub(crate) fn timer(id: TimerId) -> Self {
-        Job {
-            id: id.marked(),
-            call: None,
-        }
-    }
-
-    /// To run a callback.
-    pub(crate) fn call(callback: Callback) -> Self {
-        Job {
-            id: Id::NONE,
-            call: Some(callback),
-        }
-    }
+    /// To run the oldest of the queued callbacks.
+    const CALL: Job = Job(Id::NONE);
 
     /// What it is.
     #[inline]
-    pub(crate) fn into_work(self) -> Work {
-        match self.call {
-            Some(callback) => Work::Call(callback),
-            None if self.id.is_marked() => Work::Timer(self.id.unmarked()),
-            None => Work::Coroutine(self.id),
+    pub(crate) fn work(self) -> Work {
+        if !self.0.is_marked() {
+            Work::Coroutine(self.0)
+        } else if self.0.is_none() {
+            Work::Call
+        } else {
+            Work::Timer(self.0.unmarked())
         }
     }
 }
@@ -117,6 +97,8 @@ pub(crate) struct Shared {
     pub(crate) newcomers: RefCell<Vec<(Id, Pin<Box<dyn Body>>)>>,
     /// What is to run, in order, behind what the loop has taken over.
     pub(crate) ready: RefCell<Vec<Job>>,
+    /// The callbacks among them, oldest first: each has its [`Job::CALL`] in the queue.
+    calls: RefCell<VecDeque<Callback>>,
     /// How many jobs the loop has taken over and not run.
     pub(crate) in_batch: Cell<usize>,
     /// Deadlines.
@@ -178,6 +160,7 @@ impl Shared {
             records: RefCell::new(Arena::new()),
             newcomers: RefCell::default(),
             ready: RefCell::default(),
+            calls: RefCell::default(),
             in_batch: Cell::new(0),
             timers: RefCell::new(Timers::new()),
             reactor: RefCell::new(reactor),
@@ -205,14 +188,29 @@ impl Shared {
 
     // Queueing.
 
-    /// Puts a job at the back of the ready queue. It is dropped if the loop is gone (keeps invariant 4).
+    /// Puts a job at the back of the ready queue.
     #[inline]
-    pub(crate) fn push(&self, job: Job) {
-        if self.closed.get() {
-            return;
-        }
+    fn push(&self, job: Job) {
         self.ready.borrow_mut().push(job);
         self.touched();
+    }
+
+    /// Queues a timer's callback, which may still be cancelled.
+    pub(crate) fn push_timer(&self, id: TimerId) {
+        self.push(Job(id.marked()));
+    }
+
+    /// Queues a callback. It is dropped if the loop is gone (keeps invariant 4).
+    pub(crate) fn push_call(&self, callback: Callback) {
+        if !self.closed.get() {
+            self.calls.borrow_mut().push_back(callback);
+            self.push(Job::CALL);
+        }
+    }
+
+    /// The oldest of the queued callbacks.
+    pub(crate) fn next_call(&self) -> Option<Callback> {
+        self.calls.borrow_mut().pop_front()
     }
 
     /// Tells a foreign poller of the loop's descriptor that there is something to do now.
@@ -241,7 +239,7 @@ impl Shared {
         }
         record.flags.set(Flags::QUEUED);
         drop(records);
-        self.push(Job::coroutine(id));
+        self.push(Job(id));
     }
 
     /// Wakes who waits in the slot, if anybody does.
@@ -447,7 +445,7 @@ impl Shared {
         if self.gives_way.replace(false) && !record.flags.has(Flags::QUEUED) {
             record.flags.set(Flags::QUEUED);
             // Within a turn nobody has to be told.
-            self.ready.borrow_mut().push(Job::coroutine(id));
+            self.ready.borrow_mut().push(Job(id));
         }
     }
 
@@ -562,7 +560,8 @@ impl Shared {
 
     /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
     pub(crate) fn take_all(&self) -> Vec<Held> {
-        let ready = self.ready.take().into_iter().map(Held::Job);
+        self.ready.borrow_mut().clear();
+        let calls = self.calls.take().into_iter().map(Held::Call);
         let fires = self
             .timers
             .borrow_mut()
@@ -581,7 +580,7 @@ impl Shared {
             .take_all()
             .into_iter()
             .map(Held::Vault);
-        ready.chain(fires).chain(records).chain(vault).collect()
+        calls.chain(fires).chain(records).chain(vault).collect()
     }
 
     /// Wakes every point polled outside of any coroutine, so that it learns that the loop is gone.
@@ -605,7 +604,7 @@ impl Shared {
 /// Something taken out of a loop that is going; see [`Shared::take_all`].
 pub(crate) enum Held {
     /// From the ready queue.
-    Job(#[expect(dead_code, reason = "kept to be dropped")] Job),
+    Call(#[expect(dead_code, reason = "kept to be dropped")] Callback),
     /// From a timer.
     Fire(#[expect(dead_code, reason = "kept to be dropped")] Fire),
     /// From the table.
