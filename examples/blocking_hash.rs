@@ -30,7 +30,10 @@ fn main() -> Result {
             }
         });
         let digests = co
-            .all(["correct horse", "battery staple"].map(|password| co.blocking(move || slow_hash(password))))
+            .all(
+                ["correct horse", "battery staple"]
+                    .map(|password| co.blocking(move || slow_hash(password))),
+            )
             .await;
         ticker.cancel("the hashes are there");
         Ok((digests, ticker.await?))
@@ -38,7 +41,13 @@ fn main() -> Result {
     for digest in &digests {
         println!("{:016x}", digest.as_ref().expect("hashed"));
     }
-    println!("the loop ticked {} while two threads hashed", if ticks > 0 { "on" } else { "not at all" });
-    assert_eq!(digests.map(|digest| digest.expect("hashed")), ["correct horse", "battery staple"].map(slow_hash));
+    println!(
+        "the loop ticked {} while two threads hashed",
+        if ticks > 0 { "on" } else { "not at all" }
+    );
+    assert_eq!(
+        digests.map(|digest| digest.expect("hashed")),
+        ["correct horse", "battery staple"].map(slow_hash)
+    );
     Ok(())
 }

@@ -14,7 +14,11 @@ struct Tally {
     messages: u32,
 }
 
-async fn count(call: Call<Tally, (usize, u32)>, tally: &mut Tally, (who, n): (usize, u32)) -> Result {
+async fn count(
+    call: Call<Tally, (usize, u32)>,
+    tally: &mut Tally,
+    (who, n): (usize, u32),
+) -> Result {
     if n.is_multiple_of(250) {
         call.sleep(ms(1)).await?; // the next message waits for this one all the same
     }
@@ -26,7 +30,9 @@ async fn count(call: Call<Tally, (usize, u32)>, tally: &mut Tally, (who, n): (us
 
 fn main() -> Result {
     let tally = EventLoop::new()?.block_on(async |co| {
-        let engine = Ordered::with_state(Tally::default()).bound(16).serve(co.handle(), count);
+        let engine = Ordered::with_state(Tally::default())
+            .bound(16)
+            .serve(co.handle(), count);
         for who in 0..2 {
             let door = engine.remote();
             thread::spawn(move || {

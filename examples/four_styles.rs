@@ -25,7 +25,8 @@ impl Directory {
 
     fn temperature(&self, address: u32, callback: impl FnOnce(i32) + 'static) {
         let temperature = i32::try_from(address).unwrap_or(0) * 3;
-        self.handle.call_later(ms(10), move || callback(temperature));
+        self.handle
+            .call_later(ms(10), move || callback(temperature));
     }
 }
 
@@ -36,7 +37,8 @@ fn blocking() -> i32 {
         let address = u32::try_from("cellar".len()).unwrap_or(u32::MAX);
         thread::sleep(ms(10)); // a service that blocks
         thread::sleep(ms(10));
-        send.send(i32::try_from(address).unwrap_or(0) * 3).expect("somebody waits");
+        send.send(i32::try_from(address).unwrap_or(0) * 3)
+            .expect("somebody waits");
     });
     receive.recv().expect("an answer")
 }
@@ -72,15 +74,20 @@ fn future(directory: &Directory) -> impl Future<Output = i32> + 'static {
 
 /// 4. A coroutine: two straight lines; a callback that is never called is an error with its place, not a hang.
 async fn coroutine(co: &Co, directory: &Directory) -> Result<i32> {
-    let address = co.task(|done| directory.address("cellar", done.into_fn())).await?;
-    co.task(|done| directory.temperature(address, done.into_fn())).await
+    let address = co
+        .task(|done| directory.address("cellar", done.into_fn()))
+        .await?;
+    co.task(|done| directory.temperature(address, done.into_fn()))
+        .await
 }
 
 fn main() -> Result {
     println!("blocking:  {}", blocking());
 
     let mut event_loop = EventLoop::new()?;
-    let directory = Directory { handle: event_loop.handle() };
+    let directory = Directory {
+        handle: event_loop.handle(),
+    };
     let answer = Rc::new(Cell::new(0));
     let told = Rc::clone(&answer);
     callbacks(&directory, move |temperature| told.set(temperature));
@@ -92,6 +99,9 @@ fn main() -> Result {
     })?;
     println!("future:    {awaited}");
     println!("coroutine: {straight}");
-    assert_eq!((blocking(), answer.get(), awaited, straight), (18, 18, 18, 18));
+    assert_eq!(
+        (blocking(), answer.get(), awaited, straight),
+        (18, 18, 18, 18)
+    );
     Ok(())
 }

@@ -52,11 +52,19 @@ fn main() -> Result {
         frames += 1;
         thread::sleep(FRAME.saturating_sub(began.elapsed()));
     }
-    println!("door {}%, {} lines, in {} frames", world.door, world.said.len(), if frames > 20 { "some" } else { "few" });
+    println!(
+        "door {}%, {} lines, in {} frames",
+        world.door,
+        world.said.len(),
+        if frames > 20 { "some" } else { "few" }
+    );
     for line in &world.said {
         println!("- {line}");
     }
     assert_eq!((world.door, world.said.len()), (100, 3));
-    assert!(longest < FRAME, "a turn of {longest:?} would have cost a frame");
+    assert!(
+        longest < FRAME,
+        "a turn of {longest:?} would have cost a frame"
+    );
     Ok(())
 }

@@ -160,7 +160,8 @@ impl Bodies {
                 }
             }
             Ok(Poll::Ready(())) => {
-                drop(shared.leave(id));
+                let record = shared.leave(id);
+                shared.contain("drop", || drop(record));
                 self.remove(shared, id, root);
                 if self.common.was_used() {
                     // Whatever still holds the waker of a coroutine that has ended reaches nobody.
@@ -255,17 +256,15 @@ impl Bodies {
         match root {
             Some(root) if root.id == id => {
                 root.panic = Some(panic);
-                self.end(shared, id, Some(root), |_, _| ErrorKind::Stopped.into());
+                self.end(shared, id, Some(root), |label, keys| {
+                    shared.report_leaks(&label, keys);
+                    ErrorKind::Stopped.into()
+                });
             }
             root => {
                 let message = panic_message(panic).into_boxed_str();
                 self.end(shared, id, root, |label, keys| {
-                    if !keys.is_empty() {
-                        shared.report(&Incident::Leaked {
-                            coroutine: label.clone(),
-                            keys,
-                        });
-                    }
+                    shared.report_leaks(&label, keys);
                     ErrorKind::Panicked {
                         coroutine: Some(label),
                         message,
@@ -302,7 +301,8 @@ impl Bodies {
         let keys = take_leaks(shared, id);
         let error = error(label, keys);
         shared.contain("drop", || ending.end(error));
-        drop(shared.leave(id));
+        let record = shared.leave(id);
+        shared.contain("drop", || drop(record));
     }
 
     /// Drops a body. The caller of `block_on` drops its own.

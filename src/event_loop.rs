@@ -30,6 +30,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -321,7 +322,10 @@ impl EventLoop {
                 report.timers += self.tick();
             }
             if self.is_idle() {
+                // Marked before the verdict: the last remote that goes after it ends the sleep.
+                self.shared.inbox.fall_asleep();
                 if let Some(verdict) = self.verdict(root) {
+                    self.shared.inbox.wake_up();
                     return Ok(Some(verdict));
                 }
                 self.sleep()?;
@@ -412,9 +416,8 @@ impl EventLoop {
         }
     }
 
-    /// Sleeps until an event, a post or a deadline.
+    /// Sleeps until an event, a post or a deadline. The inbox is marked as asleep by now.
     fn sleep(&mut self) -> Result {
-        self.shared.inbox.fall_asleep();
         if !self.posts.is_empty() {
             self.shared.inbox.wake_up();
             return Ok(());
@@ -493,6 +496,11 @@ impl EventLoop {
             && self.shared.inbox.remotes() == 0
             && !self.shared.reactor.borrow().is_waited_for()
             && self.bodies.waker_clones(root) == 0
+            && {
+                // Who posted and then let go of the last remote or waker has left the post before that.
+                fence(Ordering::Acquire);
+                self.posts.is_empty()
+            }
     }
 
     /// Ends a turn: fills in the report, and sets the descriptor up for whoever polls it (keeps invariant 2).
@@ -599,7 +607,10 @@ impl Drop for EventLoop {
             self.batch.clear();
             let held = shared.take_all();
             let nothing = held.is_empty();
-            shared.contain("drop", || drop(held));
+            // One by one: a second panic within one drop would end the process.
+            for one in held {
+                shared.contain("drop", || drop(one));
+            }
             let mut posts = false;
             while let Ok(post) = self.posts.try_recv() {
                 posts = true;

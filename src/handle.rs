@@ -342,9 +342,13 @@ pub(crate) fn take_leaks(shared: &Shared, id: crate::arena::Id) -> Vec<PendingKe
         (rare.ledger.report(), rare.ledger.take_all())
     };
     for entry in entries {
-        if let Some(timer) = entry.timer() {
-            shared.disarm(timer);
-        }
+        // A value that has arrived is the user's, and so is its `Drop`.
+        shared.contain("drop", || {
+            if let Some(timer) = entry.timer() {
+                shared.disarm(timer);
+            }
+            drop(entry);
+        });
     }
     report
 }

@@ -27,12 +27,12 @@ use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::inbox::Inbox;
-use crate::incident::Incident;
+use crate::incident::{self, Incident};
 use crate::pool::Pool;
 use crate::reactor::Reactor;
 use crate::record::{Body, CancelCause, Flags, Record};
 use crate::site::Site;
-use crate::snapshot::{CoroutineId, Label};
+use crate::snapshot::{CoroutineId, Label, PendingKey};
 use crate::timers::{Nanos, TimerId, Timers};
 use crate::waiter::{Kind, Note, WaiterSlot};
 
@@ -142,6 +142,8 @@ pub(crate) struct Shared {
     closed: Cell<bool>,
     /// Where incidents go.
     hook: ErrorHook,
+    /// Whether the hook is being told.
+    reporting: Cell<bool>,
     /// Threads for blocking work.
     pub(crate) pool: Pool,
 }
@@ -182,6 +184,7 @@ impl Shared {
             interrupted: Cell::new(false),
             closed: Cell::new(false),
             hook,
+            reporting: Cell::new(false),
             pool,
         })
     }
@@ -302,7 +305,8 @@ impl Shared {
     /// Parks the point that owns `slot`: whoever polls it now will be woken through the slot given back.
     ///
     /// # Errors
-    /// The cancel to be delivered by this point instead: it was parked when the cancel came, and is not shielded.
+    /// The cancel to be delivered by this point instead: it was parked when the cancel came, and is not shielded. The point must then
+    /// store [`WaiterSlot::EMPTY`]: awaited again, it counts as new, or a loop that swallows the cancel would spin.
     #[inline]
     pub(crate) fn park(
         &self,
@@ -429,6 +433,7 @@ impl Shared {
     pub(crate) fn begin_resume(&self, id: Id) {
         self.running.set(id);
         self.resume.set(self.resume.get().wrapping_add(1).max(1));
+        self.gives_way.set(false);
         self.set_note(Note::FOREIGN);
     }
 
@@ -492,8 +497,12 @@ impl Shared {
         let Some(record) = records.get_mut(id) else {
             return false;
         };
+        if record.flags.has(Flags::ABORTED) {
+            return true;
+        }
         record.flags.set(Flags::ABORTED);
-        record.rare_mut().cancel.get_or_insert(CancelCause {
+        // It takes the place of an earlier cancel, which will not be delivered any more.
+        record.rare_mut().cancel = Some(CancelCause {
             reason: Cow::Borrowed("aborted"),
             site,
         });
@@ -525,10 +534,24 @@ impl Shared {
 
     // Incidents.
 
-    /// Tells the error hook. A hook that panics is contained: its panic has been printed by then.
+    /// Tells the error hook. A hook that panics is contained: its panic has been printed by then. What the hook itself brings about
+    /// is printed.
     #[cold]
     pub(crate) fn report(&self, incident: &Incident) {
+        if self.reporting.replace(true) {
+            // The hook itself brought this about, and would again.
+            return incident::print(incident);
+        }
         let _ = catch_unwind(AssertUnwindSafe(|| (self.hook)(incident)));
+        self.reporting.set(false);
+    }
+
+    /// Reports the keys that a coroutine left, where its own end cannot say so.
+    pub(crate) fn report_leaks(&self, coroutine: &Label, keys: Vec<PendingKey>) {
+        if !keys.is_empty() {
+            let coroutine = coroutine.clone();
+            self.report(&Incident::Leaked { coroutine, keys });
+        }
     }
 
     /// Runs user code that must not take the loop down, and reports it if it panics.
@@ -590,8 +613,12 @@ impl Shared {
         }
     }
 
-    /// Keeps a value of this thread for another thread to name.
+    /// Keeps a value of this thread for another thread to name. Once the loop is gone it is dropped instead: nobody would take it out,
+    /// and what it holds may keep this alive.
     pub(crate) fn deposit(&self, value: Box<dyn Any>) -> Id {
+        if self.closed.get() {
+            return Id::NONE;
+        }
         self.vault.borrow_mut().insert(value)
     }
 

@@ -116,7 +116,7 @@ impl SleepStarted {
     /// Parks whoever polls until the timer is due.
     fn park(&self, timer: TimerId, slot: WaiterSlot, cx: &Context<'_>, note: Note) -> Poll<Result> {
         let parked = self.shared.park(slot, cx, note);
-        let kept = *parked.as_ref().unwrap_or(&slot.vacated());
+        let kept = *parked.as_ref().unwrap_or(&WaiterSlot::EMPTY);
         self.shared.set_timer_waiter(timer, kept);
         match parked {
             Ok(_) => Poll::Pending,
@@ -233,7 +233,7 @@ impl YieldNowStarted {
                 Poll::Pending
             }
             Err(cancel) => {
-                self.slot = self.slot.vacated();
+                self.slot = WaiterSlot::EMPTY;
                 Poll::Ready(Err(cancel))
             }
         }
