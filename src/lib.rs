@@ -85,7 +85,7 @@ pub use oneshot::{Resolver, SendResolver};
 pub use points::{Points, Sequence};
 pub use site::Site;
 pub use sleep::{Sleep, SleepStarted, YieldNow, YieldNowStarted};
-pub use snapshot::{Activity, CoroutineId, CoroutineInfo, Label, PendingKey, Snapshot};
+pub use snapshot::{Activity, CoroutineId, CoroutineInfo, KeyState, Label, PendingKey, Snapshot};
 pub use task::{Task, TaskReturn, TaskStarted};
 pub use timeout::{Timeout, TimeoutStarted};
 pub use wait::{

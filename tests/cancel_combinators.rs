@@ -87,15 +87,19 @@ fn write(log: &Log, text: impl Into<String>) {
 fn taken(body: impl AsyncFnOnce(&Co, &Log) -> Result + 'static) -> Vec<String> {
     let (ended, trace, incidents, _) = cancelled_in(async move |co, log| {
         body(co, log).await?;
-        co.forget("never")?;
-        for key in ARRIVING {
-            let _ = co.forget(key);
-        }
+        give_up(co);
         Ok(())
     });
     assert!(incidents.is_empty(), "{incidents:?}");
     ended.expect("the body ended well");
     trace
+}
+
+/// Forgets the keys that the body has not taken.
+fn give_up(co: &Co) {
+    for key in ARRIVING.into_iter().chain(["never"]) {
+        let _ = co.forget(key);
+    }
 }
 
 /// The waits that most tests are about: for what arrives, never arrives, and arrives.
@@ -335,8 +339,7 @@ fn a_clean_up_ends_at_its_limit() {
         assert_eq!((*limit, site.line()), (ms(20), line));
         write(log, shown(co.cleanup(ms(0), ready(7)).await));
         write(log, shown(co.cleanup(ms(0), pending::<()>()).await));
-        co.forget("never")?;
-        ARRIVING.into_iter().try_for_each(|key| co.forget(key))?;
+        give_up(co);
         end
     });
     assert_eq!(trace, ["7", "elapsed"]);
@@ -373,6 +376,7 @@ fn a_clean_up_works_without_a_cancel_and_hides_one_that_comes_meanwhile() {
                 .filter_map(|info| info.cancelled.as_deref())
                 .collect::<String>(),
         );
+        give_up(co);
         Ok(())
     });
     assert_eq!(trace, ["() ()", "enough"]);

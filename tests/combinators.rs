@@ -556,6 +556,33 @@ fn completion_in_order_of_points_nobody_can_wake_is_stuck() {
     assert!(error.is_err_and(|error| error.is_stuck()));
 }
 
+/// What parks in a record holds its set, which holds the loop: that circle must open again.
+#[test]
+fn a_loop_that_goes_drops_every_child_of_a_long_set() {
+    let log = Rc::new(RefCell::new(vec![]));
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let graves = Rc::clone(&log);
+    let _join = event_loop.handle().spawn(async move |co| -> Result {
+        let points = (0..50).map(|_| {
+            let grave = Grave("child", Rc::clone(&graves));
+            let sleep = co.sleep(ms(60_000));
+            async move {
+                let _grave = grave;
+                sleep.await
+            }
+        });
+        let _ = co.all(points.collect::<Vec<_>>()).await;
+        Ok(())
+    });
+    event_loop
+        .block_on(async |co| -> Result { co.yield_now().await })
+        .expect("one round");
+    assert_eq!(log.borrow().len(), 0);
+    drop(event_loop);
+    assert_eq!(log.borrow().len(), 50);
+    assert_eq!(Rc::strong_count(&log), 1);
+}
+
 // First.
 
 #[test]
