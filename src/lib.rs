@@ -50,6 +50,7 @@ mod either;
 mod row;
 
 mod points;
+mod tuples;
 
 mod all;
 mod as_completed;

@@ -466,6 +466,49 @@ fn a_clean_up_is_heard_through_every_combinator() {
     assert_eq!(trace, ["\"clean\""]);
 }
 
+/// A combinator polls only the branch that was woken; the clean-ups of the others count all the same.
+#[test]
+fn clean_ups_of_different_lengths_all_come_to_their_ends() {
+    async fn branch(co: &Co, length: u64) -> Result<u64> {
+        let _ = co.sleep(ms(1000)).await;
+        co.cleanup(ms(100), co.sleep(ms(length))).await??;
+        Ok(length)
+    }
+    let trace = taken(async |co, log| {
+        let points: Vec<_> = (1..=50).map(|length| branch(co, length)).collect();
+        let lengths: Result<Vec<_>> = co.all(points).await.into_iter().collect();
+        write(log, lengths?.len().to_string());
+        Ok(())
+    });
+    assert_eq!(trace, ["50"]);
+    let trace = taken(async |co, log| {
+        let set = || {
+            (1..=40)
+                .map(|length| branch(co, length))
+                .collect::<FuturesUnordered<_>>()
+        };
+        let count = async |limit| {
+            let mut set = set();
+            let mut ended = 0;
+            let end = co
+                .timeout(limit, async {
+                    while let Some(length) = set.next().await {
+                        length?;
+                        ended += 1;
+                    }
+                    Ok::<_, Error>(())
+                })
+                .await;
+            format!("{ended} {}", shown(end))
+        };
+        let (long, short) = futures_util::join!(count(ms(200)), count(ms(60)));
+        write(log, long);
+        write(log, short);
+        Ok(())
+    });
+    assert_eq!(trace, ["40 ()", "40 ()"]);
+}
+
 /// The loop gets a cancel at each resume, but nothing resumes it for that: it lives as long as the clean-up beside it, and no longer.
 #[test]
 fn a_swallowing_loop_next_to_a_clean_up_neither_spins_nor_outlives_it() {
