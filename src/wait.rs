@@ -308,16 +308,17 @@ struct Waiting<C> {
     named: Option<Vec<Key>>,
     /// The keys that are waited for, with their cells.
     found: Vec<(Key, C)>,
-    /// Forgets who is parked in a cell.
-    unpark: fn(&C),
+    /// Forgets who is parked in a cell, and tells whether the key is still that of this cell.
+    unpark: fn(&C) -> bool,
 }
 
 impl<C> Waiting<C> {
     /// Takes a key out of the wait, not out of the ledger.
     fn end(&mut self) {
         for (key, cell) in self.found.drain(..) {
-            (self.unpark)(&cell);
-            self.asker.release(&key);
+            if (self.unpark)(&cell) {
+                self.asker.release(&key);
+            }
         }
     }
 }
@@ -391,8 +392,9 @@ impl<T: 'static> Future for WaitStarted<T> {
 
 impl<T> Drop for WaitStarted<T> {
     fn drop(&mut self) {
-        if let Some(cell) = &self.cell {
-            cell.unpark();
+        if let Some(cell) = &self.cell
+            && cell.unpark()
+        {
             self.asker.release(&self.key);
         }
     }
