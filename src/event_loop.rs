@@ -294,7 +294,9 @@ impl EventLoop {
         self.events.clear();
         let mut polled = false;
         if may_wait && self.is_idle() {
-            if self.shared.timers.borrow().has_fresh() {
+            // A clock moved by hand may have passed a deadline, and will not move while this thread sleeps.
+            let moved = self.shared.clock.as_manual().is_some();
+            if moved || self.shared.timers.borrow().has_fresh() {
                 report.timers += self.tick();
             }
             if self.is_idle() {
