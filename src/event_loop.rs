@@ -174,6 +174,8 @@ impl EventLoop {
                 let Some(job) = self.next_job() else { break };
                 self.step(job, root.as_deref_mut());
                 if root.as_ref().is_some_and(|root| root.done) {
+                    // A stop in this very step was meant for this run, which it ends.
+                    self.shared.stopping.set(false);
                     self.end_turn(&mut report)?;
                     return Ok(Outcome::Done);
                 }
