@@ -201,7 +201,7 @@ fn a_stall_is_told_once_until_something_moves() {
         assert!(told.recv_timeout(ms(20)).is_err());
         remote.post(|_| {}).unwrap();
         let second = told.recv().unwrap();
-        remote.post(|handle| handle.stop()).unwrap();
+        remote.post(yieldpoint::Handle::stop).unwrap();
         (first, second)
     });
     assert!(matches!(event_loop.run().unwrap(), Outcome::Stopped));

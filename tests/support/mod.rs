@@ -155,9 +155,9 @@ pub struct Wakes(AtomicUsize);
 impl Wakes {
     /// A counter and its waker.
     pub fn new() -> (Arc<Self>, Waker) {
-        let wakes = Arc::<Wakes>::default();
-        let waker = Waker::from(Arc::clone(&wakes));
-        (wakes, waker)
+        let counter = Arc::<Wakes>::default();
+        let waker = Waker::from(Arc::clone(&counter));
+        (counter, waker)
     }
 
     /// How often it was woken.
