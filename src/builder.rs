@@ -53,7 +53,8 @@ impl Builder {
     }
 
     /// Lets an incident fail a test: the turn or run in which it happens ends with a panic that names it, once everything that
-    /// was to be done in it is done. The hook hears of it all the same.
+    /// was to be done in it is done; one that happens after the last turn, or while the loop is dropped, ends its drop with a panic. The
+    /// hook hears of it all the same.
     pub fn fail_on_error(mut self) -> Self {
         self.fatal = true;
         self

@@ -660,7 +660,9 @@ mod tests {
                 key: key(),
                 asked_at: a,
             },
-            format!("key \"auth\" is named twice in the list at {a}. Name every key once."),
+            format!(
+                "key \"auth\" is waited for twice: it is named again at {a}. Wait for a key in one place at a time."
+            ),
         );
         assert_shown(
             ErrorKind::Abandoned {

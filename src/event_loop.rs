@@ -598,6 +598,12 @@ impl Drop for EventLoop {
                 break;
             }
         }
+        // No turn is left to fail for what happened since the last. A second panic would end the process.
+        if let Some(incident) = self.fatal.as_ref().and_then(|fatal| fatal.take())
+            && !std::thread::panicking()
+        {
+            panic!("{incident}");
+        }
     }
 }
 

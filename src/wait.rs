@@ -53,8 +53,8 @@ pub struct Wait<T> {
 
 /// The yield-point that waits for several keys of one type and gives their values in the order of the keys.
 ///
-/// No keys give an empty `Vec` at once. A lost resolver is reported as soon as it is noticed, in the order of the keys; the other keys
-/// then stay pending, with what has arrived for them.
+/// No keys give an empty `Vec` at once. A lost resolver is reported when all keys before it have arrived, without waiting for those
+/// behind it; the other keys then stay pending, with what has arrived for them.
 ///
 /// Source: `tornado.gen.WaitAll`.
 #[derive(Clone, Debug)]

@@ -335,6 +335,34 @@ fn a_strict_loop_fails_the_run_in_which_an_incident_happens() {
 }
 
 #[test]
+fn a_strict_loop_fails_its_drop_for_what_happened_since_the_last_turn() {
+    let untaken = || {
+        let mut event_loop = strict();
+        let join = event_loop
+            .handle()
+            .spawn(async |_| -> Result { Err(std::io::Error::other("untaken").into()) });
+        let _ = event_loop.run().unwrap();
+        (event_loop, join)
+    };
+    let (event_loop, join) = untaken();
+    let caught = catch_unwind(AssertUnwindSafe(move || {
+        drop(join);
+        drop(event_loop);
+    }));
+    assert!(
+        caught
+            .unwrap_err()
+            .downcast::<String>()
+            .unwrap()
+            .contains("untaken")
+    );
+    let (event_loop, mut join) = untaken();
+    let (_, waker) = Wakes::new();
+    assert!(poll_with(&mut join, &waker).is_ready()); // taken
+    drop((join, event_loop));
+}
+
+#[test]
 fn a_loop_dropped_with_everything_in_flight_drops_each_thing_once() {
     let drops = Drops::new();
     let mut made = 0;
