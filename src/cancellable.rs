@@ -78,7 +78,7 @@ impl<F: Future> Future for CancellableStarted<F> {
                         return Poll::Pending;
                     }
                     Err(cancel) => {
-                        seat.slot = seat.slot.vacated();
+                        seat.slot = WaiterSlot::EMPTY;
                         Err(cancel)
                     }
                 }

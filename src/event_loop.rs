@@ -179,6 +179,8 @@ impl EventLoop {
                 self.step(job, root.as_deref_mut());
                 if self.shared.interrupted.replace(false) {
                     if root.as_ref().is_some_and(|root| root.done) {
+                        // A stop in this very step was meant for this run, which it ends.
+                        self.shared.stopping.set(false);
                         self.end_turn(&mut report)?;
                         return Ok(Outcome::Done);
                     }
@@ -318,7 +320,9 @@ impl EventLoop {
         self.events.clear();
         let mut polled = false;
         if may_wait && self.is_idle() {
-            if self.shared.timers.borrow().has_fresh() {
+            // A clock moved by hand may have passed a deadline, and will not move while this thread sleeps.
+            let moved = self.shared.clock.as_manual().is_some();
+            if moved || self.shared.timers.borrow().has_fresh() {
                 report.timers += self.tick();
             }
             if self.is_idle() {
@@ -619,6 +623,12 @@ impl Drop for EventLoop {
             if !bodies && nothing && !posts {
                 break;
             }
+        }
+        // No turn is left to fail for what happened since the last. A second panic would end the process.
+        if let Some(incident) = self.fatal.as_ref().and_then(|fatal| fatal.take())
+            && !std::thread::panicking()
+        {
+            panic!("{incident}");
         }
     }
 }

@@ -114,8 +114,9 @@ impl Handle {
         self.shared.abort(table_id(id), Location::caller())
     }
 
-    /// Asks the loop to leave `run` or `block_on`. What is ready now still runs; what that makes ready waits for the next run. Before a
-    /// run, it makes that run return at once, however often it was called.
+    /// Asks the loop to leave `run` or `block_on`. What is ready when the running callback or coroutine gives way still runs; what that
+    /// makes ready waits for the next run. Before a run, it makes that run return at once, however often it was called; a `turn` takes
+    /// no notice of it.
     pub fn stop(&self) {
         self.shared.stopping.set(true);
         self.shared.interrupted.set(true);

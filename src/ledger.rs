@@ -42,8 +42,8 @@ pub(crate) trait Pending {
     /// # Errors
     /// The cancel to be delivered instead.
     fn park(&self, cx: &Context<'_>, note: Note) -> Result<(), Error>;
-    /// Forgets who is parked.
-    fn unpark(&self);
+    /// Forgets who is parked. Tells whether the key is still that of this cell.
+    fn unpark(&self) -> bool;
     /// Makes the cell take nothing any more, drops what it held, and wakes who waits for it: the key is gone.
     fn give_up(&self);
 }

@@ -129,9 +129,14 @@ impl<T> OneShot<T> {
         lost
     }
 
-    /// Forgets who is parked, and that anybody ever was: the next wait is a new point.
-    pub(crate) fn unpark(&self) {
+    /// Forgets who is parked, and that anybody ever was: the next wait is a new point. Tells whether there is still something to
+    /// wait for; not so if the key was given up meanwhile, and perhaps registered again.
+    pub(crate) fn unpark(&self) -> bool {
         self.shared.unpark(self.slot.replace(WaiterSlot::EMPTY));
+        let state = self.state.replace(State::Taken);
+        let wanted = !matches!(state, State::Taken);
+        self.state.set(state);
+        wanted
     }
 
     /// Makes this cell count as parked on when the other one was, for a wait that goes on from that cell to this.
@@ -187,8 +192,8 @@ impl<T: 'static> Pending for OneShot<T> {
         OneShot::park(self, cx, note)
     }
 
-    fn unpark(&self) {
-        OneShot::unpark(self);
+    fn unpark(&self) -> bool {
+        OneShot::unpark(self)
     }
 
     fn give_up(&self) {

@@ -53,8 +53,8 @@ pub struct Wait<T> {
 
 /// The yield-point that waits for several keys of one type and gives their values in the order of the keys.
 ///
-/// No keys give an empty `Vec` at once. A lost resolver is reported as soon as it is noticed, in the order of the keys; the other keys
-/// then stay pending, with what has arrived for them.
+/// No keys give an empty `Vec` at once. A lost resolver is reported when all keys before it have arrived, without waiting for those
+/// behind it; the other keys then stay pending, with what has arrived for them.
 ///
 /// Source: `tornado.gen.WaitAll`.
 #[derive(Clone, Debug)]
@@ -307,16 +307,17 @@ struct Waiting<C> {
     named: Option<Vec<Key>>,
     /// The keys that are waited for, with their cells.
     found: Vec<(Key, C)>,
-    /// Forgets who is parked in a cell.
-    unpark: fn(&C),
+    /// Forgets who is parked in a cell, and tells whether the key is still that of this cell.
+    unpark: fn(&C) -> bool,
 }
 
 impl<C> Waiting<C> {
     /// Takes a key out of the wait, not out of the ledger.
     fn end(&mut self) {
         for (key, cell) in self.found.drain(..) {
-            (self.unpark)(&cell);
-            self.asker.release(&key);
+            if (self.unpark)(&cell) {
+                self.asker.release(&key);
+            }
         }
     }
 }
@@ -390,8 +391,9 @@ impl<T: 'static> Future for WaitStarted<T> {
 
 impl<T> Drop for WaitStarted<T> {
     fn drop(&mut self) {
-        if let Some(cell) = &self.cell {
-            cell.unpark();
+        if let Some(cell) = &self.cell
+            && cell.unpark()
+        {
             self.asker.release(&self.key);
         }
     }

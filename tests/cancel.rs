@@ -245,10 +245,9 @@ fn a_value_that_has_arrived_wins() {
             });
             let id = sleeper.id();
             let door = co.handle().clone();
-            co.yield_now().await?;
-            // Set after the sleep, so behind it in the same look: the coroutine is awake, not resumed.
-            door.clone()
-                .call_later(ms(1), move || drop(door.cancel(id, "late")));
+            // Set before the sleep, so ahead of it in the same look: the sleeper is awake and not resumed.
+            co.handle()
+                .call_later(ms(1), move || assert!(door.cancel(id, "late")));
             Ok(vec![end(key.await), end(sleeper.await)])
         })
         .unwrap();

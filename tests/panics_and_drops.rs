@@ -335,6 +335,34 @@ fn a_strict_loop_fails_the_run_in_which_an_incident_happens() {
 }
 
 #[test]
+fn a_strict_loop_fails_its_drop_for_what_happened_since_the_last_turn() {
+    let untaken = || {
+        let mut event_loop = strict();
+        let join = event_loop
+            .handle()
+            .spawn(async |_| -> Result { Err(std::io::Error::other("untaken").into()) });
+        let _ = event_loop.run().unwrap();
+        (event_loop, join)
+    };
+    let (event_loop, join) = untaken();
+    let caught = catch_unwind(AssertUnwindSafe(move || {
+        drop(join);
+        drop(event_loop);
+    }));
+    assert!(
+        caught
+            .unwrap_err()
+            .downcast::<String>()
+            .unwrap()
+            .contains("untaken")
+    );
+    let (event_loop, mut join) = untaken();
+    let (_, waker) = Wakes::new();
+    assert!(poll_with(&mut join, &waker).is_ready()); // taken
+    drop((join, event_loop));
+}
+
+#[test]
 fn a_loop_dropped_with_everything_in_flight_drops_each_thing_once() {
     let drops = Drops::new();
     let mut made = 0;
@@ -346,19 +374,19 @@ fn a_loop_dropped_with_everything_in_flight_drops_each_thing_once() {
     let handle = event_loop.handle();
     let remote = handle.remote();
     let kept: Rc<RefCell<Vec<Resolver<support::Dropped>>>> = Rc::default();
-    let (a, b, c, d) = (one(), one(), one(), one());
+    let (first, second, third, result) = (one(), one(), one(), one());
     let keep = Rc::clone(&kept);
     let mut parked = handle.spawn(async move |co: Co| -> Result<support::Dropped> {
-        let _a = a;
-        co.callback("arrived")?.resolve(b);
+        let _first = first;
+        co.callback("arrived")?.resolve(second);
         co.timer("late", ms(60_000))?;
         keep.borrow_mut().push(co.callback("k")?);
         let sent = co.callback::<u32>("sent")?.into_send();
         let _sent = OnDrop::new(move || drop(sent));
-        let _c = c;
+        let _third = third;
         co.wait("k").await
     });
-    let ended = handle.spawn(async move |_| -> Result<support::Dropped> { Ok(d) });
+    let ended = handle.spawn(async move |_| -> Result<support::Dropped> { Ok(result) });
     let _ = event_loop.turn(Budget::steps(100)).unwrap();
     let (e, f, g) = (one(), one(), one());
     let unstarted = handle.spawn(async move |_| -> Result {
@@ -379,7 +407,7 @@ fn a_loop_dropped_with_everything_in_flight_drops_each_thing_once() {
         drop(on_drop);
         Ok(())
     }));
-    let (wakes, waker) = Wakes::new();
+    let (woken, waker) = Wakes::new();
     assert!(poll_with(&mut parked, &waker).is_pending());
 
     drop(event_loop);
@@ -388,7 +416,7 @@ fn a_loop_dropped_with_everything_in_flight_drops_each_thing_once() {
         (8, 7),
         "all but the result of the coroutine that ended"
     );
-    assert_eq!(wakes.count(), 1);
+    assert_eq!(woken.count(), 1);
     assert!(matches!(
         poll_with(&mut parked, &waker),
         std::task::Poll::Ready(Err(error)) if error.is_loop_gone()

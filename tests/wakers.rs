@@ -72,7 +72,8 @@ fn clone_and_wake() -> impl Future<Output = ()> {
         if std::mem::replace(&mut gave_way, true) {
             return Poll::Ready(());
         }
-        cx.waker().clone().wake();
+        let clone = cx.waker().clone();
+        clone.wake();
         Poll::Pending
     })
 }
@@ -253,43 +254,43 @@ fn points_polled_outside_of_any_coroutine_wake_who_polls() {
         co.sleep(ms(5)).await?;
         Ok(3)
     });
-    let (wakes, waker) = Wakes::new();
+    let (woken, waker) = Wakes::new();
     assert!(poll_with(&mut join, &waker).is_pending());
     assert!(poll_with(&mut join, &waker).is_pending());
     let _ = event_loop.run().unwrap();
-    assert_eq!(wakes.count(), 1);
+    assert_eq!(woken.count(), 1);
     assert!(matches!(poll_with(&mut join, &waker), Poll::Ready(Ok(3))));
     // Every own point, with the door of a coroutine that is parked.
-    let lent: Rc<RefCell<Option<(Resolver<u32>, Co)>>> = Rc::default();
-    let lend = Rc::clone(&lent);
+    let lent = Rc::new(RefCell::new(None));
+    let give = Rc::clone(&lent);
     let parked = handle.spawn(async move |co: Co| -> Result {
-        let resolver = co.callback("k")?;
-        *lend.borrow_mut() = Some((resolver, co));
+        let resolver = co.callback::<u32>("k")?;
+        *give.borrow_mut() = Some((resolver, co));
         std::future::pending().await
     });
     let _ = event_loop.turn(Budget::default()).unwrap();
     let (resolver, co) = lent.take().unwrap();
-    let (wakes, waker) = Wakes::new();
+    let (woken, waker) = Wakes::new();
     let (mut wait, mut sleep, mut yielding) =
         (co.wait::<u32>("k"), co.sleep(ms(1)), co.yield_now());
     assert!(poll_with(&mut wait, &waker).is_pending());
     assert!(poll_with(&mut sleep, &waker).is_pending());
     assert!(poll_with(&mut yielding, &waker).is_pending());
     assert_eq!(
-        wakes.count(),
+        woken.count(),
         1,
         "giving way is over at once where there is no queue"
     );
     assert!(poll_with(&mut yielding, &waker).is_ready());
     resolver.resolve(4);
-    assert_eq!(wakes.count(), 2);
+    assert_eq!(woken.count(), 2);
     assert!(matches!(poll_with(&mut wait, &waker), Poll::Ready(Ok(4))));
     drop((wait, yielding));
     let (gone, gone_waker) = Wakes::new();
     assert!(poll_with(&mut sleep, &gone_waker).is_pending());
     drop((event_loop, parked));
     assert_eq!(
-        (wakes.count(), gone.count()),
+        (woken.count(), gone.count()),
         (2, 1),
         "only the last waker counts"
     );
@@ -377,10 +378,10 @@ fn a_combinator_that_polls_with_a_clone_or_with_its_own_waker_is_woken() {
             .await?;
             // From one's own waker back to the loop's: the last one counts.
             let mut both = co.sleep(ms(1));
-            let (wakes, waker) = Wakes::new();
+            let (woken, waker) = Wakes::new();
             assert!(poll_with(&mut both, &waker).is_pending());
             both.await?;
-            assert_eq!(wakes.count(), 0);
+            assert_eq!(woken.count(), 0);
             Ok(())
         })
         .unwrap();
@@ -480,7 +481,7 @@ fn posts_of_one_thread_run_in_their_order() {
             let seen = Arc::clone(&posted);
             remote.post(move |_| seen.lock().unwrap().push(n)).unwrap();
         }
-        remote.post(|handle| handle.stop()).unwrap();
+        remote.post(yieldpoint::Handle::stop).unwrap();
     });
     // Something to stay for.
     drop(

@@ -1,7 +1,7 @@
 //! What the hazard tests share: a trace, an error hook that keeps what it hears, a counter of drops, a waker that counts.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
@@ -46,7 +46,7 @@ impl Trace {
 
 /// Counts the drops of what it gives out.
 #[derive(Clone, Default)]
-pub struct Drops(Rc<Cell<usize>>);
+pub struct Drops(Arc<AtomicUsize>);
 
 impl Drops {
     /// None yet.
@@ -61,7 +61,7 @@ impl Drops {
 
     /// How many were dropped.
     pub fn count(&self) -> usize {
-        self.0.get()
+        self.0.load(Ordering::SeqCst)
     }
 }
 
@@ -70,7 +70,7 @@ pub struct Dropped(Drops);
 
 impl Drop for Dropped {
     fn drop(&mut self) {
-        self.0.0.set(self.0.0.get() + 1);
+        self.0.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -155,9 +155,9 @@ pub struct Wakes(AtomicUsize);
 impl Wakes {
     /// A counter and its waker.
     pub fn new() -> (Arc<Self>, Waker) {
-        let wakes = Arc::<Wakes>::default();
-        let waker = Waker::from(Arc::clone(&wakes));
-        (wakes, waker)
+        let counter = Arc::<Wakes>::default();
+        let waker = Waker::from(Arc::clone(&counter));
+        (counter, waker)
     }
 
     /// How often it was woken.
