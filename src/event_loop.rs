@@ -22,8 +22,7 @@
 //! 1. `turn` never sleeps; `run` and `block_on` sleep only when nothing is ready and something could still wake.
 //! 2. Once the descriptor was handed out: it is readable whenever a turn would find something to do, and the loop sets the timer
 //!    descriptor at most once a turn, at its end.
-//! 3. Dropping the loop drops everything in it, until nothing new appears.
-//! 4. The ready queue is in two parts: what handles add goes to the back of the shared part; the loop takes that part over whole, when it
+//! 3. The ready queue is in two parts: what handles add goes to the back of the shared part; the loop takes that part over whole, when it
 //!    has run what it took before, and runs it front first. So a step costs no borrow of the queue.
 
 use std::cell::Cell;
@@ -38,14 +37,12 @@ use crossbeam_channel::Receiver;
 use crate::bodies::{Bodies, Root};
 use crate::budget::{Budget, TurnReport};
 use crate::builder::Builder;
-use crate::clock::{Clock, nanos};
+use crate::clock::nanos;
 use crate::error::Result;
 use crate::handle::{Handle, snapshot};
-use crate::inbox::Inbox;
 use crate::incident::Incident;
-use crate::pool::Pool;
-use crate::reactor::{Reactor, source_of};
-use crate::shared::{ErrorHook, Fire, Job, Post, Shared, Work};
+use crate::reactor::source_of;
+use crate::shared::{Fire, Job, Post, Shared, Work};
 use crate::snapshot::Snapshot;
 use crate::timers::{Nanos, TimerId};
 use crate::waiter::WaiterSlot;
@@ -53,9 +50,6 @@ use crate::waker::InTurn;
 
 /// After so many steps the loop looks at timers, sockets and inbox again, however much is ready.
 const LOOK_EVERY: usize = 128;
-
-/// How many sockets' events one look takes in.
-const EVENTS: usize = 1024;
 
 /// A single-threaded event loop: owns every coroutine spawned on it and runs them in its turns.
 ///
@@ -80,29 +74,29 @@ const EVENTS: usize = 1024;
 /// ```
 pub struct EventLoop {
     /// What handles reach too.
-    shared: Rc<Shared>,
+    pub(crate) shared: Rc<Shared>,
     /// The coroutines' bodies.
-    bodies: Bodies,
-    /// The front of the ready queue, last job first (invariant 4).
-    batch: Vec<Job>,
+    pub(crate) bodies: Bodies,
+    /// The front of the ready queue, last job first (invariant 3).
+    pub(crate) batch: Vec<Job>,
     /// Filled by the poll.
-    events: mio::Events,
+    pub(crate) events: mio::Events,
     /// The loop's end of the inbox.
-    posts: Receiver<Post>,
+    pub(crate) posts: Receiver<Post>,
     /// Whether the descriptor was handed out, so that another poller may watch it.
-    handed_out: Cell<bool>,
+    pub(crate) handed_out: Cell<bool>,
     /// Whom to tell when nothing moves.
-    stall: Option<Stall>,
+    pub(crate) stall: Option<Stall>,
     /// The first incident since the last turn, if incidents are to end a turn with a panic.
-    fatal: Option<Rc<Cell<Option<String>>>>,
+    pub(crate) fatal: Option<Rc<Cell<Option<String>>>>,
 }
 
 /// The watch over a loop in which nothing moves.
-struct Stall {
+pub(crate) struct Stall {
     /// How long is suspicious.
-    after: Duration,
+    pub(crate) after: Duration,
     /// Whether it has been told since something last moved.
-    told: bool,
+    pub(crate) told: bool,
 }
 
 /// A timer that is due.
@@ -279,7 +273,7 @@ impl EventLoop {
         job
     }
 
-    /// Takes the whole ready queue over (keeps invariant 4).
+    /// Takes the whole ready queue over (keeps invariant 3).
     #[inline(never)]
     fn refill(&mut self) {
         std::mem::swap(&mut self.batch, &mut *self.shared.ready.borrow_mut());
@@ -546,43 +540,6 @@ impl EventLoop {
     }
 }
 
-impl Builder {
-    /// Builds the loop.
-    ///
-    /// # Errors
-    /// What the system says when it has no descriptor left for the poll.
-    pub fn build(self) -> Result<EventLoop> {
-        let (reactor, waker) = Reactor::new()?;
-        let (inbox, posts) = Inbox::new(waker);
-        let clock = self.clock.map_or_else(Clock::system, Clock::manual);
-        let fatal = self.fatal.then(Rc::<Cell<Option<String>>>::default);
-        let hook = match &fatal {
-            Some(first) => noting(self.hook, Rc::clone(first)),
-            None => self.hook,
-        };
-        let shared = Shared::new(reactor, inbox, clock, hook, Pool::new(self.pool));
-        Ok(EventLoop {
-            bodies: Bodies::new(&shared),
-            shared,
-            batch: Vec::new(),
-            events: mio::Events::with_capacity(EVENTS),
-            posts,
-            handed_out: Cell::new(false),
-            stall: self.stalled_after.map(|after| Stall { after, told: false }),
-            fatal,
-        })
-    }
-}
-
-/// A hook that also notes the first incident.
-fn noting(hook: ErrorHook, first: Rc<Cell<Option<String>>>) -> ErrorHook {
-    Rc::new(move |incident| {
-        let noted = first.take().unwrap_or_else(|| incident.to_string());
-        first.set(Some(noted));
-        hook(incident);
-    })
-}
-
 impl AsRawFd for EventLoop {
     /// The loop's descriptor, for another poller: readable, level-triggered, whenever a turn would find something to do, perhaps once
     /// in vain. It must be watched for reading only, and never read.
@@ -596,40 +553,6 @@ impl AsRawFd for EventLoop {
             let _ = self.watch(true, deadline);
         }
         self.shared.reactor.borrow().as_raw_fd()
-    }
-}
-
-impl Drop for EventLoop {
-    fn drop(&mut self) {
-        let shared = Rc::clone(&self.shared);
-        let _turn = InTurn::enter(&shared);
-        shared.close();
-        shared.wake_strays();
-        // What is dropped may drop, resolve, or try to queue more: go on until nothing is left (keeps invariant 3).
-        loop {
-            let bodies = self.bodies.drop_all(&shared);
-            self.batch.clear();
-            let held = shared.take_all();
-            let nothing = held.is_empty();
-            // One by one: a second panic within one drop would end the process.
-            for one in held {
-                shared.contain("drop", || drop(one));
-            }
-            let mut posts = false;
-            while let Ok(post) = self.posts.try_recv() {
-                posts = true;
-                shared.contain("drop", || drop(post));
-            }
-            if !bodies && nothing && !posts {
-                break;
-            }
-        }
-        // No turn is left to fail for what happened since the last. A second panic would end the process.
-        if let Some(incident) = self.fatal.as_ref().and_then(|fatal| fatal.take())
-            && !std::thread::panicking()
-        {
-            panic!("{incident}");
-        }
     }
 }
 

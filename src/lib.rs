@@ -35,14 +35,19 @@ mod budget;
 mod builder;
 mod event_loop;
 
+mod assembly;
+
 mod coroutine;
 mod oneshot;
 mod yield_point;
 
+mod asker;
 mod callback;
 mod sleep;
 mod task;
 mod wait;
+mod wait_all;
+mod wait_any;
 
 mod cleanup;
 mod either;
@@ -89,9 +94,9 @@ pub use sleep::{Sleep, SleepStarted, YieldNow, YieldNowStarted};
 pub use snapshot::{Activity, CoroutineId, CoroutineInfo, KeyState, Label, PendingKey, Snapshot};
 pub use task::{Task, TaskReturn, TaskStarted};
 pub use timeout::{Timeout, TimeoutStarted};
-pub use wait::{
-    AnyReady, AnyReadyStarted, Wait, WaitAll, WaitAllStarted, WaitAny, WaitAnyStarted, WaitStarted,
-};
+pub use wait::{Wait, WaitStarted};
+pub use wait_all::{WaitAll, WaitAllStarted};
+pub use wait_any::{AnyReady, AnyReadyStarted, WaitAny, WaitAnyStarted};
 pub use yield_point::YieldPoint;
 
 /// A duration of `n` milliseconds.

@@ -1,0 +1,211 @@
+//! How a wait looks its keys up in the ledger, and lets go of them.
+//!
+//! It is apart because `Wait`, `WaitAll`, `WaitAny` and `AnyReady` all do it, each when it is first awaited.
+//!
+//! Invariants:
+//! 1. A key is freed when its value, or the loss of its resolver, is given out; an error about another key frees nothing.
+//! 2. A key is waited for in one place at a time. A second wait for it gives `RepeatedKey`, and the first goes on.
+//! 3. A wait that is dropped, or ends with a cancel or a time-out, leaves its keys pending.
+//!
+//! ```text
+//!            first poll: keys looked up             value, loss
+//!   Named ──────────────────────────────▶ Waiting ─────────────▶ Done (key freed)
+//!     └── unknown, wrong type, repeated ──▶ Done     └─ dropped, cancelled ──▶ (key still pending)
+//! ```
+
+use std::rc::Rc;
+
+use crate::arena::Id;
+use crate::coroutine::Co;
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::Key;
+use crate::ledger::{Ledger, Pending};
+use crate::oneshot::{Missing, OneShot};
+use crate::shared::Shared;
+use crate::site::Site;
+use crate::waiter::{Kind, Note};
+
+/// Whose ledger it is, and where in the program it is asked.
+pub(crate) struct Asker {
+    /// The loop.
+    shared: Rc<Shared>,
+    /// The coroutine with the ledger.
+    owner: Id,
+    /// The kind of point.
+    kind: &'static Kind,
+    /// Where the point was made.
+    site: Site,
+}
+
+impl Asker {
+    pub(crate) fn new(co: &Co, kind: &'static Kind, site: Site) -> Self {
+        Asker {
+            shared: Rc::clone(co.handle().shared()),
+            owner: co.table_id(),
+            kind,
+            site,
+        }
+    }
+
+    pub(crate) fn note(&self) -> Note {
+        Note {
+            kind: self.kind,
+            site: Some(self.site),
+        }
+    }
+
+    /// Looks into the ledger. Nothing of the user's may run or be dropped in `look`.
+    pub(crate) fn with_ledger<R>(&self, look: impl FnOnce(&mut Ledger) -> R) -> Option<R> {
+        let mut records = self.shared.records.borrow_mut();
+        let record = records.get_mut(self.owner)?;
+        Some(look(&mut record.rare_mut().ledger))
+    }
+
+    /// Looks up one key and marks it as waited for.
+    pub(crate) fn find(&self, key: &Key) -> Result<Rc<dyn Pending>> {
+        let found = self.with_ledger(|ledger| {
+            let entry = ledger.get_mut(key)?;
+            Some(if entry.claim(self.site) {
+                Ok(Rc::clone(entry.cell()))
+            } else {
+                Err(ErrorKind::RepeatedKey {
+                    key: key.clone(),
+                    asked_at: self.site,
+                })
+            })
+        });
+        match found.flatten() {
+            Some(found) => found.map_err(Error::from),
+            None => Err(self.unknown(key)),
+        }
+    }
+
+    /// Looks up one key of a type.
+    pub(crate) fn find_typed<T: 'static>(&self, key: &Key) -> Result<Rc<OneShot<T>>> {
+        let cell = self.find(key)?;
+        let (created, created_at) = (cell.type_name(), cell.created_at());
+        cell.into_any().downcast::<OneShot<T>>().map_err(|_other| {
+            self.release(key);
+            let asked = std::any::type_name::<T>();
+            ErrorKind::WrongType {
+                key: key.clone(),
+                created,
+                asked,
+                created_at,
+                asked_at: self.site,
+            }
+            .into()
+        })
+    }
+
+    /// Looks up several keys, or none of them.
+    pub(crate) fn find_all<C>(
+        &self,
+        keys: Vec<Key>,
+        find: impl Fn(&Self, &Key) -> Result<C>,
+    ) -> Result<Vec<(Key, C)>> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            match find(self, &key) {
+                Ok(cell) => found.push((key, cell)),
+                Err(error) => {
+                    for (key, _) in &found {
+                        self.release(key);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Looks up several keys, of which there must be one.
+    pub(crate) fn find_some<C>(
+        &self,
+        keys: Vec<Key>,
+        find: impl Fn(&Self, &Key) -> Result<C>,
+    ) -> Result<Vec<(Key, C)>> {
+        if keys.is_empty() {
+            return Err(ErrorKind::NoKeys {
+                asked_at: self.site,
+            }
+            .into());
+        }
+        self.find_all(keys, find)
+    }
+
+    /// Notes that nobody waits for the key any more.
+    pub(crate) fn release(&self, key: &Key) {
+        self.with_ledger(|ledger| ledger.set_waited(key, None));
+    }
+
+    /// Frees a key whose value is given out.
+    pub(crate) fn free(&self, key: &Key) {
+        let entry = self.with_ledger(|ledger| ledger.remove(key));
+        drop(entry);
+    }
+
+    #[cold]
+    pub(crate) fn unknown(&self, key: &Key) -> Error {
+        ErrorKind::UnknownKey {
+            key: key.clone(),
+            asked_at: self.site,
+        }
+        .into()
+    }
+
+    /// What a key that gives no value gives instead, and whether it is freed by that.
+    #[cold]
+    pub(crate) fn missing<T>(&self, key: &Key, cell: &OneShot<T>, missing: Missing) -> Error {
+        match missing {
+            Missing::Cancelled(cancel) => {
+                self.release(key);
+                cancel
+            }
+            Missing::Taken => self.unknown(key),
+            Missing::Lost => {
+                self.free(key);
+                ErrorKind::Abandoned {
+                    key: Some(key.clone()),
+                    created_at: cell.created_at(),
+                    waited_at: self.site,
+                }
+                .into()
+            }
+        }
+    }
+}
+
+/// A wait for one or several keys that is awaited. Dropping it leaves the keys pending that it has not taken.
+pub(crate) struct Waiting<C> {
+    /// Who asks.
+    pub(crate) asker: Asker,
+    /// The keys, until they are looked up.
+    pub(crate) named: Option<Vec<Key>>,
+    /// The keys that are waited for, with their cells.
+    pub(crate) found: Vec<(Key, C)>,
+    /// Forgets who is parked in a cell, and tells whether the key is still that of this cell.
+    pub(crate) unpark: fn(&C) -> bool,
+}
+
+impl<C> Waiting<C> {
+    /// Takes a key out of the wait, not out of the ledger.
+    pub(crate) fn end(&mut self) {
+        for (key, cell) in self.found.drain(..) {
+            if (self.unpark)(&cell) {
+                self.asker.release(&key);
+            }
+        }
+    }
+}
+
+impl<C> Drop for Waiting<C> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The keys, whatever they were given as.
+pub(crate) fn collect(keys: impl IntoIterator<Item: Into<Key>>) -> Vec<Key> {
+    keys.into_iter().map(Into::into).collect()
+}

@@ -1,0 +1,95 @@
+//! How a loop is put together and taken apart.
+//!
+//! It is apart from the turn because both happen once.
+//!
+//! Invariants:
+//! 1. Dropping the loop drops everything in it, one value at a time and each contained, until nothing new appears.
+//! 2. A loop with `fail_on_error` that is dropped with an incident nobody was shown panics, unless the thread panics already.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::bodies::Bodies;
+use crate::builder::Builder;
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::event_loop::{EventLoop, Stall};
+use crate::inbox::Inbox;
+use crate::pool::Pool;
+use crate::reactor::Reactor;
+use crate::shared::{ErrorHook, Shared};
+use crate::waker::InTurn;
+
+/// How many sockets' events one look takes in.
+const EVENTS: usize = 1024;
+
+impl Builder {
+    /// Builds the loop.
+    ///
+    /// # Errors
+    /// What the system says when it has no descriptor left for the poll.
+    pub fn build(self) -> Result<EventLoop> {
+        let (reactor, waker) = Reactor::new()?;
+        let (inbox, posts) = Inbox::new(waker);
+        let clock = self.clock.map_or_else(Clock::system, Clock::manual);
+        let fatal = self.fatal.then(Rc::<Cell<Option<String>>>::default);
+        let hook = match &fatal {
+            Some(first) => noting(self.hook, Rc::clone(first)),
+            None => self.hook,
+        };
+        let shared = Shared::new(reactor, inbox, clock, hook, Pool::new(self.pool));
+        Ok(EventLoop {
+            bodies: Bodies::new(&shared),
+            shared,
+            batch: Vec::new(),
+            events: mio::Events::with_capacity(EVENTS),
+            posts,
+            handed_out: Cell::new(false),
+            stall: self.stalled_after.map(|after| Stall { after, told: false }),
+            fatal,
+        })
+    }
+}
+
+/// A hook that also notes the first incident.
+fn noting(hook: ErrorHook, first: Rc<Cell<Option<String>>>) -> ErrorHook {
+    Rc::new(move |incident| {
+        let noted = first.take().unwrap_or_else(|| incident.to_string());
+        first.set(Some(noted));
+        hook(incident);
+    })
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        let shared = Rc::clone(&self.shared);
+        let _turn = InTurn::enter(&shared);
+        shared.close();
+        shared.wake_strays();
+        // What is dropped may drop, resolve, or try to queue more: go on until nothing is left (keeps invariant 1).
+        loop {
+            let bodies = self.bodies.drop_all(&shared);
+            self.batch.clear();
+            let held = shared.take_all();
+            let nothing = held.is_empty();
+            // One by one: a second panic within one drop would end the process.
+            for one in held {
+                shared.contain("drop", || drop(one));
+            }
+            let mut posts = false;
+            while let Ok(post) = self.posts.try_recv() {
+                posts = true;
+                shared.contain("drop", || drop(post));
+            }
+            if !bodies && nothing && !posts {
+                break;
+            }
+        }
+        // No turn is left to fail for what happened since the last (keeps invariant 2).
+        if let Some(incident) = self.fatal.as_ref().and_then(|fatal| fatal.take())
+            && !std::thread::panicking()
+        {
+            panic!("{incident}");
+        }
+    }
+}
