@@ -47,6 +47,8 @@ mod wait;
 mod join;
 mod runner;
 
+mod machine;
+
 pub use budget::{Budget, TurnReport};
 pub use builder::Builder;
 pub use callback::{Callback, Forget, Timer};
@@ -58,6 +60,7 @@ pub use handle::{Handle, Remote, TimerId, WeakRemote};
 pub use incident::Incident;
 pub use join::JoinHandle;
 pub use key::Key;
+pub use machine::{Coroutine, CoroutineState, Running, Sent};
 pub use oneshot::{Resolver, SendResolver};
 pub use site::Site;
 pub use sleep::{Sleep, SleepStarted, YieldNow, YieldNowStarted};
