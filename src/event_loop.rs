@@ -28,6 +28,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -469,6 +470,11 @@ impl EventLoop {
             && self.shared.inbox.remotes() == 0
             && !self.shared.reactor.borrow().is_waited_for()
             && self.bodies.waker_clones(root) == 0
+            && {
+                // Whoever posted and then went, since the inbox was last looked at, left a post.
+                fence(Ordering::Acquire);
+                self.posts.is_empty()
+            }
     }
 
     /// Ends a turn: fills in the report, and sets the descriptor up for whoever polls it (keeps invariant 2).
@@ -574,6 +580,9 @@ impl Drop for EventLoop {
             let held = shared.take_all();
             let nothing = held.is_empty();
             shared.contain("drop", || drop(held));
+            let jobs = shared.pool.close();
+            let nothing = nothing && jobs.is_empty();
+            shared.contain("drop", || drop(jobs));
             let mut posts = false;
             while let Ok(post) = self.posts.try_recv() {
                 posts = true;
