@@ -11,6 +11,7 @@ mod arena;
 mod snapshot;
 
 mod error;
+mod send_error;
 
 mod incident;
 
@@ -20,6 +21,8 @@ mod timers;
 mod clock;
 mod inbox;
 mod waiter;
+
+mod line;
 
 mod ledger;
 mod reactor;
@@ -47,8 +50,12 @@ mod wait;
 mod join;
 mod runner;
 
+mod blocking;
+mod events;
 mod machine;
+mod queue;
 
+pub use blocking::Blocking;
 pub use budget::{Budget, TurnReport};
 pub use builder::Builder;
 pub use callback::{Callback, Forget, Timer};
@@ -56,12 +63,15 @@ pub use clock::ManualClock;
 pub use coroutine::Co;
 pub use error::{Error, ErrorKind, Result};
 pub use event_loop::{EventLoop, Outcome};
+pub use events::{Emitter, Events, NextEvent, SendEmitter};
 pub use handle::{Handle, Remote, TimerId, WeakRemote};
 pub use incident::Incident;
 pub use join::JoinHandle;
 pub use key::Key;
 pub use machine::{Coroutine, CoroutineState, Running, Sent};
 pub use oneshot::{Resolver, SendResolver};
+pub use queue::{QueueReceiver, QueueSender, Receive, Sending, TryRecvError, queue};
+pub use send_error::SendError;
 pub use site::Site;
 pub use sleep::{Sleep, SleepStarted, YieldNow, YieldNowStarted};
 pub use snapshot::{Activity, CoroutineId, CoroutineInfo, Label, PendingKey, Snapshot};

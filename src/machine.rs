@@ -138,11 +138,11 @@ pin_project! {
     /// A machine that is driven: see [`Co::run`]. Dropping it gives the current point up; a machine lent by `&mut` stays as it is.
     #[must_use = "a machine does nothing until it is awaited"]
     pub struct Running<C: Coroutine, B = Co> {
-        /// Gone once it has ended.
+        // Gone once it has ended.
         machine: Option<C>,
-        /// The coroutine it runs in.
+        // The coroutine it runs in.
         co: B,
-        /// The point it waits for.
+        // The point it waits for.
         #[pin]
         point: Option<<C::Yield as YieldPoint>::Started>,
     }

@@ -1,0 +1,666 @@
+//! A bounded queue between coroutines: strictly first come first served, on both ends.
+//!
+//! It is apart from [`events`](crate::Events) because its senders may wait; a callback cannot.
+//!
+//! Invariants:
+//! 1. A value is handed over, never up for grabs: room goes to the sender who has waited longest, a value to the receiver who has. So a
+//!    newcomer, and a `try_`, never passes a waiter.
+//! 2. Senders wait only while the queue is full, receivers only while it is empty and no sender waits.
+//! 3. No value is lost: one that did not enter goes back to its sender, one given to a receiver that is dropped before it took it goes
+//!    to the next receiver, or back to the front.
+//! 4. Handing over marks the waiter ready; who handed over goes on first.
+//!
+//! ```text
+//!   send ─▶ a receiver waits? ── yes ──▶ into its place, it becomes ready
+//!              │ no
+//!              ├ room? ── yes ──▶ [ items ] ─▶ recv: takes the front; the first waiting sender's value moves up
+//!              └ full ──▶ in line, with its value
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::handle::Handle;
+use crate::line::Line;
+use crate::send_error::SendError;
+use crate::shared::Shared;
+use crate::site::Site;
+use crate::waiter::{Kind, Note, WaiterSlot};
+
+static SEND: Kind = Kind("queue send");
+static RECEIVE: Kind = Kind("queue recv");
+
+/// What errors call it.
+const WHAT: &str = "queue";
+
+/// Makes a queue that keeps at most `bound` values, and gives its two ends. Both can be cloned.
+///
+/// A bound of zero keeps none: each `send` waits until a receiver takes its value from its hand.
+///
+/// ```
+/// use yieldpoint::{EventLoop, Result, queue};
+///
+/// let mut event_loop = EventLoop::new()?;
+/// let (sender, receiver) = queue(&event_loop.handle(), 2);
+/// let _ = event_loop.handle().spawn(async move |_| -> Result {
+///     for n in 1..=5 {
+///         sender.send(n).await?; // waits for room
+///     }
+///     Ok(()) // the last sender is dropped: the queue closes
+/// });
+/// let sum = event_loop.block_on(async |_| -> Result<u32> {
+///     let mut sum = 0;
+///     while let Some(n) = receiver.recv().await? {
+///         sum += n;
+///     }
+///     Ok(sum)
+/// })?;
+/// assert_eq!(sum, 15);
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+#[doc(alias = "channel")]
+#[doc(alias = "mpsc")]
+pub fn queue<T>(handle: &Handle, bound: usize) -> (QueueSender<T>, QueueReceiver<T>) {
+    let queue = Rc::new(Queue {
+        shared: Rc::clone(handle.shared()),
+        bound,
+        state: RefCell::new(State {
+            items: VecDeque::new(),
+            senders: Line::new(),
+            receivers: Line::new(),
+            closed: false,
+        }),
+        senders: Cell::new(1),
+        receivers: Cell::new(1),
+    });
+    let sender = QueueSender {
+        queue: Rc::clone(&queue),
+    };
+    (sender, QueueReceiver { queue })
+}
+
+/// What both ends share.
+struct Queue<T> {
+    /// Where waiters are woken.
+    shared: Rc<Shared>,
+    /// The most values kept.
+    bound: usize,
+    /// The values, and who waits.
+    state: RefCell<State<T>>,
+    /// How many sending ends there are.
+    senders: Cell<usize>,
+    /// How many receiving ends there are.
+    receivers: Cell<usize>,
+}
+
+/// The values, and who waits.
+struct State<T> {
+    /// What was sent and not received.
+    items: VecDeque<T>,
+    /// Who waits for room, with what it sends.
+    senders: Line<T>,
+    /// Who waits for a value; called up, it has one.
+    receivers: Line<T>,
+    /// Whether nothing more may enter.
+    closed: bool,
+}
+
+/// What became of a value that was offered.
+enum Offer<T> {
+    /// It entered, or was handed over; this waiter is to be woken.
+    Taken(WaiterSlot),
+    /// There is no room.
+    Full(T),
+    /// Nothing more may enter.
+    Closed(T),
+}
+
+impl<T> State<T> {
+    /// Lets a value enter if it may.
+    #[inline]
+    fn offer(&mut self, value: T, bound: usize) -> Offer<T> {
+        if self.closed {
+            return Offer::Closed(value);
+        }
+        if self.receivers.waiting() > 0 {
+            let called = self.receivers.call_up(Some(value));
+            return Offer::Taken(called.map_or(WaiterSlot::EMPTY, |(_, slot)| slot));
+        }
+        if self.senders.waiting() > 0 || self.items.len() >= bound {
+            return Offer::Full(value);
+        }
+        self.items.push_back(value);
+        Offer::Taken(WaiterSlot::EMPTY)
+    }
+
+    /// Takes the oldest value, and lets the first waiting sender's move up. Its waiter is to be woken.
+    #[inline]
+    fn take(&mut self, bound: usize) -> Option<(T, WaiterSlot)> {
+        let front = self.items.pop_front();
+        if self.items.len() >= bound && front.is_some() {
+            return front.map(|value| (value, WaiterSlot::EMPTY));
+        }
+        let (moved_up, slot) = self
+            .senders
+            .call_up(None)
+            .unwrap_or((None, WaiterSlot::EMPTY));
+        if front.is_none() {
+            return moved_up.map(|value| (value, slot));
+        }
+        self.items.extend(moved_up);
+        front.map(|value| (value, slot))
+    }
+}
+
+impl<T> Queue<T> {
+    /// Lets a value enter if it may, and wakes who gets it.
+    #[inline]
+    fn offer(&self, value: T) -> Offer<T> {
+        let offer = self.state.borrow_mut().offer(value, self.bound);
+        if let Offer::Taken(slot) = offer {
+            self.shared.wake_waiter(slot);
+        }
+        offer
+    }
+
+    /// Takes the oldest value, and wakes the sender whose value moves up.
+    #[inline]
+    fn take(&self) -> Option<T> {
+        let taken = self.state.borrow_mut().take(self.bound);
+        let (value, slot) = taken?;
+        self.shared.wake_waiter(slot);
+        Some(value)
+    }
+
+    /// Gives a value that its receiver did not take to the next, or back to the front (keeps invariant 3).
+    fn give_back(&self, value: T) {
+        let slot = {
+            let mut state = self.state.borrow_mut();
+            if state.receivers.waiting() == 0 {
+                state.items.push_front(value);
+                return;
+            }
+            let called = state.receivers.call_up(Some(value));
+            called.map_or(WaiterSlot::EMPTY, |(_, slot)| slot)
+        };
+        self.shared.wake_waiter(slot);
+    }
+
+    /// Lets nothing more enter, and sends everybody away who waits.
+    fn close(&self) {
+        self.state.borrow_mut().closed = true;
+        loop {
+            let slot = {
+                let mut state = self.state.borrow_mut();
+                let sender = state.senders.dismiss();
+                sender.or_else(|| state.receivers.dismiss())
+            };
+            let Some(slot) = slot else { break };
+            self.shared.wake_waiter(slot);
+        }
+    }
+
+    /// How many values wait to be received.
+    fn len(&self) -> usize {
+        self.state.borrow().items.len()
+    }
+
+    /// Whether nothing more may enter.
+    fn is_closed(&self) -> bool {
+        self.state.borrow().closed
+    }
+
+    /// One of the two lines.
+    fn with_line<R>(&self, end: End, look: impl FnOnce(&mut Line<T>) -> R) -> R {
+        let mut state = self.state.borrow_mut();
+        look(match end {
+            End::Sending => &mut state.senders,
+            End::Receiving => &mut state.receivers,
+        })
+    }
+
+    /// Parks whoever polls in a place of a line. `Pending` only if the place is still in line; a cancel only then, too.
+    fn park(&self, end: End, key: usize, cx: &Context<'_>, site: Site) -> Poll<Option<Error>> {
+        let slot = self.with_line(end, |line| line.slot(key));
+        let kind = match end {
+            End::Sending => &SEND,
+            End::Receiving => &RECEIVE,
+        };
+        // Nothing is borrowed here: the waker that may be cloned is anybody's.
+        let site = Some(site);
+        let (slot, cancel) = match self.shared.park(slot, cx, Note { kind, site }) {
+            Ok(slot) => (slot, None),
+            Err(cancel) => (slot.vacated(), Some(cancel)),
+        };
+        let waits = self.with_line(end, |line| {
+            let waits = line.is_waiting(key);
+            line.set_slot(key, if waits { slot } else { slot.vacated() });
+            waits
+        });
+        if !waits {
+            self.shared.unpark(slot);
+            return Poll::Ready(None);
+        }
+        match cancel {
+            None => Poll::Pending,
+            cancel => Poll::Ready(cancel),
+        }
+    }
+
+    /// Gives a place up, with the value in it.
+    fn leave(&self, end: End, key: usize) -> Option<T> {
+        let (slot, value) = self.with_line(end, |line| (line.slot(key), line.leave(key)));
+        self.shared.unpark(slot);
+        value
+    }
+}
+
+/// The two lines of a queue.
+#[derive(Clone, Copy)]
+enum End {
+    /// Those who wait for room.
+    Sending,
+    /// Those who wait for a value.
+    Receiving,
+}
+
+/// The sending end of a [`queue`]. When the last one is dropped, the queue closes.
+pub struct QueueSender<T> {
+    /// The queue.
+    queue: Rc<Queue<T>>,
+}
+
+impl<T> QueueSender<T> {
+    /// Sends a value; waits for room if there is none. Its place in line is taken at the first poll.
+    ///
+    /// When it gives `Ok`, the value has entered. A wait that is dropped or cancelled before that never lets it enter.
+    ///
+    /// # Errors
+    /// The value with the reason: the queue is closed, or the coroutine is being cancelled. `?` makes an [`Error`] of it.
+    #[track_caller]
+    pub fn send(&self, value: T) -> Sending<'_, T> {
+        Sending {
+            queue: &self.queue,
+            site: Location::caller(),
+            state: SendState::New(value),
+        }
+    }
+
+    /// Sends a value if there is room and nobody waits for it.
+    ///
+    /// # Errors
+    /// The value, if the queue is full or closed.
+    #[inline]
+    pub fn try_send(&self, value: T) -> Result<(), SendError<T>> {
+        match self.queue.offer(value) {
+            Offer::Taken(_) => Ok(()),
+            Offer::Full(value) => Err(SendError::full(value, WHAT, self.queue.bound)),
+            Offer::Closed(value) => Err(SendError::closed(value, WHAT)),
+        }
+    }
+
+    /// Lets nothing more enter. Who waits to send gets its value back; what has entered can still be received.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result, queue};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let (sender, receiver) = queue(co.handle(), 8);
+    /// sender.send("last").await?;
+    /// sender.close();
+    /// assert!(sender.try_send("late").is_err_and(|refused| refused.is_closed()));
+    /// assert_eq!(receiver.recv().await?, Some("last"));
+    /// assert_eq!(receiver.recv().await?, None);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    pub fn close(&self) {
+        self.queue.close();
+    }
+
+    /// Whether nothing more may enter: it was closed, or no receiver is left.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    /// How many values wait to be received; those in the hands of waiting senders do not count.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether no value waits to be received.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The most values the queue keeps.
+    #[must_use]
+    pub fn bound(&self) -> usize {
+        self.queue.bound
+    }
+}
+
+impl<T> Clone for QueueSender<T> {
+    fn clone(&self) -> Self {
+        self.queue.senders.set(self.queue.senders.get() + 1);
+        QueueSender {
+            queue: Rc::clone(&self.queue),
+        }
+    }
+}
+
+impl<T> Drop for QueueSender<T> {
+    fn drop(&mut self) {
+        let left = self.queue.senders.get() - 1;
+        self.queue.senders.set(left);
+        if left == 0 {
+            self.queue.close();
+        }
+    }
+}
+
+impl<T> fmt::Debug for QueueSender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueSender")
+            .field("len", &self.len())
+            .field("bound", &self.bound())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The receiving end of a [`queue`]. When the last one is dropped, the queue closes and what is in it is dropped.
+pub struct QueueReceiver<T> {
+    /// The queue.
+    queue: Rc<Queue<T>>,
+}
+
+impl<T> QueueReceiver<T> {
+    /// Receives the oldest value; waits if there is none. `None` once the queue is closed and empty.
+    ///
+    /// A wait that is dropped or cancelled loses no value: what was handed to it already goes to the next.
+    ///
+    /// # Errors
+    /// `Cancelled`.
+    #[track_caller]
+    pub fn recv(&self) -> Receive<'_, T> {
+        Receive {
+            queue: &self.queue,
+            site: Location::caller(),
+            place: Place::New,
+        }
+    }
+
+    /// Receives the oldest value, if there is one.
+    ///
+    /// # Errors
+    /// Whether it is empty for now or for good.
+    ///
+    /// ```
+    /// use yieldpoint::{EventLoop, TryRecvError, queue};
+    ///
+    /// let event_loop = EventLoop::new()?;
+    /// let (sender, receiver) = queue(&event_loop.handle(), 1);
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    /// sender.try_send(7)?;
+    /// drop(sender);
+    /// assert_eq!(receiver.try_recv(), Ok(7));
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Closed));
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        match self.queue.take() {
+            Some(value) => Ok(value),
+            None if self.queue.is_closed() => Err(TryRecvError::Closed),
+            None => Err(TryRecvError::Empty),
+        }
+    }
+
+    /// Lets nothing more enter: see [`QueueSender::close`].
+    pub fn close(&self) {
+        self.queue.close();
+    }
+
+    /// Whether nothing more may enter: it was closed, or no sender is left.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    /// How many values wait to be received; those in the hands of waiting senders do not count.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether no value waits to be received.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The most values the queue keeps.
+    #[must_use]
+    pub fn bound(&self) -> usize {
+        self.queue.bound
+    }
+}
+
+impl<T> Clone for QueueReceiver<T> {
+    fn clone(&self) -> Self {
+        self.queue.receivers.set(self.queue.receivers.get() + 1);
+        QueueReceiver {
+            queue: Rc::clone(&self.queue),
+        }
+    }
+}
+
+impl<T> Drop for QueueReceiver<T> {
+    fn drop(&mut self) {
+        let left = self.queue.receivers.get() - 1;
+        self.queue.receivers.set(left);
+        if left == 0 {
+            self.queue.close();
+            let items = std::mem::take(&mut self.queue.state.borrow_mut().items);
+            drop(items);
+        }
+    }
+}
+
+impl<T> fmt::Debug for QueueReceiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueReceiver")
+            .field("len", &self.len())
+            .field("bound", &self.bound())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why [`QueueReceiver::try_recv`] gave nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TryRecvError {
+    /// There is nothing now; something may come.
+    Empty,
+    /// There is nothing, and nothing will come.
+    Closed,
+}
+
+impl fmt::Display for TryRecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TryRecvError::Empty => {
+                f.write_str("the queue is empty. Try again later, or wait with recv().")
+            }
+            TryRecvError::Closed => ErrorKind::Closed { what: WHAT }.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TryRecvError {}
+
+/// A value on its way into a queue: see [`QueueSender::send`].
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Sending<'a, T> {
+    /// The queue.
+    queue: &'a Queue<T>,
+    /// Where it was called.
+    site: Site,
+    /// How far it is.
+    state: SendState<T>,
+}
+
+/// How far a send is.
+enum SendState<T> {
+    /// Not polled yet.
+    New(T),
+    /// In line, or called up from there.
+    InLine(usize),
+    /// The output was given.
+    Done,
+}
+
+/// The value is moved, never pinned.
+impl<T> Unpin for Sending<'_, T> {}
+
+impl<T> Future for Sending<'_, T> {
+    type Output = Result<(), SendError<T>>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let queue = this.queue;
+        let key = match std::mem::replace(&mut this.state, SendState::Done) {
+            SendState::New(value) => match queue.offer(value) {
+                Offer::Taken(_) => return Poll::Ready(Ok(())),
+                Offer::Closed(value) => return Poll::Ready(Err(SendError::closed(value, WHAT))),
+                Offer::Full(value) => queue.with_line(End::Sending, |line| line.join(Some(value))),
+            },
+            SendState::InLine(key) => key,
+            SendState::Done => return Poll::Pending,
+        };
+        let waits = queue.with_line(End::Sending, |line| line.is_waiting(key));
+        let cancel = if waits {
+            match queue.park(End::Sending, key, cx, this.site) {
+                Poll::Pending => {
+                    this.state = SendState::InLine(key);
+                    return Poll::Pending;
+                }
+                Poll::Ready(cancel) => cancel,
+            }
+        } else {
+            None
+        };
+        let left = queue.leave(End::Sending, key);
+        Poll::Ready(match (left, cancel) {
+            (None, _) => Ok(()),
+            (Some(value), None) => Err(SendError::closed(value, WHAT)),
+            (Some(value), Some(cancel)) => Err(SendError::ended(value, cancel)),
+        })
+    }
+}
+
+impl<T> Drop for Sending<'_, T> {
+    fn drop(&mut self) {
+        if let SendState::InLine(key) = self.state {
+            drop(self.queue.leave(End::Sending, key));
+        }
+    }
+}
+
+impl<T> fmt::Debug for Sending<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A value on its way out of a queue: see [`QueueReceiver::recv`].
+#[must_use = "nothing is received until it is awaited"]
+pub struct Receive<'a, T> {
+    /// The queue.
+    queue: &'a Queue<T>,
+    /// Where it was called.
+    site: Site,
+    /// Its place in line.
+    place: Place,
+}
+
+/// The place of a receiver.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Not polled yet.
+    New,
+    /// In line, or called up from there.
+    InLine(usize),
+    /// The output was given.
+    Done,
+}
+
+impl<T> Future for Receive<'_, T> {
+    type Output = Result<Option<T>>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let queue = self.queue;
+        let key = match std::mem::replace(&mut self.place, Place::Done) {
+            Place::New => {
+                if let Some(value) = queue.take() {
+                    return Poll::Ready(Ok(Some(value)));
+                }
+                if queue.is_closed() {
+                    return Poll::Ready(Ok(None));
+                }
+                queue.with_line(End::Receiving, |line| line.join(None))
+            }
+            Place::InLine(key) => key,
+            Place::Done => return Poll::Pending,
+        };
+        let waits = queue.with_line(End::Receiving, |line| line.is_waiting(key));
+        let cancel = if waits {
+            match queue.park(End::Receiving, key, cx, self.site) {
+                Poll::Pending => {
+                    self.place = Place::InLine(key);
+                    return Poll::Pending;
+                }
+                Poll::Ready(cancel) => cancel,
+            }
+        } else {
+            None
+        };
+        let given = queue.leave(End::Receiving, key);
+        Poll::Ready(match (given, cancel) {
+            (Some(value), _) => Ok(Some(value)),
+            (None, Some(cancel)) => Err(cancel),
+            // Sent away by the close; another receiver may have given a value back since.
+            (None, None) => Ok(queue.take()),
+        })
+    }
+}
+
+impl<T> Drop for Receive<'_, T> {
+    fn drop(&mut self) {
+        if let Place::InLine(key) = self.place
+            && let Some(value) = self.queue.leave(End::Receiving, key)
+        {
+            self.queue.give_back(value);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Receive<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receive")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
+}
