@@ -53,7 +53,10 @@ mod runner;
 mod blocking;
 mod events;
 mod machine;
+mod periodic;
 mod queue;
+
+mod embed;
 
 pub use blocking::Blocking;
 pub use budget::{Budget, TurnReport};
@@ -61,6 +64,7 @@ pub use builder::Builder;
 pub use callback::{Callback, Forget, Timer};
 pub use clock::ManualClock;
 pub use coroutine::Co;
+pub use embed::{Guest, Lent};
 pub use error::{Error, ErrorKind, Result};
 pub use event_loop::{EventLoop, Outcome};
 pub use events::{Emitter, Events, NextEvent, SendEmitter};
@@ -70,6 +74,7 @@ pub use join::JoinHandle;
 pub use key::Key;
 pub use machine::{Coroutine, CoroutineState, Running, Sent};
 pub use oneshot::{Resolver, SendResolver};
+pub use periodic::{CatchUp, Periodic, Tick};
 pub use queue::{QueueReceiver, QueueSender, Receive, Sending, TryRecvError, queue};
 pub use send_error::SendError;
 pub use site::Site;
