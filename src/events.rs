@@ -242,6 +242,10 @@ impl<T> Events<T> {
     /// # Errors
     /// `Missed`, once, at the place in the order where events were lost because there was no room for them; the next call goes on
     /// with what came after. `Cancelled`.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it is the next of StreamExt, which everybody knows"
+    )]
     #[track_caller]
     pub fn next(&mut self) -> NextEvent<'_, T> {
         NextEvent {
@@ -537,6 +541,7 @@ impl Co {
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
     #[doc(alias = "stream")]
+    #[must_use]
     #[track_caller]
     pub fn events<T>(&self, bound: usize) -> Events<T> {
         Events {

@@ -37,6 +37,9 @@ pub enum CatchUp {
     Delay,
 }
 
+/// What runs.
+type Callback = Box<dyn FnMut(Tick)>;
+
 /// One run of a periodic callback: what it is given.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -76,7 +79,7 @@ struct Schedule {
     /// What happens to missed deadlines.
     catch_up: CatchUp,
     /// The callback; out while it runs, gone once stopped.
-    callback: Cell<Option<Box<dyn FnMut(Tick)>>>,
+    callback: Cell<Option<Callback>>,
     /// When it runs next.
     deadline: Cell<Nanos>,
     /// How many deadlines were left out before that one.

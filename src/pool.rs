@@ -95,13 +95,13 @@ impl Pool {
         let mut started = self.started.borrow_mut();
         let started = started.get_or_insert_with(Started::new);
         let unfinished = started.state.unfinished.load(Ordering::Acquire);
-        if unfinished >= started.threads && started.threads < threads {
-            match started.start_thread() {
-                Ok(()) => {}
-                Err(error) if started.threads == 0 => return Err((Refusal::NoThread(error), job)),
-                // The threads there are will come to it.
-                Err(_) => {}
-            }
+        if unfinished >= started.threads
+            && started.threads < threads
+            && let Err(error) = started.start_thread()
+            // Where there are threads, they will come to it.
+            && started.threads == 0
+        {
+            return Err((Refusal::NoThread(error), job));
         }
         if unfinished >= started.threads.saturating_add(queue) {
             return Err((Refusal::Full { limit: queue }, job));

@@ -67,6 +67,7 @@ const WHAT: &str = "queue";
 /// ```
 #[doc(alias = "channel")]
 #[doc(alias = "mpsc")]
+#[must_use]
 pub fn queue<T>(handle: &Handle, bound: usize) -> (QueueSender<T>, QueueReceiver<T>) {
     let queue = Rc::new(Queue {
         shared: Rc::clone(handle.shared()),

@@ -217,13 +217,13 @@ fn dropping_the_loop_waits_for_nobody_and_drops_what_waits() {
     let handle = event_loop.handle();
     let (job, begun, open) = gate();
     let (ended, has_ended) = channel();
-    let _ = handle.spawn(async move |co: Co| -> Result {
+    drop(handle.spawn(async move |co: Co| -> Result {
         let run = move || ended.send(job());
         drop(co.blocking(run).await);
         Ok(())
-    });
+    }));
     let counted = Counted(Arc::clone(&drops));
-    let _ = handle.spawn(async move |co: Co| co.blocking(move || drop(counted)).await);
+    drop(handle.spawn(async move |co: Co| co.blocking(move || drop(counted)).await));
     let report = event_loop
         .turn(yieldpoint::Budget::default())
         .expect("a turn");

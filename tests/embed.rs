@@ -19,6 +19,9 @@ fn event_loop() -> EventLoop {
         .expect("a loop")
 }
 
+/// Something done to a loop from outside.
+type Act<'a> = Box<dyn Fn() + 'a>;
+
 /// A host that waits for the descriptor of its guest.
 struct Host(mio::Poll);
 
@@ -57,13 +60,18 @@ fn descriptor_is_not_readable_when_idle_and_is_after_anything_queued_from_outsid
     let handle = guest.handle();
     settle(&guest);
     assert!(!readable(fd));
-    let queue: [(&str, Box<dyn Fn()>); 6] = [
+    let queue: [(&str, Act<'_>); 6] = [
         ("call_soon", Box::new(|| handle.call_soon(|| {}))),
         (
             "spawn",
             Box::new(|| drop(handle.spawn(async |_| -> Result { Ok(()) }))),
         ),
-        ("timer", Box::new(|| drop(handle.call_later(ms(0), || {})))),
+        (
+            "timer",
+            Box::new(|| {
+                let _ = handle.call_later(ms(0), || {});
+            }),
+        ),
         ("stop", Box::new(|| handle.stop())),
         ("post", {
             let remote = handle.remote();
@@ -195,12 +203,12 @@ fn turn_from_inside_is_reentered_in_a_callback_and_in_a_coroutine_and_the_turn_g
     };
     guest.handle().call_soon(reenter(&guest, &seen));
     let call = reenter(&guest, &seen);
-    let _ = guest.handle().spawn(async move |co: Co| -> Result {
+    drop(guest.handle().spawn(async move |co: Co| -> Result {
         call();
         co.yield_now().await?;
         call();
         Ok(())
-    });
+    }));
     let report = guest.turn(Budget::default()).expect("a turn");
     assert_eq!((report.steps, seen.get()), (3, 3));
 }
@@ -220,10 +228,10 @@ fn the_last_clone_dropped_inside_its_own_turn_drops_the_loop_when_the_turn_is_ov
     let app = Rc::new(RefCell::new(Some(event_loop().into_guest())));
     let handle = app.borrow().as_ref().map(Guest::handle).expect("a guest");
     let counted = Counted(Rc::clone(&drops));
-    let _ = handle.spawn(async move |co: Co| -> Result {
+    drop(handle.spawn(async move |co: Co| -> Result {
         let _counted = counted;
         co.sleep(ms(60_000)).await
-    });
+    }));
     let (field, seen) = (Rc::clone(&app), Rc::clone(&drops));
     handle.call_soon(move || {
         drop(field.borrow_mut().take());
@@ -243,13 +251,13 @@ fn close_drops_the_loop_also_with_clones_inside_it() {
     for from_inside in [false, true] {
         let guest = event_loop().into_guest();
         let (inner, counted) = (guest.clone(), Counted(Rc::clone(&drops)));
-        let _ = guest.handle().spawn(async move |co: Co| -> Result {
+        drop(guest.handle().spawn(async move |co: Co| -> Result {
             let _counted = counted;
             if from_inside {
                 inner.close();
             }
             co.sleep(ms(60_000)).await
-        });
+        }));
         let before = drops.get();
         let _ = guest.turn(Budget::default()).expect("a turn");
         if !from_inside {
@@ -290,12 +298,12 @@ fn a_game_of_sixty_frames_lends_its_world_to_coroutines_on_its_own_clock() {
         .into_guest();
     let lent = Lent::new();
     let in_coroutine = lent.clone();
-    let _ = guest.handle().spawn(async move |co: Co| -> Result {
+    drop(guest.handle().spawn(async move |co: Co| -> Result {
         loop {
             co.sleep(ms(100)).await?;
             in_coroutine.with(|world: &mut World| world.spawned.push(world.frame))?;
         }
-    });
+    }));
     let mut world = World::default();
     for frame in 1..=60 {
         world.frame = frame;

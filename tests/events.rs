@@ -308,14 +308,14 @@ fn an_event_allocates_nothing_in_steady_state() {
     let out = Rc::new(RefCell::new(None));
     let (give, taken) = (Rc::clone(&out), Rc::new(Cell::new(0)));
     let count = Rc::clone(&taken);
-    let _ = handle.spawn(async move |co: Co| -> Result {
+    drop(handle.spawn(async move |co: Co| -> Result {
         let mut events = co.events::<u32>(4);
         *give.borrow_mut() = Some((events.emitter(), events.send_emitter()));
         while events.next().await?.is_some() {
             count.set(count.get() + 1);
         }
         Ok(())
-    });
+    }));
     let _ = event_loop.turn(Budget::default());
     let (near, far) = out.borrow_mut().take().expect("they were made");
     let mut round = || {

@@ -275,7 +275,7 @@ impl Coroutine for Yielding {
 
     fn resume(&mut self, _: &Co, sent: Sent<()>) -> CoroutineState<Flip, ()> {
         self.0 += u32::from(sent == Sent::Value(()));
-        CoroutineState::Yielded(Flip(self.0 % 2 == 0))
+        CoroutineState::Yielded(Flip(self.0.is_multiple_of(2)))
     }
 }
 
@@ -286,9 +286,10 @@ impl Future for Flip {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        match std::mem::take(&mut self.0) {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
+        if std::mem::take(&mut self.0) {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
         }
     }
 }

@@ -30,7 +30,7 @@ fn begins(catch_up: CatchUp, work: &'static [u64], seconds: u64) -> Vec<u128> {
         })
         .expect("a period");
     event_loop
-        .block_on(async |co| co.sleep(ms(1000 * seconds)).await)
+        .block_on(async |co| co.sleep(ms(1000 * seconds + 1)).await)
         .expect("it sleeps");
     periodic.stop();
     log.take()
@@ -203,6 +203,7 @@ fn c129_stop_ends_it_from_inside_and_outside_and_also_when_it_is_due_and_is_idem
         .expect("a period");
     let stopper = due.clone();
     handle.call_later(ms(9), move || stopper.stop());
+    let _ = event_loop.turn(yieldpoint::Budget::default());
     clock.advance(ms(10)); // both are due at the same look
     let report = event_loop
         .turn(yieldpoint::Budget::default())

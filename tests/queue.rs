@@ -202,9 +202,10 @@ fn senders_enter_in_the_order_in_which_they_began_to_wait() {
     with_queue(1, async |co, sender, receiver| {
         for n in 0..5 {
             let sender = sender.clone();
-            let _ = co
-                .handle()
-                .spawn(async move |_| -> Result { Ok(sender.send(n).await?) });
+            drop(
+                co.handle()
+                    .spawn(async move |_| -> Result { Ok(sender.send(n).await?) }),
+            );
         }
         drop(sender);
         co.yield_now().await?;
@@ -385,13 +386,13 @@ fn a_loop_dropped_with_waiters_on_both_ends_leaks_no_value() {
     let drops = Rc::new(Cell::new(0));
     let mut event_loop = event_loop();
     let handle = event_loop.handle();
-    let (full, _keep) = queue(&handle, 1);
+    let (full, keep) = queue(&handle, 1);
     let (_hold, empty) = queue::<Counted>(&handle, 1);
     for _ in 0..3 {
         let (full, drops) = (full.clone(), Rc::clone(&drops));
-        let _ = handle.spawn(async move |_| -> Result { Ok(full.send(Counted(drops)).await?) });
+        drop(handle.spawn(async move |_| -> Result { Ok(full.send(Counted(drops)).await?) }));
     }
-    let _ = handle.spawn(async move |_| empty.recv().await.map(drop));
+    drop(handle.spawn(async move |_| empty.recv().await.map(drop)));
     let report = event_loop
         .turn(yieldpoint::Budget::default())
         .expect("a turn");
@@ -402,7 +403,7 @@ fn a_loop_dropped_with_waiters_on_both_ends_leaks_no_value() {
     assert_eq!(drops.get(), 0);
     drop(event_loop);
     assert_eq!(drops.get(), 2); // two waited with theirs; one is in the queue
-    drop((full, _keep));
+    drop((full, keep));
     assert_eq!(drops.get(), 3);
 }
 
@@ -429,15 +430,15 @@ fn a_hundred_rounds_between_two_coroutines_allocate_nothing() {
     let mut event_loop = event_loop();
     let handle = event_loop.handle();
     let (sender, receiver) = queue::<u32>(&handle, 4);
-    let _ = handle.spawn(async move |_| -> Result {
+    drop(handle.spawn(async move |_| -> Result {
         loop {
             sender.send(1).await?;
         }
-    });
-    let _ = handle.spawn(async move |_| -> Result {
+    }));
+    drop(handle.spawn(async move |_| -> Result {
         while receiver.recv().await?.is_some() {}
         Ok(())
-    });
+    }));
     let _ = event_loop.turn(yieldpoint::Budget::steps(200));
     let info = allocation_counter::measure(|| {
         let report = event_loop.turn(yieldpoint::Budget::steps(200));
