@@ -79,7 +79,7 @@ pub use queue::{QueueReceiver, QueueSender, Receive, Sending, TryRecvError, queu
 pub use send_error::SendError;
 pub use site::Site;
 pub use sleep::{Sleep, SleepStarted, YieldNow, YieldNowStarted};
-pub use snapshot::{Activity, CoroutineId, CoroutineInfo, Label, PendingKey, Snapshot};
+pub use snapshot::{Activity, CoroutineId, CoroutineInfo, KeyState, Label, PendingKey, Snapshot};
 pub use task::{Task, TaskReturn, TaskStarted};
 pub use wait::{
     AnyReady, AnyReadyStarted, Wait, WaitAll, WaitAllStarted, WaitAny, WaitAnyStarted, WaitStarted,

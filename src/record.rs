@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::site::Site;
 use crate::timers::Nanos;
-use crate::waiter::Note;
+use crate::waiter::{Kind, Note};
 
 /// A coroutine's body with whatever takes its outcome: what the loop drives.
 pub(crate) trait Body {
@@ -96,10 +96,12 @@ pub(crate) struct Record {
     pub(crate) site: Site,
     /// What has happened to it.
     pub(crate) flags: Flags,
-    /// What it parked on last.
-    pub(crate) parked: Note,
+    /// What it parked on last: the kind of point.
+    pub(crate) parked_on: &'static Kind,
     /// The loop's clock at the look before it parked.
     pub(crate) since: Nanos,
+    /// What it parked on last: where that was made.
+    pub(crate) parked_at: Option<Site>,
     /// What is rarely needed.
     rare: Option<Box<Rare>>,
 }
@@ -124,7 +126,8 @@ impl Record {
         Record {
             site,
             flags: Flags::NONE,
-            parked: Note::FOREIGN,
+            parked_on: Note::FOREIGN.kind,
+            parked_at: None,
             since: 0,
             rare: None,
         }
