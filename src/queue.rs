@@ -145,17 +145,16 @@ impl<T> State<T> {
     #[inline]
     fn take(&mut self, bound: usize) -> Option<(T, WaiterSlot)> {
         let front = self.items.pop_front();
-        if self.items.len() >= bound && front.is_some() {
+        if self.senders.waiting() == 0 || (front.is_some() && self.items.len() >= bound) {
             return front.map(|value| (value, WaiterSlot::EMPTY));
         }
-        let (moved_up, slot) = self
-            .senders
-            .call_up(None)
-            .unwrap_or((None, WaiterSlot::EMPTY));
+        let (moved_up, slot) = self.senders.call_up(None)?;
         if front.is_none() {
             return moved_up.map(|value| (value, slot));
         }
-        self.items.extend(moved_up);
+        if let Some(value) = moved_up {
+            self.items.push_back(value);
+        }
         front.map(|value| (value, slot))
     }
 }
@@ -165,7 +164,9 @@ impl<T> Queue<T> {
     #[inline]
     fn offer(&self, value: T) -> Offer<T> {
         let offer = self.state.borrow_mut().offer(value, self.bound);
-        if let Offer::Taken(slot) = offer {
+        if let Offer::Taken(slot) = offer
+            && slot.is_waiting()
+        {
             self.shared.wake_waiter(slot);
         }
         offer
@@ -176,8 +177,27 @@ impl<T> Queue<T> {
     fn take(&self) -> Option<T> {
         let taken = self.state.borrow_mut().take(self.bound);
         let (value, slot) = taken?;
-        self.shared.wake_waiter(slot);
+        if slot.is_waiting() {
+            self.shared.wake_waiter(slot);
+        }
         Some(value)
+    }
+
+    /// Takes the oldest value, or `None` at the end; else takes a place in line.
+    #[inline]
+    fn take_or_join(&self) -> Result<Option<T>, usize> {
+        let (value, slot) = {
+            let mut state = self.state.borrow_mut();
+            match state.take(self.bound) {
+                Some(taken) => taken,
+                None if state.closed => return Ok(None),
+                None => return Err(state.receivers.join(None)),
+            }
+        };
+        if slot.is_waiting() {
+            self.shared.wake_waiter(slot);
+        }
+        Ok(Some(value))
     }
 
     /// Gives a value that its receiver did not take to the next, or back to the front (keeps invariant 3).
@@ -228,8 +248,13 @@ impl<T> Queue<T> {
     }
 
     /// Parks whoever polls in a place of a line. `Pending` only if the place is still in line; a cancel only then, too.
-    fn park(&self, end: End, key: usize, cx: &Context<'_>, site: Site) -> Poll<Option<Error>> {
-        let slot = self.with_line(end, |line| line.slot(key));
+    fn park(
+        &self,
+        end: End,
+        (key, slot): (usize, WaiterSlot),
+        cx: &Context<'_>,
+        site: Site,
+    ) -> Poll<Option<Error>> {
         let kind = match end {
             End::Sending => &SEND,
             End::Receiving => &RECEIVE,
@@ -253,6 +278,17 @@ impl<T> Queue<T> {
             None => Poll::Pending,
             cancel => Poll::Ready(cancel),
         }
+    }
+
+    /// Leaves a place that was called up, or sent away, with the value in it. Of one still in line, gives who waits.
+    fn called_up(&self, end: End, key: usize) -> Result<Option<T>, WaiterSlot> {
+        self.with_line(end, |line| {
+            if line.is_waiting(key) {
+                Err(line.slot(key))
+            } else {
+                Ok(line.leave(key))
+            }
+        })
     }
 
     /// Gives a place up, with the value in it.
@@ -539,28 +575,27 @@ impl<T> Future for Sending<'_, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let queue = this.queue;
-        let key = match std::mem::replace(&mut this.state, SendState::Done) {
+        let place = match std::mem::replace(&mut this.state, SendState::Done) {
             SendState::New(value) => match queue.offer(value) {
                 Offer::Taken(_) => return Poll::Ready(Ok(())),
                 Offer::Closed(value) => return Poll::Ready(Err(SendError::closed(value, WHAT))),
-                Offer::Full(value) => queue.with_line(End::Sending, |line| line.join(Some(value))),
+                Offer::Full(value) => {
+                    let key = queue.with_line(End::Sending, |line| line.join(Some(value)));
+                    (key, WaiterSlot::EMPTY)
+                }
             },
-            SendState::InLine(key) => key,
+            SendState::InLine(key) => match queue.called_up(End::Sending, key) {
+                Ok(None) => return Poll::Ready(Ok(())),
+                Ok(Some(value)) => return Poll::Ready(Err(SendError::closed(value, WHAT))),
+                Err(slot) => (key, slot),
+            },
             SendState::Done => return Poll::Pending,
         };
-        let waits = queue.with_line(End::Sending, |line| line.is_waiting(key));
-        let cancel = if waits {
-            match queue.park(End::Sending, key, cx, this.site) {
-                Poll::Pending => {
-                    this.state = SendState::InLine(key);
-                    return Poll::Pending;
-                }
-                Poll::Ready(cancel) => cancel,
-            }
-        } else {
-            None
+        let Poll::Ready(cancel) = queue.park(End::Sending, place, cx, this.site) else {
+            this.state = SendState::InLine(place.0);
+            return Poll::Pending;
         };
-        let left = queue.leave(End::Sending, key);
+        let left = queue.leave(End::Sending, place.0);
         Poll::Ready(match (left, cancel) {
             (None, _) => Ok(()),
             (Some(value), None) => Err(SendError::closed(value, WHAT)),
@@ -613,36 +648,27 @@ impl<T> Future for Receive<'_, T> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let queue = self.queue;
-        let key = match std::mem::replace(&mut self.place, Place::Done) {
-            Place::New => {
-                if let Some(value) = queue.take() {
-                    return Poll::Ready(Ok(Some(value)));
-                }
-                if queue.is_closed() {
-                    return Poll::Ready(Ok(None));
-                }
-                queue.with_line(End::Receiving, |line| line.join(None))
-            }
-            Place::InLine(key) => key,
+        let place = match std::mem::replace(&mut self.place, Place::Done) {
+            Place::New => match queue.take_or_join() {
+                Ok(taken) => return Poll::Ready(Ok(taken)),
+                Err(key) => (key, WaiterSlot::EMPTY),
+            },
+            Place::InLine(key) => match queue.called_up(End::Receiving, key) {
+                Ok(Some(value)) => return Poll::Ready(Ok(Some(value))),
+                // Sent away by the close; another receiver may have given a value back since.
+                Ok(None) => return Poll::Ready(Ok(queue.take())),
+                Err(slot) => (key, slot),
+            },
             Place::Done => return Poll::Pending,
         };
-        let waits = queue.with_line(End::Receiving, |line| line.is_waiting(key));
-        let cancel = if waits {
-            match queue.park(End::Receiving, key, cx, self.site) {
-                Poll::Pending => {
-                    self.place = Place::InLine(key);
-                    return Poll::Pending;
-                }
-                Poll::Ready(cancel) => cancel,
-            }
-        } else {
-            None
+        let Poll::Ready(cancel) = queue.park(End::Receiving, place, cx, self.site) else {
+            self.place = Place::InLine(place.0);
+            return Poll::Pending;
         };
-        let given = queue.leave(End::Receiving, key);
+        let given = queue.leave(End::Receiving, place.0);
         Poll::Ready(match (given, cancel) {
             (Some(value), _) => Ok(Some(value)),
             (None, Some(cancel)) => Err(cancel),
-            // Sent away by the close; another receiver may have given a value back since.
             (None, None) => Ok(queue.take()),
         })
     }
