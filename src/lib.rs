@@ -52,6 +52,7 @@ mod runner;
 
 mod blocking;
 mod events;
+mod fifo;
 mod machine;
 mod periodic;
 mod queue;
