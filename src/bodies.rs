@@ -214,11 +214,10 @@ impl Bodies {
             });
         }
         shared.cancelling.set(true);
-        shared.cleanup_parked.set(false);
         let outcome = self.poll(shared, id, root.as_deref_mut());
         shared.cancelling.set(false);
         let Some(outcome) = outcome else { return };
-        let in_cleanup = shared.cleanup_parked.get();
+        let in_cleanup = shared.in_cleanup(id);
         if matches!(outcome, Ok(Poll::Pending)) && !in_cleanup {
             let note = shared.note();
             let parked_on = note.site.map(|site| (note.kind.0, Some(site)));

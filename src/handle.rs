@@ -14,7 +14,7 @@ use crate::clock::nanos;
 use crate::error::{ErrorKind, Result};
 use crate::inbox::Inbox;
 use crate::incident::Incident;
-use crate::record::Flags;
+use crate::record::{Flags, Rare};
 use crate::shared::{Callback, Fire, Post, Shared, label, table_id};
 use crate::snapshot::{Activity, CoroutineId, CoroutineInfo, PendingKey, Snapshot};
 
@@ -217,7 +217,7 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
                     .and_then(|rare| rare.cancel.as_ref())
                     .map(|cause| cause.reason.clone()),
                 in_cleanup: record.flags.has(Flags::IN_CLEANUP),
-                wakers: rare.map_or(0, |rare| rare.wakers.len()),
+                wakers: rare.map_or(0, Rare::foreign_wakers),
                 ..CoroutineInfo::new(label(id, record), activity)
             }
         };

@@ -47,6 +47,21 @@ mod sleep;
 mod task;
 mod wait;
 
+mod cleanup;
+mod either;
+
+mod row;
+
+mod points;
+mod tuples;
+
+mod all;
+mod as_completed;
+mod first;
+
+mod cancellable;
+mod timeout;
+
 mod join;
 mod runner;
 
@@ -59,16 +74,25 @@ mod queue;
 
 mod embed;
 
+pub use all::{All, AllStarted};
+pub use as_completed::{AsCompleted, Next};
 pub use blocking::Blocking;
 pub use budget::{Budget, TurnReport};
 pub use builder::Builder;
 pub use callback::{Callback, Forget, Timer};
+pub use cancellable::CancellableStarted;
+pub use cleanup::CleanupStarted;
 pub use clock::ManualClock;
 pub use coroutine::Co;
+pub use either::{
+    Either, EitherStarted, OneOf3, OneOf4, OneOf5, OneOf6, OneOf7, OneOf8, OneOf9, OneOf10,
+    OneOf11, OneOf12,
+};
 pub use embed::{Guest, Lent};
 pub use error::{Error, ErrorKind, Result};
 pub use event_loop::{EventLoop, Outcome};
 pub use events::{Emitter, Events, NextEvent, SendEmitter};
+pub use first::{First, FirstStarted};
 pub use handle::{Handle, Remote, TimerId, WeakRemote};
 pub use incident::Incident;
 pub use join::JoinHandle;
@@ -76,12 +100,14 @@ pub use key::Key;
 pub use machine::{Coroutine, CoroutineState, Running, Sent};
 pub use oneshot::{Resolver, SendResolver};
 pub use periodic::{CatchUp, Periodic, Tick};
+pub use points::{Points, Sequence};
 pub use queue::{QueueReceiver, QueueSender, Receive, Sending, TryRecvError, queue};
 pub use send_error::SendError;
 pub use site::Site;
 pub use sleep::{Sleep, SleepStarted, YieldNow, YieldNowStarted};
 pub use snapshot::{Activity, CoroutineId, CoroutineInfo, KeyState, Label, PendingKey, Snapshot};
 pub use task::{Task, TaskReturn, TaskStarted};
+pub use timeout::{Timeout, TimeoutStarted};
 pub use wait::{
     AnyReady, AnyReadyStarted, Wait, WaitAll, WaitAllStarted, WaitAny, WaitAnyStarted, WaitStarted,
 };

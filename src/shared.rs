@@ -34,7 +34,7 @@ use crate::record::{Body, CancelCause, Flags, Record};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label, PendingKey};
 use crate::timers::{Nanos, TimerId, Timers};
-use crate::waiter::{Kind, Note, WaiterSlot};
+use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
 
 /// A queued call. It is given what it needs to make a handle from.
 pub(crate) type Callback = Box<dyn FnOnce(&Rc<Shared>)>;
@@ -121,15 +121,19 @@ pub(crate) struct Shared {
     pub(crate) gives_way: Cell<bool>,
     /// Whether points parked in earlier resumes are to end with `Cancelled`.
     pub(crate) cancelling: Cell<bool>,
-    /// Whether this resume parked inside `cleanup`.
-    pub(crate) cleanup_parked: Cell<bool>,
+    /// How many points were ended by a cancel.
+    pub(crate) cancels: Cell<u32>,
+    /// How many clean-ups are waiting, of all coroutines.
+    pub(crate) cleanups: Cell<usize>,
     /// What the running coroutine parked on last: the kind of point. Kept apart from the place, and in the record too: two words
     /// written singly and read back as one would stall the CPU in every resume.
     note_kind: Cell<&'static Kind>,
     /// What the running coroutine parked on last: where that was made.
     note_site: Cell<Option<Site>>,
     /// Foreign wakers of points polled outside of any coroutine.
-    strays: RefCell<Slab<Waker>>,
+    strays: RefCell<Slab<Foreign>>,
+    /// The point of a combinator of ours that is being polled, with a waker of its own.
+    child: RefCell<Option<PolledChild>>,
     /// What other threads name but must not hold: resolvers that were made `Send`.
     vault: RefCell<Arena<Box<dyn Any>>>,
     /// Whether the next queueing must make the loop's descriptor readable.
@@ -146,6 +150,16 @@ pub(crate) struct Shared {
     reporting: Cell<bool>,
     /// Threads for blocking work.
     pub(crate) pool: Pool,
+}
+
+/// A point that a combinator of ours polls with a waker that says which it is.
+struct PolledChild {
+    /// The two pointers of that waker.
+    waker: (*const (), *const RawWakerVTable),
+    /// The combinator.
+    parent: Rc<dyn Parent>,
+    /// The point's place in it.
+    place: usize,
 }
 
 impl Shared {
@@ -174,10 +188,12 @@ impl Shared {
             current_waker: Cell::new((ptr::null(), ptr::null())),
             gives_way: Cell::new(false),
             cancelling: Cell::new(false),
-            cleanup_parked: Cell::new(false),
+            cancels: Cell::new(0),
+            cleanups: Cell::new(0),
             note_kind: Cell::new(Note::FOREIGN.kind),
             note_site: Cell::new(None),
             strays: RefCell::default(),
+            child: RefCell::default(),
             vault: RefCell::new(Arena::new()),
             nudge: Cell::new(false),
             stopping: Cell::new(false),
@@ -258,8 +274,18 @@ impl Shared {
     /// Wakes a foreign waker, which is user code.
     #[cold]
     fn wake_foreign(&self, slot: WaiterSlot) {
-        if let Some(waker) = self.take_foreign(slot) {
-            self.contain("waker", || waker.wake());
+        if let Some(foreign) = self.take_foreign(slot) {
+            self.wake_taken(foreign);
+        }
+    }
+
+    /// Wakes what was taken out of where it is kept.
+    fn wake_taken(&self, foreign: Foreign) {
+        match foreign {
+            Foreign::Waker(waker) => {
+                self.contain("waker", || waker.wake());
+            }
+            Foreign::Child(parent, place) => parent.woken(place),
         }
     }
 
@@ -321,6 +347,13 @@ impl Shared {
         self.park_rare(slot, cx, note)
     }
 
+    /// Says what the running coroutine is parked on, better than the points inside it have said.
+    pub(crate) fn parked_on(&self, note: Note) {
+        if !self.running.get().is_none() {
+            self.set_note(note);
+        }
+    }
+
     /// Parks a point that was parked elsewhere, or whose coroutine is being cancelled.
     #[cold]
     fn park_rare(
@@ -360,18 +393,56 @@ impl Shared {
         if self.closed.get() {
             return Err(ErrorKind::LoopGone.into());
         }
-        let waker = cx.waker().clone();
+        let foreign = self
+            .polled_child(cx.waker())
+            .unwrap_or_else(|| Foreign::Waker(cx.waker().clone()));
         let owner = self.running.get();
         if !owner.is_none() {
             self.set_note(note);
         }
         let mut records = self.records.borrow_mut();
         let token = match records.get_mut(owner) {
-            Some(record) => record.rare_mut().wakers.insert(Some(waker)),
-            None => self.strays.borrow_mut().insert(waker),
+            Some(record) => record.rare_mut().wakers.insert(Some(foreign)),
+            None => self.strays.borrow_mut().insert(foreign),
         };
         // 0 means "never parked"; a stray point belongs to no coroutine, so no cancel will ask.
         Ok(WaiterSlot::foreign(owner, token, self.resume.get().max(1)))
+    }
+
+    /// Polls a point of a combinator of ours with the point's own waker, so that our points inside it park under its place and need no
+    /// clone of that waker: whoever holds one is foreign.
+    pub(crate) fn poll_child<R>(
+        &self,
+        waker: &Waker,
+        parent: &Rc<impl Parent + 'static>,
+        place: usize,
+        poll: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        /// Puts the outer point back, also if the poll panics.
+        struct Outer<'a>(&'a Shared, Option<PolledChild>);
+        impl Drop for Outer<'_> {
+            fn drop(&mut self) {
+                self.0.child.replace(self.1.take());
+            }
+        }
+        let _outer = Outer(
+            self,
+            self.child.replace(Some(PolledChild {
+                waker: (waker.data(), ptr::from_ref(waker.vtable())),
+                parent: Rc::clone(parent) as Rc<dyn Parent>,
+                place,
+            })),
+        );
+        poll(&mut Context::from_waker(waker))
+    }
+
+    /// The point being polled, if this waker is the one it was given.
+    fn polled_child(&self, waker: &Waker) -> Option<Foreign> {
+        let child = self.child.borrow();
+        let child = child.as_ref()?;
+        let (data, vtable) = child.waker;
+        (ptr::eq(waker.data(), data) && ptr::eq(waker.vtable(), vtable))
+            .then(|| Foreign::Child(Rc::clone(&child.parent), child.place))
     }
 
     /// Forgets who waits in the slot. The slot given back keeps the number of the resume.
@@ -381,7 +452,7 @@ impl Shared {
     }
 
     /// Takes a foreign waker out of where it is kept.
-    fn take_foreign(&self, slot: WaiterSlot) -> Option<Waker> {
+    fn take_foreign(&self, slot: WaiterSlot) -> Option<Foreign> {
         let token = slot.token()?;
         let mut records = self.records.borrow_mut();
         if slot.owner().is_none() {
@@ -478,14 +549,14 @@ impl Shared {
         record.flags.set(Flags::CANCELLED);
         let rare = record.rare_mut();
         rare.cancel = Some(CancelCause { reason, site });
-        let wakers: Vec<Waker> = rare
+        let wakers: Vec<Foreign> = rare
             .wakers
             .iter_mut()
             .filter_map(|(_, waker)| waker.take())
             .collect();
         drop(records);
-        for waker in wakers {
-            self.contain("waker", || waker.wake());
+        for foreign in wakers {
+            self.wake_taken(foreign);
         }
         self.wake(id);
         true
@@ -511,9 +582,40 @@ impl Shared {
         true
     }
 
+    /// Notes that the running coroutine waits in a clean-up with this timer for a limit. Gives its id.
+    pub(crate) fn enter_cleanup(&self, limit: TimerId) -> Id {
+        let owner = self.running.get();
+        let mut records = self.records.borrow_mut();
+        if let Some(record) = records.get_mut(owner) {
+            record.rare_mut().cleanups.push(limit);
+        }
+        self.cleanups.set(self.cleanups.get() + 1);
+        owner
+    }
+
+    /// Notes that a clean-up is over.
+    pub(crate) fn leave_cleanup(&self, owner: Id, limit: TimerId) {
+        let mut records = self.records.borrow_mut();
+        if let Some(rare) = records.get_mut(owner).and_then(Record::rare_if_any) {
+            rare.cleanups.retain(|other| *other != limit);
+        }
+        self.cleanups.set(self.cleanups.get() - 1);
+    }
+
+    /// Whether a coroutine waits in a clean-up whose limit is still to come, be it one that was not polled in this resume.
+    pub(crate) fn in_cleanup(&self, id: Id) -> bool {
+        let records = self.records.borrow();
+        let Some(rare) = records.get(id).and_then(Record::rare) else {
+            return false;
+        };
+        let timers = self.timers.borrow();
+        rare.cleanups.iter().any(|limit| timers.contains(*limit))
+    }
+
     /// The error by which the running coroutine learns of its own cancel.
     #[cold]
     pub(crate) fn cancelled(&self) -> Error {
+        self.cancels.set(self.cancels.get().wrapping_add(1));
         let cause = {
             let records = self.records.borrow();
             records
@@ -608,8 +710,8 @@ impl Shared {
 
     /// Wakes every point polled outside of any coroutine, so that it learns that the loop is gone.
     pub(crate) fn wake_strays(&self) {
-        for (_, waker) in self.strays.take() {
-            self.contain("waker", || waker.wake());
+        for (_, foreign) in self.strays.take() {
+            self.wake_taken(foreign);
         }
     }
 

@@ -113,6 +113,11 @@ impl Future for SleepStarted {
 }
 
 impl SleepStarted {
+    /// The timer, once it is armed.
+    pub(crate) fn timer(&self) -> Option<TimerId> {
+        self.timer
+    }
+
     /// Parks whoever polls until the timer is due.
     fn park(&self, timer: TimerId, slot: WaiterSlot, cx: &Context<'_>, note: Note) -> Poll<Result> {
         let parked = self.shared.park(slot, cx, note);

@@ -10,6 +10,8 @@
 //! 2. A slot names at most one coroutine, by an id that cannot reach the next tenant of its place.
 
 use std::fmt;
+use std::rc::Rc;
+use std::task::Waker;
 
 use crate::arena::Id;
 use crate::site::Site;
@@ -97,6 +99,20 @@ impl fmt::Debug for WaiterSlot {
             .field("resume", &self.resume())
             .finish()
     }
+}
+
+/// What is woken where a coroutine's id does not say enough.
+pub(crate) enum Foreign {
+    /// The waker of a foreign combinator or executor.
+    Waker(Waker),
+    /// One of many points that a combinator of ours polls, by its place there.
+    Child(Rc<dyn Parent>, usize),
+}
+
+/// A combinator of ours that wants to know which of its points was woken.
+pub(crate) trait Parent {
+    /// Hears that the point at this place was woken. Nothing is borrowed while this runs.
+    fn woken(&self, place: usize);
 }
 
 /// A kind of yield-point, by its name in reports.
