@@ -76,6 +76,11 @@ impl Drop for EventLoop {
             for one in held {
                 shared.contain("drop", || drop(one));
             }
+            let jobs = shared.pool.close();
+            let nothing = nothing && jobs.is_empty();
+            for job in jobs {
+                shared.contain("drop", || drop(job));
+            }
             let mut posts = false;
             while let Ok(post) = self.posts.try_recv() {
                 posts = true;

@@ -340,6 +340,16 @@ pub enum ErrorKind {
         /// Where the events were created.
         created_at: Site,
     },
+    /// A periodic callback was given a period of zero.
+    ZeroPeriod {
+        /// Where it was set.
+        site: Site,
+    },
+    /// A lent value was asked for while nothing is lent, or while somebody uses it already.
+    NotLent {
+        /// Whether somebody uses it already.
+        in_use: bool,
+    },
     /// The line is longer than the reader allows.
     TooLong {
         /// The most it allows, in bytes.
@@ -537,6 +547,19 @@ impl fmt::Display for ErrorKind {
                 f,
                 "{count} of the events created at {created_at} were lost, because nobody took \
                  them in time. Take them faster, or give them more room."
+            ),
+            Self::ZeroPeriod { site } => write!(
+                f,
+                "the periodic callback set at {site} has a period of zero and would never let \
+                 anything else run. Give it a positive one."
+            ),
+            Self::NotLent { in_use: false } => f.write_str(
+                "nothing is lent at this moment. Use with(..) only in what runs inside \
+                 during(..), such as a turn.",
+            ),
+            Self::NotLent { in_use: true } => f.write_str(
+                "what is lent is in use by the with(..) around this one. Do the work there, or \
+                 after it.",
             ),
             Self::TooLong { max } => write!(
                 f,
@@ -814,6 +837,24 @@ mod tests {
                  them faster, or give them more room.",
                 first()
             ),
+        );
+        assert_shown(
+            ErrorKind::ZeroPeriod { site: first() },
+            format!(
+                "the periodic callback set at {} has a period of zero and would never let \
+                 anything else run. Give it a positive one.",
+                first()
+            ),
+        );
+        assert_shown(
+            ErrorKind::NotLent { in_use: false },
+            "nothing is lent at this moment. Use with(..) only in what runs inside during(..), \
+             such as a turn.",
+        );
+        assert_shown(
+            ErrorKind::NotLent { in_use: true },
+            "what is lent is in use by the with(..) around this one. Do the work there, or \
+             after it.",
         );
         assert_shown(
             ErrorKind::TooLong { max: 80 },

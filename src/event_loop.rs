@@ -234,13 +234,7 @@ impl EventLoop {
     /// When the next timer is due, if there is one. Timers set since the last turn get their deadline now.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let mut timers = self.shared.timers.borrow_mut();
-        if timers.has_fresh() {
-            timers.stamp(self.shared.clock.now());
-        }
-        timers
-            .next_deadline()
-            .map(|at| self.shared.clock.instant(at))
+        next_deadline(&self.shared)
     }
 
     /// Every coroutine that has not ended: see [`Handle::snapshot`].
@@ -538,6 +532,15 @@ impl EventLoop {
         }
         Ok(())
     }
+}
+
+/// When the next timer is due; see [`EventLoop::next_deadline`].
+pub(crate) fn next_deadline(shared: &Shared) -> Option<Instant> {
+    let mut timers = shared.timers.borrow_mut();
+    if timers.has_fresh() {
+        timers.stamp(shared.clock.now());
+    }
+    timers.next_deadline().map(|at| shared.clock.instant(at))
 }
 
 impl AsRawFd for EventLoop {

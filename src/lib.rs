@@ -11,6 +11,7 @@ mod arena;
 mod snapshot;
 
 mod error;
+mod send_error;
 
 mod incident;
 
@@ -20,6 +21,8 @@ mod timers;
 mod clock;
 mod inbox;
 mod waiter;
+
+mod line;
 
 mod ledger;
 mod reactor;
@@ -67,8 +70,18 @@ mod timeout;
 mod join;
 mod runner;
 
+mod blocking;
+mod events;
+mod fifo;
+mod machine;
+mod periodic;
+mod queue;
+
+mod embed;
+
 pub use all::{All, AllStarted};
 pub use as_completed::{AsCompleted, Next};
+pub use blocking::Blocking;
 pub use budget::{Budget, TurnReport};
 pub use builder::Builder;
 pub use callback::{Callback, Forget, Timer};
@@ -80,15 +93,21 @@ pub use either::{
     Either, EitherStarted, OneOf3, OneOf4, OneOf5, OneOf6, OneOf7, OneOf8, OneOf9, OneOf10,
     OneOf11, OneOf12,
 };
+pub use embed::{Guest, Lent};
 pub use error::{Error, ErrorKind, Result};
 pub use event_loop::{EventLoop, Outcome};
+pub use events::{Emitter, Events, NextEvent, SendEmitter};
 pub use first::{First, FirstStarted};
 pub use handle::{Handle, Remote, TimerId, WeakRemote};
 pub use incident::Incident;
 pub use join::JoinHandle;
 pub use key::Key;
+pub use machine::{Coroutine, CoroutineState, Running, Sent};
 pub use oneshot::{Resolver, SendResolver};
+pub use periodic::{CatchUp, Periodic, Tick};
 pub use points::{Points, Sequence};
+pub use queue::{QueueReceiver, QueueSender, Receive, Sending, TryRecvError, queue};
+pub use send_error::SendError;
 pub use site::Site;
 pub use sleep::{Sleep, SleepStarted, YieldNow, YieldNowStarted};
 pub use snapshot::{Activity, CoroutineId, CoroutineInfo, KeyState, Label, PendingKey, Snapshot};

@@ -155,9 +155,9 @@ impl Remote {
 
 pin_project! {
     /// A future that cannot fail, as a body that can.
-    struct Infallibly<F> {
+    pub(crate) struct Infallibly<F> {
         #[pin]
-        future: F,
+        pub(crate) future: F,
     }
 }
 
