@@ -47,6 +47,8 @@ mod wait;
 mod join;
 mod runner;
 
+pub mod net;
+
 pub use budget::{Budget, TurnReport};
 pub use builder::Builder;
 pub use callback::{Callback, Forget, Timer};
