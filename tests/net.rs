@@ -194,6 +194,37 @@ fn c146_a_delimiter_that_never_comes_leaves_the_bytes_readable() {
     });
 }
 
+#[test]
+fn c141_a_partial_read_gives_what_is_there_and_no_more_than_asked() {
+    run(async |co| {
+        let (mut client, server) = pair(co.handle()).await?;
+        let mut server = server.buffered();
+        client.write_all(b"hello").await?;
+        let mut buf = [0; 50];
+        assert_eq!(AsyncReadExt::read(&mut server, &mut buf).await?, 5);
+        client.write_all(b"hello").await?;
+        assert_eq!(AsyncReadExt::read(&mut server, &mut buf[..3]).await?, 3);
+        assert_eq!(AsyncReadExt::read(&mut server, &mut []).await?, 0);
+        assert_eq!(server.buffer(), b"lo");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_megabyte_in_flight_when_the_peer_closes_arrives_whole() {
+    const SIZE: usize = 1 << 20;
+    run(async |co| {
+        let (stream, peer) = with_peer(co.handle(), |mut peer| {
+            peer.write_all(&[9; SIZE]).expect("writes");
+        })
+        .await?;
+        let all = stream.buffered().read_until_close(SIZE).await?;
+        assert!(all == [9; SIZE]);
+        peer.join().expect("the peer ends well");
+        Ok(())
+    });
+}
+
 // Limits.
 
 #[test]
@@ -582,6 +613,44 @@ fn a_vectored_write_sends_its_buffers_in_order() {
     });
 }
 
+#[test]
+fn c145_ten_writers_that_each_wait_for_each_write() {
+    const BYTES: usize = 10 * 50 * 10_000;
+    run(async |co| {
+        let mut listener = TcpListener::bind(co.handle(), "127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let total = Rc::new(Cell::new(0));
+        let mut writers = vec![];
+        let mut readers = vec![];
+        for _ in 0..10 {
+            let mut client = TcpStream::connect(co.handle(), address).await?;
+            writers.push(co.handle().spawn(async move |_| -> Result {
+                let piece = [3; 10_000];
+                for _ in 0..50 {
+                    client.write_all(&piece).await?;
+                }
+                Ok(())
+            }));
+            let (mut server, _) = listener.accept().await?;
+            let total = Rc::clone(&total);
+            readers.push(co.handle().spawn(async move |_| -> Result {
+                let mut buf = [0; 4096];
+                loop {
+                    match server.read(&mut buf).await? {
+                        0 => return Ok(()),
+                        n => total.set(total.get() + n),
+                    }
+                }
+            }));
+        }
+        for join in writers.into_iter().chain(readers) {
+            join.await?;
+        }
+        assert_eq!(total.get(), BYTES);
+        Ok(())
+    });
+}
+
 // Close, half-close, reset.
 
 #[test]
@@ -790,7 +859,7 @@ fn connections_are_accepted_in_order_and_a_dropped_accept_loses_none() {
 }
 
 #[test]
-fn a_cancelled_accept_and_connect_say_so() {
+fn a_cancelled_accept_says_so() {
     run(async |co| {
         let mut listener = TcpListener::bind(co.handle(), "127.0.0.1:0")?;
         let accepting = co
@@ -807,9 +876,43 @@ fn a_cancelled_accept_and_connect_say_so() {
 }
 
 #[test]
+#[cfg(target_os = "linux")] // elsewhere a full queue may refuse instead of leaving the caller unanswered
+fn a_connect_that_nobody_answers_is_cancelled() {
+    run(async |co| {
+        let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+        full.listen(0)?;
+        let address = full.local_addr()?.as_socket().expect("an address");
+        let mut joins = vec![];
+        for _ in 0..4 {
+            let handle = co.handle().clone();
+            joins.push(co.handle().spawn(async move |_| -> Result<TcpStream> {
+                TcpStream::connect(&handle, address).await
+            }));
+        }
+        for _ in 0..1000 {
+            co.yield_now().await?;
+        }
+        let last = joins.pop().expect("four");
+        assert!(joins[0].is_finished(), "the queue has room for one");
+        assert!(matches!(
+            activity(&co, last.id()),
+            Some(Activity::Parked { on: "connect", .. })
+        ));
+        for join in &joins {
+            join.cancel("out of patience");
+        }
+        last.cancel("out of patience");
+        let error = last.await.expect_err("cancelled");
+        assert!(error.to_string().contains("out of patience"), "{error}");
+        Ok(())
+    });
+}
+
+#[test]
 fn nothing_works_on_a_loop_that_is_gone() {
     let event_loop = EventLoop::new().expect("a loop");
-    let handle = event_loop.handle().clone();
+    let handle = event_loop.handle();
     drop(event_loop);
     let error = TcpListener::bind(&handle, "127.0.0.1:0").expect_err("gone");
     assert!(error.is_loop_gone(), "{error}");
@@ -868,6 +971,38 @@ fn a_busy_peer_lets_others_have_their_turn() {
         assert_eq!(turns.get(), 10_000 / 64);
         other.cancel("seen enough");
         other.await.expect_err("cancelled");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_cancelled_coroutine_may_take_all_that_is_here_without_waiting() {
+    run(async |co| {
+        let (mut client, mut server) = pair(co.handle()).await?;
+        let taken = Rc::new(Cell::new(0));
+        let count = Rc::clone(&taken);
+        let join = co.handle().spawn(async move |co| -> Result {
+            let cancel = co.sleep(ms(60_000)).await;
+            for _ in 0..200 {
+                count.set(count.get() + server.read(&mut [0]).await?);
+            }
+            cancel
+        });
+        client.write_all(&[1; 200]).await?;
+        co.yield_now().await?;
+        join.cancel("enough");
+        let error = join.await.expect_err("cancelled");
+        assert!(
+            matches!(
+                error.kind(),
+                ErrorKind::CoroutineCancelled {
+                    swallowed: false,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert_eq!(taken.get(), 200);
         Ok(())
     });
 }

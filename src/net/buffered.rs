@@ -73,8 +73,8 @@ pub(super) enum End {
 
 /// What a buffered stream tells a stream of ours, which a foreign one has no ear for.
 pub(super) struct Hooks<S> {
-    /// On whose behalf it is polled from now on.
-    pub(super) ask: fn(&mut S, Site),
+    /// From which place it is polled from now on, if that is known.
+    pub(super) ask: fn(&mut S, Option<Site>),
     /// That nobody waits for it any more.
     pub(super) give_up: fn(&mut S),
 }
@@ -127,11 +127,13 @@ impl<S> BufferedStream<S> {
 
     /// The stream behind the buffer. What is read from it directly passes by what is in the buffer.
     pub fn get_mut(&mut self) -> &mut S {
+        self.forget_place();
         &mut self.io
     }
 
     /// Gives the stream back. What is in the buffer is dropped; [`into_parts`](BufferedStream::into_parts) keeps it.
-    pub fn into_inner(self) -> S {
+    pub fn into_inner(mut self) -> S {
+        self.forget_place();
         self.io
     }
 
@@ -150,6 +152,7 @@ impl<S> BufferedStream<S> {
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
     pub fn into_parts(mut self) -> (S, Vec<u8>) {
+        self.forget_place();
         let early = self.buffer.take(self.buffer.len());
         (self.io, early)
     }
@@ -166,6 +169,13 @@ impl<S> BufferedStream<S> {
     /// If fewer have arrived.
     pub fn consume(&mut self, n: usize) {
         self.buffer.consume(n);
+    }
+
+    /// Tells the stream that whoever polls it next is not known.
+    fn forget_place(&mut self) {
+        if let Some(hooks) = &self.hooks {
+            (hooks.ask)(&mut self.io, None);
+        }
     }
 
     /// The buffer.
@@ -354,7 +364,7 @@ impl<'a, S> Reading<'a, S> {
         if let Some(hooks) = &self.stream.hooks
             && !self.waiting
         {
-            (hooks.ask)(&mut self.stream.io, self.site);
+            (hooks.ask)(&mut self.stream.io, Some(self.site));
         }
         let polled = poll(self.stream);
         self.waiting = polled.is_pending();
@@ -425,7 +435,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for BufferedStream<S> {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if self.buffer.is_empty() {
+        if self.buffer.is_empty() && !buf.is_empty() {
             ready!(self.poll_more(cx))?;
         }
         let n = self.buffer.len().min(buf.len());

@@ -62,6 +62,10 @@ impl<'a, S> Lines<'a, S> {
     /// # Errors
     /// As for [`BufferedStream::read_line`].
     #[track_caller]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it waits, so it is no Iterator; the name is the one people look for"
+    )]
     pub fn next(&mut self) -> ReadLine<'_, S> {
         ReadLine::new(self.stream, self.max, Location::caller())
     }

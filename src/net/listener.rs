@@ -250,17 +250,16 @@ impl Future for Accept<'_> {
     type Output = Result<(TcpStream, SocketAddr)>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Accept {
-            listener,
-            parked,
-            site,
-        } = &mut *self;
+        let site = self.site;
         let note = Note {
             kind: &ACCEPT,
-            site: Some(*site),
+            site: Some(site),
         };
+        let Accept {
+            listener, parked, ..
+        } = &mut *self;
         loop {
-            match listener.poll_shortage(cx, *site) {
+            match listener.poll_shortage(cx, site) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(cancel)) => return Poll::Ready(Err(cancel)),
                 Poll::Pending => return Poll::Pending,

@@ -100,10 +100,12 @@ impl<S: Source> Socket<S> {
         note: Note,
         mut attempt: impl FnMut(&S) -> io::Result<Tried<R>>,
     ) -> Poll<Result<R>> {
+        let mut emptied = false;
         if self.is_ready(direction) {
             if self.is_burst_spent() {
                 return self.give_way(direction, parked, cx, note);
             }
+            emptied = true;
             loop {
                 match attempt(&self.io) {
                     Ok(tried) => {
@@ -114,7 +116,6 @@ impl<S: Source> Socket<S> {
                         return Poll::Ready(Ok(tried.value));
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        self.change(|source| source.would_block(direction));
                         break;
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -125,7 +126,7 @@ impl<S: Source> Socket<S> {
                 }
             }
         }
-        match self.park(direction, parked, cx, note) {
+        match self.park(direction, emptied, parked, cx, note) {
             Ok(_) => Poll::Pending,
             Err(cancel) => Poll::Ready(Err(cancel)),
         }
@@ -160,15 +161,21 @@ impl<S: Source> Socket<S> {
         )
     }
 
-    /// Parks whoever polls (keeps invariant 3).
+    /// Parks whoever polls (keeps invariant 3). `emptied` says that a try has just found nothing.
     fn park(
         &self,
         direction: Direction,
+        emptied: bool,
         parked: &mut bool,
         cx: &Context<'_>,
         note: Note,
     ) -> Result<WaiterSlot> {
-        let mut slot = self.change(|source| source.waiter(direction));
+        let mut slot = self.change(|source| {
+            if emptied {
+                source.would_block(direction);
+            }
+            source.waiter(direction)
+        });
         if !*parked {
             self.shared.unpark(slot);
             slot = WaiterSlot::EMPTY;
@@ -191,13 +198,17 @@ impl<S: Source> Socket<S> {
         self.shared.unpark(slot);
     }
 
-    /// Counts a transfer. Whether it is one too many for this resume.
+    /// Counts a transfer. Whether it is one too many for this resume. Who is being cancelled is let go on: it may not wait any more.
     #[inline]
     fn is_burst_spent(&self) -> bool {
         let resume = self.shared.resume.get();
         let (last, made) = self.burst.get();
-        let made = if last == resume { made + 1 } else { 1 };
-        let spent = made > BURST;
+        let made = if last == resume {
+            made.saturating_add(1)
+        } else {
+            1
+        };
+        let spent = made > BURST && !self.shared.cancelling.get();
         self.burst.set((resume, if spent { 0 } else { made }));
         spent
     }
@@ -211,7 +222,7 @@ impl<S: Source> Socket<S> {
         cx: &Context<'_>,
         note: Note,
     ) -> Poll<Result<R>> {
-        match self.park(direction, parked, cx, note) {
+        match self.park(direction, false, parked, cx, note) {
             Ok(slot) => {
                 self.change(|source| source.set_waiter(direction, slot.vacated()));
                 self.shared.wake_waiter(slot);

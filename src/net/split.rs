@@ -219,14 +219,14 @@ impl WriteHalf {
 
 impl Hooked for ReadHalf {
     const HOOKS: Hooks<Self> = Hooks {
-        ask: |half, site| half.asked_at = Some(site),
+        ask: |half, site| half.asked_at = site,
         give_up: Self::forget_wait,
     };
 }
 
 impl Hooked for WriteHalf {
     const HOOKS: Hooks<Self> = Hooks {
-        ask: |half, site| half.asked_at = Some(site),
+        ask: |half, site| half.asked_at = site,
         give_up: Self::forget_wait,
     };
 }

@@ -52,6 +52,17 @@ use crate::site::Site;
 /// # })?;
 /// # Ok::<(), yieldpoint::Error>(())
 /// ```
+///
+/// Two reads at once cannot be written:
+///
+/// ```compile_fail,E0499
+/// # fn twice(stream: &mut yieldpoint::net::TcpStream) {
+/// let (mut a, mut b) = ([0; 8], [0; 8]);
+/// let first = stream.read(&mut a);
+/// let second = stream.read(&mut b); // still borrowed
+/// drop((first, second));
+/// # }
+/// ```
 pub struct TcpStream {
     /// The connection.
     socket: TcpSocket,
@@ -278,7 +289,7 @@ impl TcpStream {
 
 impl Hooked for TcpStream {
     const HOOKS: Hooks<Self> = Hooks {
-        ask: |stream, site| stream.asked_at = Some(site),
+        ask: |stream, site| stream.asked_at = site,
         give_up: Self::forget_waits,
     };
 }
