@@ -36,7 +36,7 @@ fn an_echo_in_steady_state_allocates_nothing() {
     let mut echo_for = |count| {
         let until = rounds.get() + count;
         while rounds.get() < until {
-            event_loop.turn(Budget::steps(64)).expect("a turn");
+            let _ = event_loop.turn(Budget::steps(64)).expect("a turn");
         }
     };
     echo_for(100);
