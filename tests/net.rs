@@ -246,6 +246,24 @@ fn c142_the_delimiter_must_end_within_max() {
 }
 
 #[test]
+fn a_full_line_without_its_end_is_too_long_at_once() {
+    run(async |co| {
+        let (mut client, server) = pair(co.handle()).await?;
+        let mut server = server.buffered();
+        client.write_all(b"12345").await?;
+        let error = poll_once(&mut server.read_until(b"\n", 5))
+            .await
+            .expect("the sixth byte, which may never come, is not waited for")
+            .expect_err("no newline can end within five bytes any more");
+        assert!(matches!(error.kind(), ErrorKind::TooLong { max: 5 }));
+        assert!(poll_once(&mut server.read_until(b"\n", 6)).await.is_none());
+        client.write_all(b"\n").await?;
+        assert_eq!(server.read_until(b"\n", 6).await?, b"12345\n");
+        Ok(())
+    });
+}
+
+#[test]
 fn an_over_long_line_is_an_error_that_takes_nothing() {
     run(async |co| {
         let (stream, peer) = with_peer(co.handle(), |mut peer| {

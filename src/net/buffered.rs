@@ -6,7 +6,6 @@
 //! 3. The buffer gives its memory back before each wait in which it is empty.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::panic::Location;
 use std::pin::Pin;
@@ -18,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::buffer::Buffer;
 use crate::net::line::{Lines, ReadLine};
 use crate::net::read_until::{ReadExact, ReadUntil, ReadUntilClose};
+use crate::net::reading::{Fill, WriteOut};
 use crate::net::split::{ReadHalf, WriteHalf};
 use crate::net::stream::TcpStream;
 use crate::site::Site;
@@ -127,13 +127,13 @@ impl<S> BufferedStream<S> {
 
     /// The stream behind the buffer. What is read from it directly passes by what is in the buffer.
     pub fn get_mut(&mut self) -> &mut S {
-        self.forget_place();
+        self.ask(None);
         &mut self.io
     }
 
     /// Gives the stream back. What is in the buffer is dropped; [`into_parts`](BufferedStream::into_parts) keeps it.
     pub fn into_inner(mut self) -> S {
-        self.forget_place();
+        self.ask(None);
         self.io
     }
 
@@ -152,7 +152,7 @@ impl<S> BufferedStream<S> {
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
     pub fn into_parts(mut self) -> (S, Vec<u8>) {
-        self.forget_place();
+        self.ask(None);
         let early = self.buffer.take(self.buffer.len());
         (self.io, early)
     }
@@ -171,10 +171,22 @@ impl<S> BufferedStream<S> {
         self.buffer.consume(n);
     }
 
-    /// Tells the stream that whoever polls it next is not known.
-    fn forget_place(&mut self) {
+    /// The stream behind the buffer, on behalf of a read or a write of ours.
+    pub(super) fn io_mut(&mut self) -> &mut S {
+        &mut self.io
+    }
+
+    /// Tells the stream from which place it is polled from now on, if it has an ear for that.
+    pub(super) fn ask(&mut self, site: Option<Site>) {
         if let Some(hooks) = &self.hooks {
-            (hooks.ask)(&mut self.io, None);
+            (hooks.ask)(&mut self.io, site);
+        }
+    }
+
+    /// Tells the stream that nobody waits for it any more.
+    pub(super) fn give_up(&mut self) {
+        if let Some(hooks) = &self.hooks {
+            (hooks.give_up)(&mut self.io);
         }
     }
 
@@ -290,11 +302,11 @@ impl<S: AsyncRead + Unpin> BufferedStream<S> {
     /// ```
     #[track_caller]
     pub fn fill(&mut self) -> Fill<'_, S> {
-        Fill(Reading::new(self, Location::caller()))
+        Fill::new(self, Location::caller())
     }
 
     /// Reads once into the buffer (keeps invariants 2 and 3).
-    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
+    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
         if self.end != End::Open {
             return Poll::Ready(Ok(0));
         }
@@ -331,101 +343,7 @@ impl<S: AsyncWrite + Unpin> BufferedStream<S> {
     /// What the stream says, such as `BrokenPipe`; `Cancelled`.
     #[track_caller]
     pub fn write_all<'a>(&'a mut self, bytes: &'a [u8]) -> WriteOut<'a, S> {
-        WriteOut {
-            reading: Reading::new(self, Location::caller()),
-            rest: bytes,
-        }
-    }
-}
-
-/// A use of a buffered stream that may wait. Dropping it leaves nobody parked.
-pub(super) struct Reading<'a, S> {
-    /// The stream.
-    pub(super) stream: &'a mut BufferedStream<S>,
-    /// Where it was asked for.
-    pub(super) site: Site,
-    /// Whether the last poll parked.
-    waiting: bool,
-}
-
-impl<'a, S> Reading<'a, S> {
-    /// A use that has not waited.
-    pub(super) fn new(stream: &'a mut BufferedStream<S>, site: Site) -> Self {
-        Reading {
-            stream,
-            site,
-            waiting: false,
-        }
-    }
-
-    /// Tells the stream who asks, polls it, and notes whether it parked.
-    #[inline]
-    fn poll<R>(&mut self, poll: impl FnOnce(&mut BufferedStream<S>) -> Poll<R>) -> Poll<R> {
-        if let Some(hooks) = &self.stream.hooks
-            && !self.waiting
-        {
-            (hooks.ask)(&mut self.stream.io, Some(self.site));
-        }
-        let polled = poll(self.stream);
-        self.waiting = polled.is_pending();
-        polled
-    }
-}
-
-impl<S: AsyncRead + Unpin> Reading<'_, S> {
-    /// Reads once into the buffer. Gives how many bytes came; 0 at the end.
-    #[inline]
-    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
-        self.poll(|stream| stream.poll_more(cx))
-    }
-}
-
-impl<S> Drop for Reading<'_, S> {
-    fn drop(&mut self) {
-        if let Some(hooks) = &self.stream.hooks
-            && self.waiting
-        {
-            (hooks.give_up)(&mut self.stream.io);
-        }
-    }
-}
-
-/// A wait for more bytes; see [`BufferedStream::fill`].
-#[must_use = "a fill does nothing until it is awaited"]
-pub struct Fill<'a, S>(Reading<'a, S>);
-
-impl<S: AsyncRead + Unpin> Future for Fill<'_, S> {
-    type Output = Result<usize>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_more(cx)
-    }
-}
-
-/// A write of everything that is awaited; see [`BufferedStream::write_all`].
-#[must_use = "a write does nothing until it is awaited"]
-pub struct WriteOut<'a, S> {
-    /// The stream.
-    reading: Reading<'a, S>,
-    /// What is still to be written.
-    rest: &'a [u8],
-}
-
-impl<S: AsyncWrite + Unpin> Future for WriteOut<'_, S> {
-    type Output = Result;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let WriteOut { reading, rest } = &mut *self;
-        while !rest.is_empty() {
-            let write = reading.poll(|stream| Pin::new(&mut stream.io).poll_write(cx, rest));
-            let n = ready!(write)?;
-            if n == 0 {
-                return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
-            }
-            *rest = &rest[n..];
-        }
-        let flush = reading.poll(|stream| Pin::new(&mut stream.io).poll_flush(cx));
-        flush.map_err(Error::from)
+        WriteOut::new(self, bytes, Location::caller())
     }
 }
 
@@ -491,30 +409,6 @@ impl<S: fmt::Debug> fmt::Debug for BufferedStream<S> {
             .field("io", &self.io)
             .field("buffered", &self.buffer.len())
             .field("end", &self.end)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<S> fmt::Debug for Reading<'_, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reading")
-            .field("site", &self.site)
-            .field("buffered", &self.stream.buffer.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<S> fmt::Debug for Fill<'_, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Fill").field(&self.0).finish()
-    }
-}
-
-impl<S> fmt::Debug for WriteOut<'_, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriteOut")
-            .field("site", &self.reading.site)
-            .field("bytes", &self.rest.len())
             .finish_non_exhaustive()
     }
 }

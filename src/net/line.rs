@@ -16,8 +16,9 @@ use std::task::{Context, Poll, ready};
 use futures_io::AsyncRead;
 
 use crate::error::Result;
-use crate::net::buffered::{BufferedStream, End, Reading};
+use crate::net::buffered::{BufferedStream, End};
 use crate::net::read_until::poll_delimiter;
+use crate::net::reading::Reading;
 use crate::site::Site;
 
 /// A read of one line; see [`BufferedStream::read_line`].

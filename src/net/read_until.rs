@@ -14,7 +14,8 @@ use std::task::{Context, Poll, ready};
 use futures_io::AsyncRead;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::buffered::{BufferedStream, Reading};
+use crate::net::buffered::BufferedStream;
+use crate::net::reading::Reading;
 use crate::site::Site;
 
 /// A read up to a delimiter; see [`BufferedStream::read_until`].
