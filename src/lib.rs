@@ -44,27 +44,53 @@ mod sleep;
 mod task;
 mod wait;
 
+mod cleanup;
+mod either;
+
+mod row;
+
+mod points;
+mod tuples;
+
+mod all;
+mod as_completed;
+mod first;
+
+mod cancellable;
+mod timeout;
+
 mod join;
 mod runner;
 
 pub mod net;
 
+pub use all::{All, AllStarted};
+pub use as_completed::{AsCompleted, Next};
 pub use budget::{Budget, TurnReport};
 pub use builder::Builder;
 pub use callback::{Callback, Forget, Timer};
+pub use cancellable::CancellableStarted;
+pub use cleanup::CleanupStarted;
 pub use clock::ManualClock;
 pub use coroutine::Co;
+pub use either::{
+    Either, EitherStarted, OneOf3, OneOf4, OneOf5, OneOf6, OneOf7, OneOf8, OneOf9, OneOf10,
+    OneOf11, OneOf12,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use event_loop::{EventLoop, Outcome};
+pub use first::{First, FirstStarted};
 pub use handle::{Handle, Remote, TimerId, WeakRemote};
 pub use incident::Incident;
 pub use join::JoinHandle;
 pub use key::Key;
 pub use oneshot::{Resolver, SendResolver};
+pub use points::{Points, Sequence};
 pub use site::Site;
 pub use sleep::{Sleep, SleepStarted, YieldNow, YieldNowStarted};
-pub use snapshot::{Activity, CoroutineId, CoroutineInfo, Label, PendingKey, Snapshot};
+pub use snapshot::{Activity, CoroutineId, CoroutineInfo, KeyState, Label, PendingKey, Snapshot};
 pub use task::{Task, TaskReturn, TaskStarted};
+pub use timeout::{Timeout, TimeoutStarted};
 pub use wait::{
     AnyReady, AnyReadyStarted, Wait, WaitAll, WaitAllStarted, WaitAny, WaitAnyStarted, WaitStarted,
 };

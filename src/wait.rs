@@ -187,16 +187,15 @@ impl Asker {
     /// Looks up one key and marks it as waited for.
     fn find(&self, key: &Key) -> Result<Rc<dyn Pending>> {
         let found = self.with_ledger(|ledger| {
-            let entry = ledger.get(key)?;
-            if entry.waited_at().is_some() {
-                return Some(Err(ErrorKind::RepeatedKey {
+            let entry = ledger.get_mut(key)?;
+            Some(if entry.claim(self.site) {
+                Ok(Rc::clone(entry.cell()))
+            } else {
+                Err(ErrorKind::RepeatedKey {
                     key: key.clone(),
                     asked_at: self.site,
-                }));
-            }
-            let cell = Rc::clone(entry.cell());
-            ledger.set_waited(key, Some(self.site));
-            Some(Ok(cell))
+                })
+            })
         });
         match found.flatten() {
             Some(found) => found.map_err(Error::from),
@@ -450,19 +449,33 @@ impl<T: 'static> Future for WaitAllStarted<T> {
                     }
                 };
             }
+            if !cell.has_value() {
+                break;
+            }
             this.arrived += 1;
+            if let Some((_, next)) = waiting.found.get(this.arrived) {
+                // The wait was parked, if not on this key: a cancel must find it.
+                next.follow(cell);
+            }
         }
         Poll::Ready(this.take(cx))
     }
 }
 
 impl<T: 'static> WaitAllStarted<T> {
-    /// Takes the values, now that all have arrived; or the first loss.
+    /// Takes the values, now that all have arrived; or the first loss, which frees no other key.
     fn take(&mut self, cx: &Context<'_>) -> Result<Vec<T>> {
         let waiting = &mut self.waiting;
-        if let Some(at) = waiting.found.iter().position(|(_, cell)| cell.is_lost()) {
+        let valueless = waiting.found.iter().position(|(_, cell)| !cell.has_value());
+        if let Some(at) = valueless {
             let (key, cell) = waiting.found.remove(at);
-            let error = waiting.asker.missing(&key, &cell, Missing::Lost);
+            // Without a value it was lost, or given up while this wait had it.
+            let missing = if cell.is_lost() {
+                Missing::Lost
+            } else {
+                Missing::Taken
+            };
+            let error = waiting.asker.missing(&key, &cell, missing);
             waiting.end();
             return Err(error);
         }
@@ -473,7 +486,7 @@ impl<T: 'static> WaitAllStarted<T> {
                     waiting.asker.free(&key);
                     values.push(value);
                 }
-                // It was given up while this wait had it.
+                // Each of them has its value: see above.
                 _ => return Err(waiting.asker.unknown(&key)),
             }
         }
@@ -517,7 +530,13 @@ impl<T: 'static> Future for WaitAnyStarted<T> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        for at in 0..waiting.found.len() {
+        // All are looked at before any is parked on: a value that has arrived wins over a cancel.
+        let arrived = waiting
+            .found
+            .iter()
+            .position(|(_, cell)| cell.has_arrived());
+        let order = arrived.map_or(0..waiting.found.len(), |at| at..at + 1);
+        for at in order {
             let (key, cell) = &waiting.found[at];
             let outcome = match cell.poll(cx, waiting.asker.note()) {
                 Poll::Pending => continue,
