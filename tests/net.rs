@@ -409,6 +409,24 @@ fn a_read_that_is_dropped_half_way_loses_no_byte() {
 }
 
 #[test]
+fn a_read_that_a_time_out_ends_loses_no_byte() {
+    run(async |co| {
+        let (mut client, server) = pair(co.handle()).await?;
+        let mut server = server.buffered();
+        client.write_all(b"half").await?;
+        let error = co
+            .timeout(ms(2), server.read_line(80))
+            .await
+            .expect_err("the rest is not sent yet");
+        assert!(error.is_elapsed(), "{error}");
+        client.write_all(b" and half\n").await?;
+        let line = co.timeout(ms(60_000), server.read_line(80)).await?;
+        assert_eq!(line.as_deref(), Some("half and half"));
+        Ok(())
+    });
+}
+
+#[test]
 fn a_dropped_read_leaves_nobody_waiting_so_that_a_stuck_loop_is_seen() {
     let mut event_loop = EventLoop::new().expect("a loop");
     let error = event_loop

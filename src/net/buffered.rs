@@ -354,6 +354,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for BufferedStream<S> {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         if self.buffer.is_empty() && !buf.is_empty() {
+            self.ask(None);
             ready!(self.poll_more(cx))?;
         }
         let n = self.buffer.len().min(buf.len());
@@ -367,6 +368,7 @@ impl<S: AsyncRead + Unpin> AsyncBufRead for BufferedStream<S> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
         if this.buffer.is_empty() {
+            this.ask(None);
             ready!(this.poll_more(cx))?;
         }
         Poll::Ready(Ok(this.buffer.filled()))
@@ -383,6 +385,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BufferedStream<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.ask(None);
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
@@ -391,6 +394,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BufferedStream<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.ask(None);
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 
