@@ -350,7 +350,7 @@ pub enum ErrorKind {
         /// Whether somebody uses it already.
         in_use: bool,
     },
-    /// The line is longer than the reader allows.
+    /// A line, or what else is to be read whole, is longer than the reader allows.
     TooLong {
         /// The most it allows, in bytes.
         max: usize,
@@ -563,7 +563,7 @@ impl fmt::Display for ErrorKind {
             ),
             Self::TooLong { max } => write!(
                 f,
-                "the line is longer than {max} bytes. Raise the limit, or close the stream."
+                "what is to be read is longer than {max} bytes. Raise the limit, or close the stream."
             ),
             Self::Io(error) => fmt::Display::fmt(error, f),
             Self::Other(error) => fmt::Display::fmt(error, f),
@@ -858,7 +858,7 @@ mod tests {
         );
         assert_shown(
             ErrorKind::TooLong { max: 80 },
-            "the line is longer than 80 bytes. Raise the limit, or close the stream.",
+            "what is to be read is longer than 80 bytes. Raise the limit, or close the stream.",
         );
     }
 

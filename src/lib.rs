@@ -79,6 +79,8 @@ mod queue;
 
 mod embed;
 
+pub mod net;
+
 pub use all::{All, AllStarted};
 pub use as_completed::{AsCompleted, Next};
 pub use blocking::Blocking;

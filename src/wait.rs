@@ -12,7 +12,6 @@ use crate::asker::Asker;
 use crate::coroutine::Co;
 use crate::error::Result;
 use crate::key::Key;
-use crate::ledger::Pending;
 use crate::oneshot::OneShot;
 use crate::site::Site;
 use crate::waiter::Kind;

@@ -1,0 +1,62 @@
+//! TCP: a listener, streams, their halves, and a buffered stream that reads by lines and delimiters.
+//!
+//! ```
+//! use yieldpoint::net::{TcpListener, TcpStream};
+//! use yieldpoint::{EventLoop, Result};
+//!
+//! let answer = EventLoop::new()?.block_on(async |co| -> Result<Option<String>> {
+//!     let mut listener = TcpListener::bind(co.handle(), "127.0.0.1:0")?;
+//!     let address = listener.local_addr()?;
+//!     let server = co.handle().spawn(async move |_| -> Result {
+//!         let mut stream = listener.accept().await?.0.buffered();
+//!         while let Some(line) = stream.read_line(1024).await? {
+//!             stream.write_all(format!("{line}, too\n").as_bytes()).await?;
+//!         }
+//!         Ok(())
+//!     });
+//!     let mut client = TcpStream::connect(co.handle(), address).await?.buffered();
+//!     client.write_all(b"hello\n").await?;
+//!     let answer = client.read_line(1024).await?;
+//!     drop(client);
+//!     server.await?;
+//!     Ok(answer)
+//! })?;
+//! assert_eq!(answer.as_deref(), Some("hello, too"));
+//! # Ok::<(), yieldpoint::Error>(())
+//! ```
+//!
+//! # What holds for all of them
+//!
+//! - A transfer is tried at once and waits only if the kernel has nothing, or no room. One coroutine reads and one writes at a time:
+//!   both take `&mut self`, and [`TcpStream::split`] gives each its own half.
+//! - So that one busy peer starves nobody, a socket gives way after 64 transfers in one resume, as [`Co::yield_now`](crate::Co::yield_now) does.
+//! - Dropping a future that waits, and cancelling who awaits it, loses no byte: bytes leave the kernel only in the poll that hands them
+//!   out, or into the buffer of the [`BufferedStream`], where the next read finds them.
+//! - A cancel comes as [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) out of what returns [`Error`](crate::Error), and as an
+//!   [`io::Error`](std::io::Error) of kind `Other` out of what returns that; `?` turns the second into the first. It is never `Interrupted`.
+//! - Dropping a stream closes it. What the kernel has taken is still sent.
+//!
+//! Source: `tornado.iostream`, with half-close added and callbacks left out.
+
+mod address;
+mod buffer;
+mod buffered;
+mod connect;
+mod line;
+mod listener;
+mod read_until;
+mod reading;
+mod socket;
+mod split;
+mod stream;
+mod transfer;
+
+pub use buffered::BufferedStream;
+pub use connect::Connect;
+pub use line::{Lines, ReadLine};
+pub use listener::{Accept, TcpListener};
+pub use read_until::{ReadExact, ReadUntil, ReadUntilClose};
+pub use reading::{Fill, WriteOut};
+pub use split::{ReadHalf, WriteHalf};
+pub use stream::TcpStream;
+pub use transfer::{Read, Write, WriteAll, WriteVectored};

@@ -1,0 +1,418 @@
+//! [`BufferedStream`]: reads by lines and delimiters, over any byte stream.
+//!
+//! Invariants:
+//! 1. What has left the kernel is in the buffer until a read hands it out: no future owns bytes, so dropping one loses none.
+//! 2. The end of the stream is noted once and asked for no second time.
+//! 3. The buffer gives its memory back before each wait in which it is empty.
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::buffer::Buffer;
+use crate::net::line::{Lines, ReadLine};
+use crate::net::read_until::{ReadExact, ReadUntil, ReadUntilClose};
+use crate::net::reading::{Fill, WriteOut};
+use crate::net::split::{ReadHalf, WriteHalf};
+use crate::net::stream::TcpStream;
+use crate::site::Site;
+
+/// A byte stream with a buffer in front of its reading side: lines, delimiters, exact counts, everything until the end.
+///
+/// [`TcpStream::buffered`] makes one; [`BufferedStream::new`] puts the same in front of any [`futures_io`] stream, such as TLS. The buffer
+/// begins at 256 bytes, grows with what is asked for, and is given back while nothing arrives.
+///
+/// Bytes that have arrived stay in the buffer until a read hands them out. A read that fails, is dropped or is cancelled half way takes
+/// nothing, and the next one finds what came so far.
+///
+/// ```
+/// # use yieldpoint::net::{TcpListener, TcpStream};
+/// # use yieldpoint::{EventLoop, Result};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// # let mut listener = TcpListener::bind(co.handle(), "127.0.0.1:0")?;
+/// # let mut client = TcpStream::connect(co.handle(), listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// client.write_all(b"GET /\r\nHost: x\r\n\r\n5 bytes and the rest").await?;
+/// drop(client);
+/// let mut server = server.buffered();
+/// assert_eq!(server.read_line(80).await?.as_deref(), Some("GET /"));
+/// assert_eq!(server.read_until(b"\r\n\r\n", 80).await?, b"Host: x\r\n\r\n");
+/// assert_eq!(server.read_exact(7).await?, b"5 bytes");
+/// assert_eq!(server.read_until_close(80).await?, b" and the rest");
+/// assert_eq!(server.read_line(80).await?, None);
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+pub struct BufferedStream<S> {
+    /// The stream.
+    io: S,
+    /// What has arrived.
+    buffer: Buffer,
+    /// Whether more can come.
+    end: End,
+    /// How to tell the stream who asks, if it is one of ours.
+    hooks: Option<Hooks<S>>,
+}
+
+/// Whether more can come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// It can.
+    Open,
+    /// The peer has closed.
+    Closed,
+    /// The connection broke, so the last bytes may be part of something longer.
+    Broken,
+}
+
+/// What a buffered stream tells a stream of ours, which a foreign one has no ear for.
+pub(super) struct Hooks<S> {
+    /// From which place it is polled from now on, if that is known.
+    pub(super) ask: fn(&mut S, Option<Site>),
+    /// That nobody waits for it any more.
+    pub(super) give_up: fn(&mut S),
+}
+
+/// A stream of ours.
+pub(super) trait Hooked: Sized {
+    /// Its ears.
+    const HOOKS: Hooks<Self>;
+}
+
+impl<S> BufferedStream<S> {
+    /// Puts an empty buffer in front of any stream. For streams of this crate use [`TcpStream::buffered`], so that reports can name the
+    /// place of each read.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result, net::BufferedStream};
+    /// # EventLoop::new()?.block_on(async |_| -> Result {
+    /// let bytes: &[u8] = b"one\ntwo";
+    /// let mut stream = BufferedStream::new(bytes); // a slice is a futures_io stream too
+    /// assert_eq!(stream.read_line(80).await?.as_deref(), Some("one"));
+    /// assert_eq!(stream.read_line(80).await?.as_deref(), Some("two"));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    pub fn new(io: S) -> Self {
+        BufferedStream {
+            io,
+            buffer: Buffer::default(),
+            end: End::Open,
+            hooks: None,
+        }
+    }
+
+    /// The same for a stream of ours.
+    pub(super) fn hooked(io: S) -> Self
+    where
+        S: Hooked,
+    {
+        BufferedStream {
+            hooks: Some(S::HOOKS),
+            ..BufferedStream::new(io)
+        }
+    }
+
+    /// The stream behind the buffer.
+    pub fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    /// The stream behind the buffer. What is read from it directly passes by what is in the buffer.
+    pub fn get_mut(&mut self) -> &mut S {
+        self.ask(None);
+        &mut self.io
+    }
+
+    /// Gives the stream back. What is in the buffer is dropped; [`into_parts`](BufferedStream::into_parts) keeps it.
+    pub fn into_inner(mut self) -> S {
+        self.ask(None);
+        self.io
+    }
+
+    /// Gives back the stream, and what has arrived and was not read.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result, net::BufferedStream};
+    /// # EventLoop::new()?.block_on(async |_| -> Result {
+    /// let bytes: &[u8] = b"STARTTLS\nhello";
+    /// let mut stream = BufferedStream::new(bytes);
+    /// let _ = stream.read_line(80).await?;
+    /// let (_, early) = stream.into_parts();
+    /// assert_eq!(early, b"hello");
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    pub fn into_parts(mut self) -> (S, Vec<u8>) {
+        self.ask(None);
+        let early = self.buffer.take(self.buffer.len());
+        (self.io, early)
+    }
+
+    /// What has arrived and was not read: for codecs that look before they take. See [`fill`](BufferedStream::fill).
+    #[must_use]
+    pub fn buffer(&self) -> &[u8] {
+        self.buffer.filled()
+    }
+
+    /// Takes the first `n` bytes out of the buffer.
+    ///
+    /// # Panics
+    /// If fewer have arrived.
+    pub fn consume(&mut self, n: usize) {
+        self.buffer.consume(n);
+    }
+
+    /// The stream behind the buffer, on behalf of a read or a write of ours.
+    pub(super) fn io_mut(&mut self) -> &mut S {
+        &mut self.io
+    }
+
+    /// Tells the stream from which place it is polled from now on, if it has an ear for that.
+    pub(super) fn ask(&mut self, site: Option<Site>) {
+        if let Some(hooks) = &self.hooks {
+            (hooks.ask)(&mut self.io, site);
+        }
+    }
+
+    /// Tells the stream that nobody waits for it any more.
+    pub(super) fn give_up(&mut self) {
+        if let Some(hooks) = &self.hooks {
+            (hooks.give_up)(&mut self.io);
+        }
+    }
+
+    /// The buffer.
+    pub(super) fn buffer_mut(&mut self) -> &mut Buffer {
+        &mut self.buffer
+    }
+
+    /// Whether more can come.
+    pub(super) fn end(&self) -> End {
+        self.end
+    }
+}
+
+impl BufferedStream<TcpStream> {
+    /// Splits the connection into a half that reads, with the buffer, and a half that writes. See [`TcpStream::split`].
+    #[must_use = "a write half that is dropped shuts down the sending side"]
+    pub fn split(self) -> (BufferedStream<ReadHalf>, WriteHalf) {
+        let (read, write) = self.io.split();
+        let read = BufferedStream {
+            io: read,
+            buffer: self.buffer,
+            end: self.end,
+            hooks: Some(ReadHalf::HOOKS),
+        };
+        (read, write)
+    }
+}
+
+impl<S: AsyncRead + Unpin> BufferedStream<S> {
+    /// Reads up to and including the first `delimiter`, which must end within the first `max` bytes. It may arrive in any pieces;
+    /// the time is linear in what arrives.
+    ///
+    /// # Errors
+    /// `TooLong` if `max` bytes have arrived and no delimiter ends within them. `UnexpectedEof` if the stream ends first. `InvalidInput`
+    /// for an empty delimiter. What the stream says; `Cancelled`. In each case nothing is taken out of the buffer: what came can be read
+    /// in another way, by [`read_until_close`](BufferedStream::read_until_close) also after the end.
+    #[track_caller]
+    pub fn read_until<'a>(&'a mut self, delimiter: &'a [u8], max: usize) -> ReadUntil<'a, S> {
+        ReadUntil::new(self, delimiter, max, Location::caller())
+    }
+
+    /// Reads one line, without its `\n` or `\r\n`; `None` at the end. A last line that no newline ends is given as well. With its newline
+    /// it is at most `max` bytes.
+    ///
+    /// # Errors
+    /// `TooLong`, with nothing taken. `InvalidData` if the line is not UTF-8, naming the first byte that is not; the line is taken, and
+    /// the next read goes on behind it. What the stream says, such as `ConnectionReset` in mid-line: the piece is no line, and stays for
+    /// [`read_until_close`](BufferedStream::read_until_close). `Cancelled`.
+    #[track_caller]
+    pub fn read_line(&mut self, max: usize) -> ReadLine<'_, S> {
+        ReadLine::new(self, max, Location::caller())
+    }
+
+    /// The lines of the stream, one after the other, each as [`read_line`](BufferedStream::read_line) gives it.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result, net::BufferedStream};
+    /// # EventLoop::new()?.block_on(async |_| -> Result {
+    /// let bytes: &[u8] = b"one\r\ntwo\nthree";
+    /// let mut stream = BufferedStream::new(bytes);
+    /// let mut lines = stream.lines(80);
+    /// let mut all = vec![];
+    /// while let Some(line) = lines.next().await? {
+    ///     all.push(line);
+    /// }
+    /// assert_eq!(all, ["one", "two", "three"]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    pub fn lines(&mut self, max: usize) -> Lines<'_, S> {
+        Lines::new(self, max)
+    }
+
+    /// Reads exactly `n` bytes; none at once if `n` is 0.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the stream ends first, with nothing taken. What the stream says; `Cancelled`.
+    #[track_caller]
+    pub fn read_exact(&mut self, n: usize) -> ReadExact<'_, S> {
+        ReadExact::new(self, n, Location::caller())
+    }
+
+    /// Reads everything until the stream ends, at most `max` bytes. After the end it gives what is left, then nothing.
+    ///
+    /// # Errors
+    /// `TooLong` if more than `max` bytes have arrived, with nothing taken. What the stream says; a second call then gives what came
+    /// before it broke. `Cancelled`.
+    #[track_caller]
+    pub fn read_until_close(&mut self, max: usize) -> ReadUntilClose<'_, S> {
+        ReadUntilClose::new(self, max, Location::caller())
+    }
+
+    /// Waits until more has arrived than is in the buffer now. Gives how many bytes came; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// What the stream says; `Cancelled`.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result, net::BufferedStream};
+    /// # EventLoop::new()?.block_on(async |_| -> Result {
+    /// let bytes: &[u8] = &[2, b'h', b'i', 9];
+    /// let mut stream = BufferedStream::new(bytes);
+    /// while stream.buffer().first().is_none_or(|n| stream.buffer().len() <= usize::from(*n)) {
+    ///     assert_ne!(stream.fill().await?, 0, "ended in mid-frame");
+    /// }
+    /// assert_eq!(&stream.buffer()[1..3], b"hi");
+    /// stream.consume(3);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn fill(&mut self) -> Fill<'_, S> {
+        Fill::new(self, Location::caller())
+    }
+
+    /// Reads once into the buffer (keeps invariants 2 and 3).
+    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
+        if self.end != End::Open {
+            return Poll::Ready(Ok(0));
+        }
+        match Pin::new(&mut self.io).poll_read(cx, self.buffer.room()) {
+            Poll::Ready(Ok(n)) => {
+                self.buffer.arrived(n);
+                if n == 0 {
+                    self.end = End::Closed;
+                }
+                Poll::Ready(Ok(n))
+            }
+            Poll::Ready(Err(error)) => {
+                let error = Error::from(error);
+                if matches!(error.kind(), ErrorKind::Io(_)) {
+                    self.end = End::Broken;
+                }
+                Poll::Ready(Err(error))
+            }
+            Poll::Pending => {
+                self.buffer.rest();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> BufferedStream<S> {
+    /// Writes all of `bytes`: it is done when the kernel has taken the last one, so a slow peer holds the writer back. Writing is not
+    /// buffered here.
+    ///
+    /// Dropped or cancelled before it is done, an unknown part has been sent.
+    ///
+    /// # Errors
+    /// What the stream says, such as `BrokenPipe`; `Cancelled`.
+    #[track_caller]
+    pub fn write_all<'a>(&'a mut self, bytes: &'a [u8]) -> WriteOut<'a, S> {
+        WriteOut::new(self, bytes, Location::caller())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for BufferedStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.buffer.is_empty() && !buf.is_empty() {
+            self.ask(None);
+            ready!(self.poll_more(cx))?;
+        }
+        let n = self.buffer.len().min(buf.len());
+        buf[..n].copy_from_slice(&self.buffer.filled()[..n]);
+        self.buffer.consume(n);
+        Poll::Ready(Ok(n))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncBufRead for BufferedStream<S> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        if this.buffer.is_empty() {
+            this.ask(None);
+            ready!(this.poll_more(cx))?;
+        }
+        Poll::Ready(Ok(this.buffer.filled()))
+    }
+
+    fn consume(mut self: Pin<&mut Self>, n: usize) {
+        self.buffer.consume(n);
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for BufferedStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.ask(None);
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.ask(None);
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_close(cx)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for BufferedStream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BufferedStream")
+            .field("io", &self.io)
+            .field("buffered", &self.buffer.len())
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,147 @@
+//! What every read and write of a buffered stream shares, and the two that need nothing else: [`Fill`] and [`WriteOut`].
+//!
+//! It is apart from the stream because each of these futures borrows it and none of them owns a byte.
+//!
+//! Invariants:
+//! 1. The stream knows the place of whoever polls it before it parks.
+//! 2. A future that is dropped while it waits leaves nobody parked.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+use crate::error::{Error, Result};
+use crate::net::buffered::BufferedStream;
+use crate::site::Site;
+
+/// A use of a buffered stream that may wait. Dropping it leaves nobody parked.
+pub(super) struct Reading<'a, S> {
+    /// The stream.
+    pub(super) stream: &'a mut BufferedStream<S>,
+    /// Where it was asked for.
+    pub(super) site: Site,
+    /// Whether the last poll parked.
+    waiting: bool,
+}
+
+impl<'a, S> Reading<'a, S> {
+    /// A use that has not waited.
+    pub(super) fn new(stream: &'a mut BufferedStream<S>, site: Site) -> Self {
+        Reading {
+            stream,
+            site,
+            waiting: false,
+        }
+    }
+
+    /// Tells the stream who asks, polls it, and notes whether it parked.
+    #[inline]
+    fn poll<R>(&mut self, poll: impl FnOnce(&mut BufferedStream<S>) -> Poll<R>) -> Poll<R> {
+        if !self.waiting {
+            self.stream.ask(Some(self.site));
+        }
+        let polled = poll(self.stream);
+        self.waiting = polled.is_pending();
+        polled
+    }
+}
+
+impl<S: AsyncRead + Unpin> Reading<'_, S> {
+    /// Reads once into the buffer. Gives how many bytes came; 0 at the end.
+    #[inline]
+    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
+        self.poll(|stream| stream.poll_more(cx))
+    }
+}
+
+impl<S> Drop for Reading<'_, S> {
+    fn drop(&mut self) {
+        if self.waiting {
+            self.stream.give_up();
+        }
+    }
+}
+
+/// A wait for more bytes; see [`BufferedStream::fill`].
+#[must_use = "a fill does nothing until it is awaited"]
+pub struct Fill<'a, S>(Reading<'a, S>);
+
+impl<'a, S> Fill<'a, S> {
+    /// A wait that has not begun.
+    pub(super) fn new(stream: &'a mut BufferedStream<S>, site: Site) -> Self {
+        Fill(Reading::new(stream, site))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Future for Fill<'_, S> {
+    type Output = Result<usize>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_more(cx)
+    }
+}
+
+/// A write of everything that is awaited; see [`BufferedStream::write_all`].
+#[must_use = "a write does nothing until it is awaited"]
+pub struct WriteOut<'a, S> {
+    /// The stream.
+    reading: Reading<'a, S>,
+    /// What is still to be written.
+    rest: &'a [u8],
+}
+
+impl<'a, S> WriteOut<'a, S> {
+    /// A write that has not begun.
+    pub(super) fn new(stream: &'a mut BufferedStream<S>, rest: &'a [u8], site: Site) -> Self {
+        WriteOut {
+            reading: Reading::new(stream, site),
+            rest,
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Future for WriteOut<'_, S> {
+    type Output = Result;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let WriteOut { reading, rest } = &mut *self;
+        while !rest.is_empty() {
+            let write = reading.poll(|stream| Pin::new(stream.io_mut()).poll_write(cx, rest));
+            let n = ready!(write)?;
+            if n == 0 {
+                return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
+            }
+            *rest = &rest[n..];
+        }
+        let flush = reading.poll(|stream| Pin::new(stream.io_mut()).poll_flush(cx));
+        flush.map_err(Error::from)
+    }
+}
+
+impl<S> fmt::Debug for Reading<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading")
+            .field("site", &self.site)
+            .field("buffered", &self.stream.buffer().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> fmt::Debug for Fill<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Fill").field(&self.0).finish()
+    }
+}
+
+impl<S> fmt::Debug for WriteOut<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteOut")
+            .field("site", &self.reading.site)
+            .field("bytes", &self.rest.len())
+            .finish_non_exhaustive()
+    }
+}
