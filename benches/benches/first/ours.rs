@@ -3,15 +3,17 @@
 //! Making the loop is not measured. Every loop fails on an incident, so a run that reports one, a leaked key say, is no result.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::task;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use benches::{Measured, cpu_nanos_per_op, median_nanos};
+use yieldpoint::net::{TcpListener, TcpStream};
 use yieldpoint::{Co, EventLoop, Result, SendResolver};
 
-use crate::shared::{BATCH, Delays, EARLIER, KEYS};
+use crate::shared::{BATCH, Delays, EARLIER, KEYS, echo_client};
 
 /// A loop whose run panics if anything goes wrong that nobody takes.
 fn event_loop() -> EventLoop {
@@ -207,21 +209,46 @@ async fn poll_once(timer: &mut (impl Future + Unpin)) -> u64 {
     poll_fn(|cx| task::Poll::Ready(u64::from(timer.as_mut().poll(cx).is_pending()))).await
 }
 
-/// MARK: stands in for our side until the crate has sockets; what it prints compares tokio with
-/// itself.
-fn stand_in(peer: fn(u64) -> Measured, n: u64) -> Measured {
-    eprintln!(
-        "\r\x1b[KSTAND-IN: ours.rs runs the peer in place of yieldpoint; the ratio says nothing"
-    );
-    peer(n)
-}
-
 /// An echo server on the loop for one connection; the result is how many replies were right.
 pub fn tcp_echo_1(n: u64) -> Measured {
-    stand_in(crate::tokio_side::tcp_echo_1, n)
+    tcp_echo(1, n)
 }
 
 /// The same for 64 connections.
 pub fn tcp_echo_64(n: u64) -> Measured {
-    stand_in(crate::tokio_side::tcp_echo_64, n)
+    tcp_echo(64, n)
+}
+
+/// An echo server on this thread: a coroutine per connection, and `TCP_NODELAY` as on the client's
+/// side.
+fn tcp_echo(connections: u64, n: u64) -> Measured {
+    let mut event_loop = event_loop();
+    let body = async |co: Co| -> Result<thread::JoinHandle<Measured>> {
+        let listener = TcpListener::bind(co.handle(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let client = echo_client(listener.local_addr()?, connections, n);
+        let mut joins = Vec::new();
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            joins.push(co.handle().spawn(async move |_| echo(stream).await));
+        }
+        for join in joins {
+            join.await?;
+        }
+        Ok(client)
+    };
+    let client = event_loop.block_on(body).expect("no connection fails");
+    client.join().expect("the client ends")
+}
+
+/// Sends back what arrives until the client closes.
+async fn echo(mut stream: TcpStream) -> Result {
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..count]).await?;
+    }
 }
