@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::arena::Id;
 use crate::handle::Handle;
-use crate::shared::public_id;
+use crate::roster::public_id;
 use crate::snapshot::CoroutineId;
 
 /// A coroutine's own door to its Runner: registers keys, starts yield-points, leads to the loop.

@@ -15,7 +15,8 @@ use crate::error::{ErrorKind, Result};
 use crate::inbox::Inbox;
 use crate::incident::Incident;
 use crate::record::{Flags, Rare};
-use crate::shared::{Callback, Fire, Post, Shared, label, table_id};
+use crate::roster::{label, table_id};
+use crate::shared::{Callback, Fire, Post, Shared};
 use crate::snapshot::{Activity, CoroutineId, CoroutineInfo, PendingKey, Snapshot};
 
 /// A door to a loop on the loop's own thread: spawns coroutines, queues callbacks, sets timers, looks inside.

@@ -30,6 +30,9 @@ mod record;
 
 mod shared;
 
+mod parking;
+mod roster;
+
 mod handle;
 mod waker;
 

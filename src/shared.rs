@@ -11,7 +11,6 @@
 //! 4. Once the loop is closed nothing is queued any more.
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,20 +18,19 @@ use std::pin::Pin;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, RawWakerVTable, Waker};
+use std::task::RawWakerVTable;
 
 use slab::Slab;
 
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind};
 use crate::inbox::Inbox;
 use crate::incident::{self, Incident};
 use crate::pool::Pool;
 use crate::reactor::Reactor;
-use crate::record::{Body, CancelCause, Flags, Record};
+use crate::record::{Body, Flags, Record};
 use crate::site::Site;
-use crate::snapshot::{CoroutineId, Label, PendingKey};
+use crate::snapshot::{Label, PendingKey};
 use crate::timers::{Nanos, TimerId, Timers};
 use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
 
@@ -41,7 +39,7 @@ pub(crate) type Callback = Box<dyn FnOnce(&Rc<Shared>)>;
 
 /// One entry of the ready queue, in one word.
 #[derive(Clone, Copy)]
-pub(crate) struct Job(Id);
+pub(crate) struct Job(pub(crate) Id);
 
 /// What a [`Job`] is.
 pub(crate) enum Work {
@@ -86,6 +84,16 @@ pub(crate) enum Post {
     Call(Box<dyn FnOnce(&Rc<Shared>) + Send>),
 }
 
+/// A point that a combinator of ours polls with a waker that says which it is.
+pub(crate) struct PolledChild {
+    /// The two pointers of that waker.
+    pub(crate) waker: (*const (), *const RawWakerVTable),
+    /// The combinator.
+    pub(crate) parent: Rc<dyn Parent>,
+    /// The point's place in it.
+    pub(crate) place: usize,
+}
+
 /// What hears of the incidents nobody else takes.
 pub(crate) type ErrorHook = Rc<dyn Fn(&Incident)>;
 
@@ -116,7 +124,7 @@ pub(crate) struct Shared {
     /// The number of the current resume; see [`WaiterSlot`].
     pub(crate) resume: Cell<u32>,
     /// The waker the loop polls with now, as its two pointers.
-    current_waker: Cell<(*const (), *const RawWakerVTable)>,
+    pub(crate) current_waker: Cell<(*const (), *const RawWakerVTable)>,
     /// Whether the running coroutine is to go to the back of the queue when it has given way.
     pub(crate) gives_way: Cell<bool>,
     /// Whether points parked in earlier resumes are to end with `Cancelled`.
@@ -127,13 +135,13 @@ pub(crate) struct Shared {
     pub(crate) cleanups: Cell<usize>,
     /// What the running coroutine parked on last: the kind of point. Kept apart from the place, and in the record too: two words
     /// written singly and read back as one would stall the CPU in every resume.
-    note_kind: Cell<&'static Kind>,
+    pub(crate) note_kind: Cell<&'static Kind>,
     /// What the running coroutine parked on last: where that was made.
-    note_site: Cell<Option<Site>>,
+    pub(crate) note_site: Cell<Option<Site>>,
     /// Foreign wakers of points polled outside of any coroutine.
-    strays: RefCell<Slab<Foreign>>,
+    pub(crate) strays: RefCell<Slab<Foreign>>,
     /// The point of a combinator of ours that is being polled, with a waker of its own.
-    child: RefCell<Option<PolledChild>>,
+    pub(crate) child: RefCell<Option<PolledChild>>,
     /// What other threads name but must not hold: resolvers that were made `Send`.
     vault: RefCell<Arena<Box<dyn Any>>>,
     /// Whether the next queueing must make the loop's descriptor readable.
@@ -143,23 +151,13 @@ pub(crate) struct Shared {
     /// Whether the loop has a reason to look up after this step: a stop, or the end of the body of `block_on`.
     pub(crate) interrupted: Cell<bool>,
     /// Whether the loop is gone or going.
-    closed: Cell<bool>,
+    pub(crate) closed: Cell<bool>,
     /// Where incidents go.
     hook: ErrorHook,
     /// Whether the hook is being told.
     reporting: Cell<bool>,
     /// Threads for blocking work.
     pub(crate) pool: Pool,
-}
-
-/// A point that a combinator of ours polls with a waker that says which it is.
-struct PolledChild {
-    /// The two pointers of that waker.
-    waker: (*const (), *const RawWakerVTable),
-    /// The combinator.
-    parent: Rc<dyn Parent>,
-    /// The point's place in it.
-    place: usize,
 }
 
 impl Shared {
@@ -261,34 +259,6 @@ impl Shared {
         self.push(Job(id));
     }
 
-    /// Wakes who waits in the slot, if anybody does.
-    #[inline]
-    pub(crate) fn wake_waiter(&self, slot: WaiterSlot) {
-        if slot.token().is_none() {
-            self.wake(slot.owner());
-        } else {
-            self.wake_foreign(slot);
-        }
-    }
-
-    /// Wakes a foreign waker, which is user code.
-    #[cold]
-    fn wake_foreign(&self, slot: WaiterSlot) {
-        if let Some(foreign) = self.take_foreign(slot) {
-            self.wake_taken(foreign);
-        }
-    }
-
-    /// Wakes what was taken out of where it is kept.
-    fn wake_taken(&self, foreign: Foreign) {
-        match foreign {
-            Foreign::Waker(waker) => {
-                self.contain("waker", || waker.wake());
-            }
-            Foreign::Child(parent, place) => parent.woken(place),
-        }
-    }
-
     /// Arms a timer for `after` from the next look.
     pub(crate) fn arm(&self, after: Nanos, fire: Fire) -> TimerId {
         let id = self.timers.borrow_mut().arm(after, fire);
@@ -324,314 +294,6 @@ impl Shared {
         if let Some(Fire::Wake(slot)) = timers.get_mut(id) {
             *slot = waiter;
         }
-    }
-
-    // Parking.
-
-    /// Parks the point that owns `slot`: whoever polls it now will be woken through the slot given back.
-    ///
-    /// # Errors
-    /// The cancel to be delivered by this point instead: it was parked when the cancel came, and is not shielded. The point must then
-    /// store [`WaiterSlot::EMPTY`]: awaited again, it counts as new, or a loop that swallows the cancel would spin.
-    #[inline]
-    pub(crate) fn park(
-        &self,
-        slot: WaiterSlot,
-        cx: &Context<'_>,
-        note: Note,
-    ) -> Result<WaiterSlot, Error> {
-        if self.polls_with(cx.waker()) && slot.token().is_none() && !self.cancelling.get() {
-            self.set_note(note);
-            return Ok(WaiterSlot::direct(self.running.get(), self.resume.get()));
-        }
-        self.park_rare(slot, cx, note)
-    }
-
-    /// Says what the running coroutine is parked on, better than the points inside it have said.
-    pub(crate) fn parked_on(&self, note: Note) {
-        if !self.running.get().is_none() {
-            self.set_note(note);
-        }
-    }
-
-    /// Parks a point that was parked elsewhere, or whose coroutine is being cancelled.
-    #[cold]
-    fn park_rare(
-        &self,
-        slot: WaiterSlot,
-        cx: &Context<'_>,
-        note: Note,
-    ) -> Result<WaiterSlot, Error> {
-        let resume = self.resume.get();
-        self.unpark(slot);
-        if self.cancelling.get() && slot.parked_before(resume) {
-            return Err(self.cancelled());
-        }
-        if self.polls_with(cx.waker()) {
-            self.set_note(note);
-            return Ok(WaiterSlot::direct(self.running.get(), resume));
-        }
-        self.park_foreign(cx, note)
-    }
-
-    /// Whether this is the waker the loop polls with at this moment, so that the id alone will do. Between resumes nobody has it: a
-    /// waker of which a clone is about is not the common one any more.
-    #[inline]
-    fn polls_with(&self, waker: &Waker) -> bool {
-        let (data, vtable) = self.current_waker.get();
-        ptr::eq(waker.data(), data) && ptr::eq(waker.vtable(), vtable)
-    }
-
-    /// Sets the waker the loop polls with.
-    pub(crate) fn set_current_waker(&self, waker: &Waker) {
-        self.current_waker
-            .set((waker.data(), ptr::from_ref(waker.vtable())));
-    }
-
-    /// Parks under a waker that some combinator made, or outside of any coroutine.
-    fn park_foreign(&self, cx: &Context<'_>, note: Note) -> Result<WaiterSlot, Error> {
-        if self.closed.get() {
-            return Err(ErrorKind::LoopGone.into());
-        }
-        let foreign = self
-            .polled_child(cx.waker())
-            .unwrap_or_else(|| Foreign::Waker(cx.waker().clone()));
-        let owner = self.running.get();
-        if !owner.is_none() {
-            self.set_note(note);
-        }
-        let mut records = self.records.borrow_mut();
-        let token = match records.get_mut(owner) {
-            Some(record) => record.rare_mut().wakers.insert(Some(foreign)),
-            None => self.strays.borrow_mut().insert(foreign),
-        };
-        // 0 means "never parked"; a stray point belongs to no coroutine, so no cancel will ask.
-        Ok(WaiterSlot::foreign(owner, token, self.resume.get().max(1)))
-    }
-
-    /// Polls a point of a combinator of ours with the point's own waker, so that our points inside it park under its place and need no
-    /// clone of that waker: whoever holds one is foreign.
-    pub(crate) fn poll_child<R>(
-        &self,
-        waker: &Waker,
-        parent: &Rc<impl Parent + 'static>,
-        place: usize,
-        poll: impl FnOnce(&mut Context<'_>) -> R,
-    ) -> R {
-        /// Puts the outer point back, also if the poll panics.
-        struct Outer<'a>(&'a Shared, Option<PolledChild>);
-        impl Drop for Outer<'_> {
-            fn drop(&mut self) {
-                self.0.child.replace(self.1.take());
-            }
-        }
-        let _outer = Outer(
-            self,
-            self.child.replace(Some(PolledChild {
-                waker: (waker.data(), ptr::from_ref(waker.vtable())),
-                parent: Rc::clone(parent) as Rc<dyn Parent>,
-                place,
-            })),
-        );
-        poll(&mut Context::from_waker(waker))
-    }
-
-    /// The point being polled, if this waker is the one it was given.
-    fn polled_child(&self, waker: &Waker) -> Option<Foreign> {
-        let child = self.child.borrow();
-        let child = child.as_ref()?;
-        let (data, vtable) = child.waker;
-        (ptr::eq(waker.data(), data) && ptr::eq(waker.vtable(), vtable))
-            .then(|| Foreign::Child(Rc::clone(&child.parent), child.place))
-    }
-
-    /// Forgets who waits in the slot. The slot given back keeps the number of the resume.
-    pub(crate) fn unpark(&self, slot: WaiterSlot) -> WaiterSlot {
-        drop(self.take_foreign(slot));
-        slot.vacated()
-    }
-
-    /// Takes a foreign waker out of where it is kept.
-    fn take_foreign(&self, slot: WaiterSlot) -> Option<Foreign> {
-        let token = slot.token()?;
-        let mut records = self.records.borrow_mut();
-        if slot.owner().is_none() {
-            return self.strays.borrow_mut().try_remove(token);
-        }
-        records
-            .get_mut(slot.owner())?
-            .rare_if_any()?
-            .wakers
-            .try_remove(token)
-            .flatten()
-    }
-
-    // Coroutines.
-
-    /// Enters a coroutine in the table, not yet queued.
-    pub(crate) fn enter(&self, site: Site) -> Id {
-        self.records.borrow_mut().insert(Record::new(site))
-    }
-
-    /// Takes a coroutine off the ready queue to be resumed. Gives the flags it had there, less the mark of the queue.
-    #[inline]
-    pub(crate) fn take_queued(&self, id: Id) -> Option<Flags> {
-        let mut records = self.records.borrow_mut();
-        let record = records.get_mut(id)?;
-        record.flags.clear(Flags::QUEUED);
-        let flags = record.flags;
-        record.flags.set(Flags::STARTED);
-        Some(flags)
-    }
-
-    /// Notes what the running coroutine parks on.
-    #[inline]
-    fn set_note(&self, note: Note) {
-        self.note_kind.set(note.kind);
-        self.note_site.set(note.site);
-    }
-
-    /// What the running coroutine parked on last.
-    pub(crate) fn note(&self) -> Note {
-        Note {
-            kind: self.note_kind.get(),
-            site: self.note_site.get(),
-        }
-    }
-
-    /// Makes a coroutine the running one.
-    #[inline]
-    pub(crate) fn begin_resume(&self, id: Id) {
-        self.running.set(id);
-        self.resume.set(self.resume.get().wrapping_add(1).max(1));
-        self.gives_way.set(false);
-        self.set_note(Note::FOREIGN);
-    }
-
-    /// Notes what a coroutine has parked on, and queues it again if it only gave way.
-    #[inline]
-    pub(crate) fn park_coroutine(&self, id: Id) {
-        let mut records = self.records.borrow_mut();
-        let Some(record) = records.get_mut(id) else {
-            return;
-        };
-        record.parked_on = self.note_kind.get();
-        record.parked_at = self.note_site.get();
-        record.since = self.looked_at.get();
-        if self.gives_way.replace(false) && !record.flags.has(Flags::QUEUED) {
-            record.flags.set(Flags::QUEUED);
-            // Within a turn nobody has to be told.
-            self.ready.borrow_mut().push(Job(id));
-        }
-    }
-
-    /// Hands a body over to the loop and queues it.
-    pub(crate) fn start(&self, id: Id, body: Pin<Box<dyn Body>>) {
-        self.newcomers.borrow_mut().push((id, body));
-        self.wake(id);
-    }
-
-    /// Takes a coroutine out of the table, with all it holds, to be dropped by the caller.
-    pub(crate) fn leave(&self, id: Id) -> Option<Record> {
-        self.records.borrow_mut().remove(id)
-    }
-
-    /// Asks a coroutine to end: every own point it is parked on is woken and will give `Cancelled`. Tells whether it is still there.
-    /// The first reason stands.
-    pub(crate) fn cancel(&self, id: Id, reason: Cow<'static, str>, site: Site) -> bool {
-        let mut records = self.records.borrow_mut();
-        let Some(record) = records.get_mut(id) else {
-            return false;
-        };
-        if record.flags.has(Flags::CANCELLED.or(Flags::ABORTED)) {
-            return true;
-        }
-        record.flags.set(Flags::CANCELLED);
-        let rare = record.rare_mut();
-        rare.cancel = Some(CancelCause { reason, site });
-        let wakers: Vec<Foreign> = rare
-            .wakers
-            .iter_mut()
-            .filter_map(|(_, waker)| waker.take())
-            .collect();
-        drop(records);
-        for foreign in wakers {
-            self.wake_taken(foreign);
-        }
-        self.wake(id);
-        true
-    }
-
-    /// Drops a coroutine where it stands, at its place in the ready queue. Tells whether it is still there.
-    pub(crate) fn abort(&self, id: Id, site: Site) -> bool {
-        let mut records = self.records.borrow_mut();
-        let Some(record) = records.get_mut(id) else {
-            return false;
-        };
-        if record.flags.has(Flags::ABORTED) {
-            return true;
-        }
-        record.flags.set(Flags::ABORTED);
-        // It takes the place of an earlier cancel, which will not be delivered any more.
-        record.rare_mut().cancel = Some(CancelCause {
-            reason: Cow::Borrowed("aborted"),
-            site,
-        });
-        drop(records);
-        self.wake(id);
-        true
-    }
-
-    /// Notes that the running coroutine waits in a clean-up with this timer for a limit. Gives its id.
-    pub(crate) fn enter_cleanup(&self, limit: TimerId) -> Id {
-        let owner = self.running.get();
-        let mut records = self.records.borrow_mut();
-        if let Some(record) = records.get_mut(owner) {
-            record.rare_mut().cleanups.push(limit);
-        }
-        self.cleanups.set(self.cleanups.get() + 1);
-        owner
-    }
-
-    /// Notes that a clean-up is over.
-    pub(crate) fn leave_cleanup(&self, owner: Id, limit: TimerId) {
-        let mut records = self.records.borrow_mut();
-        if let Some(rare) = records.get_mut(owner).and_then(Record::rare_if_any) {
-            rare.cleanups.retain(|other| *other != limit);
-        }
-        self.cleanups.set(self.cleanups.get() - 1);
-    }
-
-    /// Whether a coroutine waits in a clean-up whose limit is still to come, be it one that was not polled in this resume.
-    pub(crate) fn in_cleanup(&self, id: Id) -> bool {
-        let records = self.records.borrow();
-        let Some(rare) = records.get(id).and_then(Record::rare) else {
-            return false;
-        };
-        let timers = self.timers.borrow();
-        rare.cleanups.iter().any(|limit| timers.contains(*limit))
-    }
-
-    /// The error by which the running coroutine learns of its own cancel.
-    #[cold]
-    pub(crate) fn cancelled(&self) -> Error {
-        self.cancels.set(self.cancels.get().wrapping_add(1));
-        let cause = {
-            let records = self.records.borrow();
-            records
-                .get(self.running.get())
-                .and_then(|record| record.rare()?.cancel.clone())
-        };
-        match cause {
-            Some(CancelCause { reason, site }) => ErrorKind::Cancelled { reason, site }.into(),
-            None => ErrorKind::LoopGone.into(),
-        }
-    }
-
-    /// How reports name a coroutine.
-    pub(crate) fn label(&self, id: Id) -> Option<Label> {
-        let records = self.records.borrow();
-        records.get(id).map(|record| label(id, record))
     }
 
     // Incidents.
@@ -740,25 +402,6 @@ pub(crate) enum Held {
     Record(#[expect(dead_code, reason = "kept to be dropped")] Record),
     /// Kept for another thread.
     Vault(#[expect(dead_code, reason = "kept to be dropped")] Box<dyn Any>),
-}
-
-/// How reports name the coroutine of this record.
-pub(crate) fn label(id: Id, record: &Record) -> Label {
-    Label::new(
-        public_id(id),
-        record.rare().and_then(|rare| rare.name.clone()),
-        record.site,
-    )
-}
-
-/// The id as users see it.
-pub(crate) fn public_id(id: Id) -> CoroutineId {
-    CoroutineId::from_bits(id.to_bits())
-}
-
-/// The id as the table knows it.
-pub(crate) fn table_id(id: CoroutineId) -> Id {
-    Id::from_bits(id.to_bits())
 }
 
 /// What a panic said. A payload whose own `Drop` panics is leaked instead of dropped: it must not take the loop down.

@@ -93,6 +93,18 @@ const WORKLOADS: &[Workload] = &[
         ],
     },
     Workload {
+        name: "key_wait",
+        unit: Unit::Nanos,
+        count: 25_000 * shared::KEYS,
+        test_count: 100 * shared::KEYS,
+        expected: sum_below,
+        ours: ours::key_wait,
+        theirs: &[Peer {
+            name: "tokio_queue",
+            run: tokio_side::key_wait,
+        }],
+    },
+    Workload {
         name: "remote_wake",
         unit: Unit::Nanos,
         count: 5_000,

@@ -11,6 +11,9 @@ use benches::{Measured, requests_per_second};
 /// How many coroutines or timers are alive at a time in the workloads that work in batches.
 pub const BATCH: u64 = 1000;
 
+/// How many keys are pending at a time in `key_wait`.
+pub const KEYS: u64 = 8;
+
 /// A delay before all [`Delays`] and after the end of a run: that of the timer which stays armed in
 /// `timer_arm`.
 pub const EARLIER: Duration = Duration::from_millis(900);

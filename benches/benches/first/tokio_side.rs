@@ -6,6 +6,7 @@
 //! program that uses tokio for anything. Making the runtime is not measured.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -23,7 +24,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 use tokio::time::{Sleep, sleep};
 
-use crate::shared::{BATCH, Delays, EARLIER, echo_client};
+use crate::shared::{BATCH, Delays, EARLIER, KEYS, echo_client};
 
 /// The current-thread scheduler that takes `!Send` futures by itself.
 fn local_runtime() -> LocalRuntime {
@@ -234,6 +235,42 @@ pub fn task_spawn_local(n: u64) -> Measured {
             waiter
                 .await
                 .expect("the future neither panics nor is aborted")
+        })
+    })
+}
+
+/// Oneshots under their keys in a map, completed by callbacks on a local queue: what tokio lacks is
+/// the map and the queue.
+pub fn key_wait(n: u64) -> Measured {
+    let runtime = runtime();
+    let local = LocalSet::new();
+    cpu_nanos_per_op(n, || {
+        local.block_on(&runtime, async {
+            let callbacks = Rc::new(Callbacks::default());
+            let queue = Rc::clone(&callbacks);
+            let driver = spawn_local(async move { queue.drive().await });
+            let waiter = spawn_local(async move {
+                let mut sum = 0;
+                let mut pending = HashMap::new();
+                for round in 0..n / KEYS {
+                    let keys = round * KEYS..(round + 1) * KEYS;
+                    for key in keys.clone() {
+                        let (done, result) = oneshot::channel();
+                        pending.insert(key, result);
+                        callbacks.queue(move || done.send(key).expect("the waiter waits"));
+                    }
+                    for key in keys {
+                        let result = pending.remove(&key).expect("the key is pending");
+                        sum += result.await.expect("the callback is called");
+                    }
+                }
+                sum
+            });
+            let sum = waiter
+                .await
+                .expect("the future neither panics nor is aborted");
+            driver.abort();
+            sum
         })
     })
 }

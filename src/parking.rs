@@ -1,0 +1,225 @@
+//! Parking a point and waking who parked: by the coroutine's id where that will do, else by a waker that somebody else made.
+//!
+//! It is apart from what is shared because it is one protocol, and the hottest.
+//!
+//! Invariants:
+//! 1. A point takes the short way only with the waker the loop polls with at that moment; whom it wakes is whom the loop runs then.
+//! 2. A foreign waker is kept in the record of the coroutine in which it was used, under the token in the point's slot. A token is given
+//!    back by its point, so it never reaches another point's waker.
+//! 3. A waker is cloned, woken and dropped with nothing borrowed: that is user code.
+//!
+//! ```text
+//!                park, the loop's own waker
+//!   empty slot ───────────────────────────▶ direct: the coroutine's id ──── wake_waiter ──▶ vacated
+//!        │       park, another waker                                             ▲
+//!        └────────────────────────────────▶ foreign: id and token ───────────────┤
+//!                                                     └── unpark, cancel ────────┘
+//! ```
+
+use std::ptr;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use crate::error::{Error, ErrorKind};
+use crate::record::CancelCause;
+use crate::shared::{PolledChild, Shared};
+use crate::waiter::{Foreign, Note, Parent, WaiterSlot};
+
+impl Shared {
+    /// Parks the point that owns `slot`: whoever polls it now will be woken through the slot given back.
+    ///
+    /// # Errors
+    /// The cancel to be delivered by this point instead: it was parked when the cancel came, and is not shielded. The point must then
+    /// store [`WaiterSlot::EMPTY`]: awaited again, it counts as new, or a loop that swallows the cancel would spin.
+    #[inline]
+    pub(crate) fn park(
+        &self,
+        slot: WaiterSlot,
+        cx: &Context<'_>,
+        note: Note,
+    ) -> Result<WaiterSlot, Error> {
+        if self.polls_with(cx.waker()) && slot.token().is_none() && !self.cancelling.get() {
+            self.set_note(note);
+            return Ok(WaiterSlot::direct(self.running.get(), self.resume.get()));
+        }
+        self.park_rare(slot, cx, note)
+    }
+
+    /// Parks a point that was parked elsewhere, or whose coroutine is being cancelled.
+    #[cold]
+    fn park_rare(
+        &self,
+        slot: WaiterSlot,
+        cx: &Context<'_>,
+        note: Note,
+    ) -> Result<WaiterSlot, Error> {
+        let resume = self.resume.get();
+        self.unpark(slot);
+        if self.cancelling.get() && slot.parked_before(resume) {
+            return Err(self.cancelled());
+        }
+        if self.polls_with(cx.waker()) {
+            self.set_note(note);
+            return Ok(WaiterSlot::direct(self.running.get(), resume));
+        }
+        self.park_foreign(cx, note)
+    }
+
+    /// Whether this is the waker the loop polls with at this moment, so that the id alone will do. Between resumes nobody has it: a
+    /// waker of which a clone is about is not the common one any more.
+    #[inline]
+    fn polls_with(&self, waker: &Waker) -> bool {
+        let (data, vtable) = self.current_waker.get();
+        ptr::eq(waker.data(), data) && ptr::eq(waker.vtable(), vtable)
+    }
+
+    /// Sets the waker the loop polls with.
+    pub(crate) fn set_current_waker(&self, waker: &Waker) {
+        self.current_waker
+            .set((waker.data(), ptr::from_ref(waker.vtable())));
+    }
+
+    /// Parks under a waker that some combinator made, or outside of any coroutine.
+    fn park_foreign(&self, cx: &Context<'_>, note: Note) -> Result<WaiterSlot, Error> {
+        if self.closed.get() {
+            return Err(ErrorKind::LoopGone.into());
+        }
+        let foreign = self
+            .polled_child(cx.waker())
+            .unwrap_or_else(|| Foreign::Waker(cx.waker().clone()));
+        let owner = self.running.get();
+        if !owner.is_none() {
+            self.set_note(note);
+        }
+        let mut records = self.records.borrow_mut();
+        let token = match records.get_mut(owner) {
+            Some(record) => record.rare_mut().wakers.insert(Some(foreign)),
+            None => self.strays.borrow_mut().insert(foreign),
+        };
+        // 0 means "never parked"; a stray point belongs to no coroutine, so no cancel will ask.
+        Ok(WaiterSlot::foreign(owner, token, self.resume.get().max(1)))
+    }
+
+    /// Polls a point of a combinator of ours with the point's own waker, so that our points inside it park under its place and need no
+    /// clone of that waker: whoever holds one is foreign.
+    pub(crate) fn poll_child<R>(
+        &self,
+        waker: &Waker,
+        parent: &Rc<impl Parent + 'static>,
+        place: usize,
+        poll: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        /// Puts the outer point back, also if the poll panics.
+        struct Outer<'a>(&'a Shared, Option<PolledChild>);
+        impl Drop for Outer<'_> {
+            fn drop(&mut self) {
+                self.0.child.replace(self.1.take());
+            }
+        }
+        let _outer = Outer(
+            self,
+            self.child.replace(Some(PolledChild {
+                waker: (waker.data(), ptr::from_ref(waker.vtable())),
+                parent: Rc::clone(parent) as Rc<dyn Parent>,
+                place,
+            })),
+        );
+        poll(&mut Context::from_waker(waker))
+    }
+
+    /// The point being polled, if this waker is the one it was given.
+    fn polled_child(&self, waker: &Waker) -> Option<Foreign> {
+        let child = self.child.borrow();
+        let child = child.as_ref()?;
+        let (data, vtable) = child.waker;
+        (ptr::eq(waker.data(), data) && ptr::eq(waker.vtable(), vtable))
+            .then(|| Foreign::Child(Rc::clone(&child.parent), child.place))
+    }
+
+    /// Forgets who waits in the slot. The slot given back keeps the number of the resume.
+    pub(crate) fn unpark(&self, slot: WaiterSlot) -> WaiterSlot {
+        drop(self.take_foreign(slot));
+        slot.vacated()
+    }
+
+    /// Takes a foreign waker out of where it is kept.
+    fn take_foreign(&self, slot: WaiterSlot) -> Option<Foreign> {
+        let token = slot.token()?;
+        let mut records = self.records.borrow_mut();
+        if slot.owner().is_none() {
+            return self.strays.borrow_mut().try_remove(token);
+        }
+        records
+            .get_mut(slot.owner())?
+            .rare_if_any()?
+            .wakers
+            .try_remove(token)
+            .flatten()
+    }
+
+    /// Wakes who waits in the slot, if anybody does.
+    #[inline]
+    pub(crate) fn wake_waiter(&self, slot: WaiterSlot) {
+        if slot.token().is_none() {
+            self.wake(slot.owner());
+        } else {
+            self.wake_foreign(slot);
+        }
+    }
+
+    /// Wakes a foreign waker, which is user code.
+    #[cold]
+    fn wake_foreign(&self, slot: WaiterSlot) {
+        if let Some(foreign) = self.take_foreign(slot) {
+            self.wake_taken(foreign);
+        }
+    }
+
+    /// Wakes what was taken out of where it is kept.
+    pub(crate) fn wake_taken(&self, foreign: Foreign) {
+        match foreign {
+            Foreign::Waker(waker) => {
+                self.contain("waker", || waker.wake());
+            }
+            Foreign::Child(parent, place) => parent.woken(place),
+        }
+    }
+
+    /// The error by which the running coroutine learns of its own cancel.
+    #[cold]
+    pub(crate) fn cancelled(&self) -> Error {
+        self.cancels.set(self.cancels.get().wrapping_add(1));
+        let cause = {
+            let records = self.records.borrow();
+            records
+                .get(self.running.get())
+                .and_then(|record| record.rare()?.cancel.clone())
+        };
+        match cause {
+            Some(CancelCause { reason, site }) => ErrorKind::Cancelled { reason, site }.into(),
+            None => ErrorKind::LoopGone.into(),
+        }
+    }
+
+    /// Says what the running coroutine is parked on, better than the points inside it have said.
+    pub(crate) fn parked_on(&self, note: Note) {
+        if !self.running.get().is_none() {
+            self.set_note(note);
+        }
+    }
+
+    /// Notes what the running coroutine parks on.
+    #[inline]
+    pub(crate) fn set_note(&self, note: Note) {
+        self.note_kind.set(note.kind);
+        self.note_site.set(note.site);
+    }
+
+    /// What the running coroutine parked on last.
+    pub(crate) fn note(&self) -> Note {
+        Note {
+            kind: self.note_kind.get(),
+            site: self.note_site.get(),
+        }
+    }
+}

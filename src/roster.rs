@@ -1,0 +1,174 @@
+//! The table of coroutines: entering it, the steps of a resume, being cancelled, leaving it.
+//!
+//! It is apart from what is shared because these are the life of one coroutine; see the diagram of the record.
+//!
+//! Invariants:
+//! 1. What a record holds is dropped by whoever takes it out, with nothing borrowed.
+//! 2. The first reason for a cancel stands.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+
+use crate::arena::Id;
+use crate::record::{Body, CancelCause, Flags, Record};
+use crate::shared::{Job, Shared};
+use crate::site::Site;
+use crate::snapshot::{CoroutineId, Label};
+use crate::timers::TimerId;
+use crate::waiter::{Foreign, Note};
+
+impl Shared {
+    /// Enters a coroutine in the table, not yet queued.
+    pub(crate) fn enter(&self, site: Site) -> Id {
+        self.records.borrow_mut().insert(Record::new(site))
+    }
+
+    /// Takes a coroutine off the ready queue to be resumed. Gives the flags it had there, less the mark of the queue.
+    #[inline]
+    pub(crate) fn take_queued(&self, id: Id) -> Option<Flags> {
+        let mut records = self.records.borrow_mut();
+        let record = records.get_mut(id)?;
+        record.flags.clear(Flags::QUEUED);
+        let flags = record.flags;
+        record.flags.set(Flags::STARTED);
+        Some(flags)
+    }
+
+    /// Makes a coroutine the running one.
+    #[inline]
+    pub(crate) fn begin_resume(&self, id: Id) {
+        self.running.set(id);
+        self.resume.set(self.resume.get().wrapping_add(1).max(1));
+        self.gives_way.set(false);
+        self.set_note(Note::FOREIGN);
+    }
+
+    /// Notes what a coroutine has parked on, and queues it again if it only gave way.
+    #[inline]
+    pub(crate) fn park_coroutine(&self, id: Id) {
+        let mut records = self.records.borrow_mut();
+        let Some(record) = records.get_mut(id) else {
+            return;
+        };
+        record.parked_on = self.note_kind.get();
+        record.parked_at = self.note_site.get();
+        record.since = self.looked_at.get();
+        if self.gives_way.replace(false) && !record.flags.has(Flags::QUEUED) {
+            record.flags.set(Flags::QUEUED);
+            // Within a turn nobody has to be told.
+            self.ready.borrow_mut().push(Job(id));
+        }
+    }
+
+    /// Hands a body over to the loop and queues it.
+    pub(crate) fn start(&self, id: Id, body: Pin<Box<dyn Body>>) {
+        self.newcomers.borrow_mut().push((id, body));
+        self.wake(id);
+    }
+
+    /// Takes a coroutine out of the table, with all it holds, to be dropped by the caller.
+    pub(crate) fn leave(&self, id: Id) -> Option<Record> {
+        self.records.borrow_mut().remove(id)
+    }
+
+    /// Asks a coroutine to end: every own point it is parked on is woken and will give `Cancelled`. Tells whether it is still there.
+    /// The first reason stands.
+    pub(crate) fn cancel(&self, id: Id, reason: Cow<'static, str>, site: Site) -> bool {
+        let mut records = self.records.borrow_mut();
+        let Some(record) = records.get_mut(id) else {
+            return false;
+        };
+        if record.flags.has(Flags::CANCELLED.or(Flags::ABORTED)) {
+            return true;
+        }
+        record.flags.set(Flags::CANCELLED);
+        let rare = record.rare_mut();
+        rare.cancel = Some(CancelCause { reason, site });
+        let wakers: Vec<Foreign> = rare
+            .wakers
+            .iter_mut()
+            .filter_map(|(_, waker)| waker.take())
+            .collect();
+        drop(records);
+        for foreign in wakers {
+            self.wake_taken(foreign);
+        }
+        self.wake(id);
+        true
+    }
+
+    /// Drops a coroutine where it stands, at its place in the ready queue. Tells whether it is still there.
+    pub(crate) fn abort(&self, id: Id, site: Site) -> bool {
+        let mut records = self.records.borrow_mut();
+        let Some(record) = records.get_mut(id) else {
+            return false;
+        };
+        if record.flags.has(Flags::ABORTED) {
+            return true;
+        }
+        record.flags.set(Flags::ABORTED);
+        // It takes the place of an earlier cancel, which will not be delivered any more.
+        record.rare_mut().cancel = Some(CancelCause {
+            reason: Cow::Borrowed("aborted"),
+            site,
+        });
+        drop(records);
+        self.wake(id);
+        true
+    }
+
+    /// Notes that the running coroutine waits in a clean-up with this timer for a limit. Gives its id.
+    pub(crate) fn enter_cleanup(&self, limit: TimerId) -> Id {
+        let owner = self.running.get();
+        let mut records = self.records.borrow_mut();
+        if let Some(record) = records.get_mut(owner) {
+            record.rare_mut().cleanups.push(limit);
+        }
+        self.cleanups.set(self.cleanups.get() + 1);
+        owner
+    }
+
+    /// Notes that a clean-up is over.
+    pub(crate) fn leave_cleanup(&self, owner: Id, limit: TimerId) {
+        let mut records = self.records.borrow_mut();
+        if let Some(rare) = records.get_mut(owner).and_then(Record::rare_if_any) {
+            rare.cleanups.retain(|other| *other != limit);
+        }
+        self.cleanups.set(self.cleanups.get() - 1);
+    }
+
+    /// Whether a coroutine waits in a clean-up whose limit is still to come, be it one that was not polled in this resume.
+    pub(crate) fn in_cleanup(&self, id: Id) -> bool {
+        let records = self.records.borrow();
+        let Some(rare) = records.get(id).and_then(Record::rare) else {
+            return false;
+        };
+        let timers = self.timers.borrow();
+        rare.cleanups.iter().any(|limit| timers.contains(*limit))
+    }
+
+    /// How reports name a coroutine.
+    pub(crate) fn label(&self, id: Id) -> Option<Label> {
+        let records = self.records.borrow();
+        records.get(id).map(|record| label(id, record))
+    }
+}
+
+/// How reports name the coroutine of this record.
+pub(crate) fn label(id: Id, record: &Record) -> Label {
+    Label::new(
+        public_id(id),
+        record.rare().and_then(|rare| rare.name.clone()),
+        record.site,
+    )
+}
+
+/// The id as users see it.
+pub(crate) fn public_id(id: Id) -> CoroutineId {
+    CoroutineId::from_bits(id.to_bits())
+}
+
+/// The id as the table knows it.
+pub(crate) fn table_id(id: CoroutineId) -> Id {
+    Id::from_bits(id.to_bits())
+}
