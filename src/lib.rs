@@ -47,18 +47,37 @@ mod wait;
 mod join;
 mod runner;
 
+mod call;
+mod failure;
+mod ordered_gate;
+mod ordered_queue;
+
+mod lane;
+mod lane_worker;
+mod ordered_finish;
+mod ordered_remote;
+mod ordered_send;
+
+mod ordered;
+
 pub use budget::{Budget, TurnReport};
 pub use builder::Builder;
+pub use call::Call;
 pub use callback::{Callback, Forget, Timer};
 pub use clock::ManualClock;
 pub use coroutine::Co;
 pub use error::{Error, ErrorKind, Result};
 pub use event_loop::{EventLoop, Outcome};
+pub use failure::{Failure, FailureKind, Next, Refused};
 pub use handle::{Handle, Remote, TimerId, WeakRemote};
 pub use incident::Incident;
 pub use join::JoinHandle;
 pub use key::Key;
 pub use oneshot::{Resolver, SendResolver};
+pub use ordered::{Ordered, OrderedBuilder, OrderedDoor};
+pub use ordered_finish::{Drained, Draining, Finishing};
+pub use ordered_remote::OrderedRemote;
+pub use ordered_send::{Asking, Permit, Reserving, Sending};
 pub use site::Site;
 pub use sleep::{Sleep, SleepStarted, YieldNow, YieldNowStarted};
 pub use snapshot::{Activity, CoroutineId, CoroutineInfo, Label, PendingKey, Snapshot};

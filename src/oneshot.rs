@@ -112,6 +112,14 @@ impl<T> OneShot<T> {
         }
     }
 
+    /// Takes the value if it has arrived. Whatever comes later is dropped.
+    pub(crate) fn take(&self) -> Option<T> {
+        match self.state.replace(State::Taken) {
+            State::Arrived(value) => Some(value),
+            _ => None,
+        }
+    }
+
     /// Whether its resolver was dropped uncalled, and nobody has been told.
     pub(crate) fn is_lost(&self) -> bool {
         let state = self.state.replace(State::Taken);

@@ -12,7 +12,8 @@ fn all_kinds() {
         .block_on(async |co| -> Result<u32> {
             let first = co.callback::<&str>(0)?;
             let second = co.callback::<&str>(1)?;
-            co.handle().call_later(ms(10), move || second.resolve("foo"));
+            co.handle()
+                .call_later(ms(10), move || second.resolve("foo"));
             co.handle().call_later(ms(20), move || first.resolve("bar"));
             let mut keys = vec![Key::from(0), Key::from(1)];
             while !keys.is_empty() {
@@ -22,7 +23,12 @@ fn all_kinds() {
             }
             let j = co.handle().spawn(async |co: Co| -> Result<u32> {
                 co.yield_now().await?;
-                let x = co.task(|done| { let f = done.into_send_fn(); std::thread::spawn(move || f(5u32)); }).await?;
+                let x = co
+                    .task(|done| {
+                        let f = done.into_send_fn();
+                        std::thread::spawn(move || f(5u32));
+                    })
+                    .await?;
                 Ok(x)
             });
             j.await
@@ -30,16 +36,40 @@ fn all_kinds() {
         .unwrap();
     assert_eq!(n, 5);
     assert_eq!(*log.borrow(), ["1 foo", "0 bar"]);
-    let e = l.block_on(async |co| -> Result { co.wait::<()>("x").await }).unwrap_err();
+    let e = l
+        .block_on(async |co| -> Result { co.wait::<()>("x").await })
+        .unwrap_err();
     println!("{e}");
-    let e = l.block_on(async |co| -> Result { let c = co.callback::<()>("x")?; drop(c); co.wait::<()>("x").await }).unwrap_err();
+    let e = l
+        .block_on(async |co| -> Result {
+            let c = co.callback::<()>("x")?;
+            drop(c);
+            co.wait::<()>("x").await
+        })
+        .unwrap_err();
     println!("{e}");
-    let e = l.block_on(async |co| -> Result { let c = co.callback::<()>("x")?; let r = co.wait::<()>("x").await; drop(c); r }).unwrap_err();
+    let e = l
+        .block_on(async |co| -> Result {
+            let c = co.callback::<()>("x")?;
+            let r = co.wait::<()>("x").await;
+            drop(c);
+            r
+        })
+        .unwrap_err();
     println!("{e}");
-    let e = l.block_on(async |co| -> Result { let _c = co.callback::<()>("x")?; Ok(()) }).unwrap_err();
+    let e = l
+        .block_on(async |co| -> Result {
+            let _c = co.callback::<()>("x")?;
+            Ok(())
+        })
+        .unwrap_err();
     println!("{e}");
     let e = l.block_on(async |co| -> Result {
-        let j = co.handle().spawn(async |co: Co| -> Result { loop { let _ = co.sleep(ms(1000)).await; } });
+        let j = co.handle().spawn(async |co: Co| -> Result {
+            loop {
+                let _ = co.sleep(ms(1000)).await;
+            }
+        });
         co.yield_now().await?;
         j.cancel("bye");
         j.await
@@ -55,14 +85,26 @@ fn foreign() {
         let mut set = FuturesUnordered::new();
         for i in 0..50u32 {
             let h = co.handle().clone();
-            set.push(co.task(move |done: Resolver<u32>| { h.call_later(ms(u64::from(i % 7)), move || done.resolve(i)); }));
+            set.push(co.task(move |done: Resolver<u32>| {
+                h.call_later(ms(u64::from(i % 7)), move || done.resolve(i));
+            }));
         }
         let mut sum = 0;
-        while let Some(x) = set.next().await { sum += x?; }
+        while let Some(x) = set.next().await {
+            sum += x?;
+        }
         assert_eq!(sum, 1225);
-        let js: Vec<_> = (0..40).map(|i| co.handle().spawn(async move |co: Co| -> Result<u32> { co.sleep(ms(1)).await?; Ok(i) })).collect();
+        let js: Vec<_> = (0..40)
+            .map(|i| {
+                co.handle().spawn(async move |co: Co| -> Result<u32> {
+                    co.sleep(ms(1)).await?;
+                    Ok(i)
+                })
+            })
+            .collect();
         let r = futures_util::future::join_all(js).await;
         assert_eq!(r.into_iter().map(|x| x.unwrap()).sum::<u32>(), 780);
         Ok(())
-    }).unwrap();
+    })
+    .unwrap();
 }
