@@ -40,6 +40,9 @@ use crate::waiter::{Note, WaiterSlot};
 /// What an engine is called in errors.
 pub(crate) const ENGINE: &str = "ordered engine";
 
+/// What an engine without a name is called in reports.
+pub(crate) const NAMELESS: &str = "an ordered engine";
+
 /// State and handler, between two busy periods.
 pub(crate) trait Resting<M, R, E> {
     /// Goes to work: the body of a worker that empties the lane.
@@ -294,7 +297,7 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
             return;
         };
         let id = self.shared.enter(self.site);
-        if self.name != ENGINE {
+        if self.name != NAMELESS {
             let name = self.name.clone();
             if let Some(record) = self.shared.records.borrow_mut().get_mut(id) {
                 record.rare_mut().name = Some(name);

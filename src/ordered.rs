@@ -17,7 +17,7 @@ use crate::call::Call;
 use crate::error::{Error, Result};
 use crate::failure::{Failure, Next, Refused};
 use crate::handle::Handle;
-use crate::lane::{ENGINE, Lane};
+use crate::lane::{Lane, NAMELESS};
 use crate::lane_worker::{Judge, Pair};
 use crate::ordered_finish::{Draining, Finishing};
 use crate::ordered_remote::OrderedRemote;
@@ -77,7 +77,7 @@ impl<S: 'static> Ordered<S, ()> {
         OrderedBuilder {
             state,
             bound: BOUND,
-            name: Cow::Borrowed(ENGINE),
+            name: Cow::Borrowed(NAMELESS),
             judge: None,
         }
     }
