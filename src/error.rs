@@ -800,6 +800,17 @@ mod tests {
             "the channel is closed. Nothing more goes through it; open another, or end.",
         );
         assert_shown(
+            ErrorKind::Deadlock {
+                path: "the handler of chat waits for room of chat".to_owned(),
+                site: first(),
+            },
+            format!(
+                "the wait at {} would never end: the handler of chat waits for room of chat. Send \
+                 without waiting (try_send), or let a coroutine of its own wait.",
+                first()
+            ),
+        );
+        assert_shown(
             ErrorKind::Refused {
                 what: "inbox",
                 limit: 64,

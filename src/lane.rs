@@ -16,6 +16,9 @@
 //!    └──── settle ◀────────┘    (messages left: a new worker at once)
 //! ```
 
+mod ending;
+mod settling;
+
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -27,9 +30,7 @@ use std::task::{Context, Poll};
 
 use crate::arena::{Arena, Id};
 use crate::error::{Error, ErrorKind, Result};
-use crate::failure::{Failure, FailureKind, Next, Refused};
-use crate::handle::take_leaks;
-use crate::incident::Incident;
+use crate::failure::{Failure, Next, Refused};
 use crate::ordered_gate::{Gate, Shut};
 use crate::ordered_queue::{Asker, Entry, Intake, Queue, Want};
 use crate::record::{Body, Flags};
@@ -54,6 +55,9 @@ pub(crate) trait Resting<M, R, E> {
     /// Gives the state out, in a box.
     fn into_state(self: Box<Self>) -> Box<dyn Any>;
 }
+
+/// What did not arrive, and why.
+pub(crate) type TurnedAway<M, R, E> = (Want<M, R, E>, Error);
 
 /// What rests, sealed.
 type Home<M, R, E> = Box<dyn Resting<M, R, E>>;
@@ -183,7 +187,7 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         self: &Rc<Self>,
         want: Want<M, R, E>,
         site: Site,
-    ) -> Result<Option<Id>, (Want<M, R, E>, Error)> {
+    ) -> Result<Option<Id>, TurnedAway<M, R, E>> {
         if !self.is_open() {
             return Err((want, self.closed()));
         }
@@ -342,305 +346,6 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         self.start();
     }
 
-    /// The worker was ended from outside. The pair is at home.
-    pub(crate) fn worker_lost(self: &Rc<Self>, error: Error) {
-        let kind = match error.kind() {
-            ErrorKind::LoopGone => {
-                self.worker.set(Id::NONE);
-                return self.gone();
-            }
-            ErrorKind::Panicked { .. } => FailureKind::Panicked,
-            ErrorKind::Aborted { .. } => FailureKind::Aborted,
-            _ => FailureKind::Cancelled,
-        };
-        match self.running.take() {
-            Some(running) => {
-                let error = self
-                    .shared
-                    .contain("error's From", || E::from(error))
-                    .zip(self.home.take());
-                // Otherwise dropping the asker tells it.
-                if let Some((error, mut home)) = error {
-                    self.running.set(Some(running));
-                    self.fail(kind, error, &mut *home);
-                    self.home.set(Some(home));
-                }
-            }
-            None => {
-                if let ErrorKind::Panicked { coroutine, message } = error.into_kind() {
-                    self.shared.report(&Incident::Panicked {
-                        coroutine,
-                        message: message.into(),
-                        during: "drop",
-                    });
-                }
-            }
-        }
-        self.worker.set(Id::NONE);
-        self.start();
-    }
-
-    // Settling.
-
-    /// Takes the result of the running call, and what keys it left (keeps invariant 3).
-    #[inline]
-    pub(crate) fn settle(&self, id: Id, result: Result<R, E>, pair: &mut dyn Resting<M, R, E>) {
-        // Without anything rare it has no keys, and was neither cancelled nor aborted.
-        let rare = {
-            let records = self.shared.records.borrow();
-            records
-                .get(id)
-                .is_some_and(|record| record.rare().is_some())
-        };
-        match result {
-            Ok(value) if !rare => self.succeed(value),
-            result => self.settle_rare(id, result, pair),
-        }
-    }
-
-    /// The same for a call that failed, or whose coroutine has keys or a name or was cancelled.
-    #[cold]
-    fn settle_rare(&self, id: Id, result: Result<R, E>, pair: &mut dyn Resting<M, R, E>) {
-        let shared = &*self.shared;
-        let keys = take_leaks(shared, id);
-        let cause = {
-            let records = shared.records.borrow();
-            let record = records.get(id);
-            let record = record.filter(|record| record.flags.has(Flags::CANCELLED));
-            record.and_then(|record| record.rare()?.cancel.clone())
-        };
-        let (kind, error) = match (result, cause) {
-            (Ok(value), None) if keys.is_empty() => return self.succeed(value),
-            (Ok(value), None) => {
-                drop(value);
-                let Some(coroutine) = shared.label(id) else {
-                    return;
-                };
-                let leaked = ErrorKind::Leaked { coroutine, keys };
-                return self.fail(FailureKind::Leaked, E::from(leaked.into()), pair);
-            }
-            (Ok(value), Some(_)) => {
-                self.report_leaks(id, keys);
-                return self.succeed(value);
-            }
-            (Err(error), None) => {
-                self.report_leaks(id, keys);
-                (FailureKind::Error, error)
-            }
-            (Err(mut error), Some(cause)) => {
-                // A call's cancel is another error to who asked than his own would be.
-                if let Some(own) = (&mut error as &mut dyn Any).downcast_mut::<Error>()
-                    && own.is_cancelled()
-                    && let Some(coroutine) = shared.label(id)
-                {
-                    *own = ErrorKind::CoroutineCancelled {
-                        coroutine,
-                        reason: cause.reason,
-                        site: cause.site,
-                        swallowed: false,
-                        keys,
-                    }
-                    .into();
-                } else {
-                    self.report_leaks(id, keys);
-                }
-                (FailureKind::Cancelled, error)
-            }
-        };
-        self.fail(kind, error, pair);
-    }
-
-    /// Reports keys that a call left, where its result cannot say so.
-    fn report_leaks(&self, id: Id, keys: Vec<crate::snapshot::PendingKey>) {
-        if !keys.is_empty()
-            && let Some(coroutine) = self.shared.label(id)
-        {
-            self.shared.report(&Incident::Leaked { coroutine, keys });
-        }
-    }
-
-    /// Gives a value to who asked for it.
-    #[inline]
-    fn succeed(&self, value: R) {
-        match self.running.take() {
-            Some(Running { asker: Some(asker) }) => asker.resolve(Ok(value)),
-            _ => drop(value),
-        }
-    }
-
-    /// Lets the user's hook look at an error, then gives it to who asked, or to the error hook.
-    fn fail(&self, kind: FailureKind, error: E, pair: &mut dyn Resting<M, R, E>) {
-        let judged = self
-            .shared
-            .contain("callback", || pair.judge(&Failure::new(kind, &error)));
-        let asker = self.running.take().and_then(|running| running.asker);
-        match asker.filter(crate::oneshot::Resolver::is_wanted) {
-            Some(asker) => asker.resolve(Err(error)),
-            None => self.report_untaken(&error),
-        }
-        if judged == Some(Next::Stop) {
-            self.cut_short();
-        }
-    }
-
-    /// Reports an error that nobody asked for, or whose asker has gone.
-    pub(crate) fn report_untaken(&self, error: &E) {
-        if let Some(error) = self.shared.contain("error's Display", || error.to_string()) {
-            self.report(error);
-        }
-    }
-
-    /// Tells the error hook about this engine.
-    fn report(&self, error: String) {
-        self.shared.report(&Incident::OrderedFailed {
-            engine: self.name.clone(),
-            created_at: self.site,
-            error,
-        });
-    }
-
-    // Ending.
-
-    /// One more door.
-    pub(crate) fn add_door(&self) {
-        self.doors.set(self.doors.get() + 1);
-    }
-
-    /// One door less.
-    pub(crate) fn drop_door(self: &Rc<Self>) {
-        self.doors.set(self.doors.get() - 1);
-        self.settle_down();
-    }
-
-    /// Takes no more newcomers.
-    pub(crate) fn close(self: &Rc<Self>) {
-        self.queue.borrow_mut().close();
-        if let Some(gate) = self.gate.get() {
-            gate.shut(Shut::Closed);
-        }
-        self.settle_down();
-    }
-
-    /// Takes nothing any more, and keeps what was queued for `drain`. The running call goes on.
-    fn cut_short(&self) {
-        let (entries, slots) = self.queue.borrow_mut().end();
-        for Entry { message, asker } in entries {
-            self.left_over.borrow_mut().push(message);
-            drop(asker);
-        }
-        if let Some(gate) = self.gate.get() {
-            gate.shut(Shut::Closed);
-            self.left_over.borrow_mut().extend(gate.take_all());
-        }
-        for slot in slots {
-            self.shared.wake_waiter(slot);
-        }
-    }
-
-    /// Ends the lane before it is dry: nothing more is taken, the running call is cancelled.
-    pub(crate) fn cut_off(self: &Rc<Self>, reason: &'static str, site: Site) {
-        self.cut_short();
-        let worker = self.worker.get();
-        if !worker.is_none() {
-            self.shared.cancel(worker, Cow::Borrowed(reason), site);
-        }
-        self.settle_down();
-    }
-
-    /// The loop is gone, and with it all that waits.
-    fn gone(&self) {
-        let dropped = (self.running.take(), self.queue.borrow_mut().end());
-        if let Some(gate) = self.gate.get() {
-            gate.shut(Shut::LoopGone);
-            drop(gate.take_all());
-        }
-        for slot in &dropped.1.1 {
-            self.shared.wake_waiter(*slot);
-        }
-        self.wake_finishers();
-    }
-
-    /// Whether nothing is left to do and nothing can arrive.
-    pub(crate) fn is_finished(&self) -> bool {
-        let queue = self.queue.borrow();
-        self.worker.get().is_none()
-            && queue.is_dry()
-            && (queue.intake() != Intake::Open || self.doors.get() == 0)
-            && self.gate.get().is_none_or(|gate| gate.is_empty())
-    }
-
-    /// Tells who waits for the end, if it has come.
-    fn settle_down(&self) {
-        let waited_for = !self.finishers.borrow().is_empty();
-        if waited_for && self.is_finished() {
-            self.wake_finishers();
-        }
-    }
-
-    /// Wakes everybody who waits for the end.
-    fn wake_finishers(&self) {
-        let mut slots = Vec::new();
-        {
-            let mut finishers = self.finishers.borrow_mut();
-            let ids: Vec<Id> = finishers.iter().map(|(id, _)| id).collect();
-            for id in ids {
-                if let Some(slot) = finishers.get_mut(id) {
-                    slots.push(*slot);
-                    *slot = slot.vacated();
-                }
-            }
-        }
-        for slot in slots {
-            self.shared.wake_waiter(slot);
-        }
-    }
-
-    /// Ends a finished lane and gives the state out, in a box. None if it was given out before.
-    pub(crate) fn take_state(&self) -> Option<Box<dyn Any>> {
-        self.queue.borrow_mut().end();
-        Some(self.home.take()?.into_state())
-    }
-
-    /// Takes what an early end left over.
-    pub(crate) fn take_left_over(&self) -> Vec<M> {
-        self.left_over.take()
-    }
-
-    /// Waits for the end; `id` is where the wait is kept from the first poll on.
-    pub(crate) fn poll_finish(&self, id: &mut Id, cx: &Context<'_>, note: Note) -> Poll<Result> {
-        if self.shared.is_closed() {
-            return Poll::Ready(Err(ErrorKind::LoopGone.into()));
-        }
-        if self.is_finished() {
-            return Poll::Ready(Ok(()));
-        }
-        if self.is_own_call() {
-            let site = note.site.unwrap_or(self.site);
-            return Poll::Ready(Err(self.own_wait("the end", site)));
-        }
-        if id.is_none() {
-            *id = self.finishers.borrow_mut().insert(WaiterSlot::EMPTY);
-        }
-        let slot = self.finishers.borrow().get(*id).copied();
-        let slot = slot.unwrap_or(WaiterSlot::EMPTY);
-        let parked = self.shared.park(slot, cx, note);
-        if let Some(kept) = self.finishers.borrow_mut().get_mut(*id) {
-            *kept = *parked.as_ref().unwrap_or(&slot.vacated());
-        }
-        match parked {
-            Ok(_) => Poll::Pending,
-            Err(cancel) => Poll::Ready(Err(cancel)),
-        }
-    }
-
-    /// Gives up waiting for the end.
-    pub(crate) fn leave_finish(&self, id: Id) {
-        let slot = self.finishers.borrow_mut().remove(id);
-        if let Some(slot) = slot {
-            self.shared.unpark(slot);
-        }
-    }
-
     // Waiting for oneself.
 
     /// Whether the coroutine that runs now is the one that handles this lane's message.
@@ -682,19 +387,5 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         self.queue.borrow_mut().line_up(Want::Pull);
         self.admit();
         self.advance();
-    }
-}
-
-impl<M, R, E> Drop for Lane<M, R, E> {
-    /// Reports what nobody will ever handle or take (keeps invariant 4).
-    fn drop(&mut self) {
-        let left = self.left_over.get_mut().len();
-        if left > 0 && !self.shared.is_closed() {
-            self.shared.report(&Incident::OrderedFailed {
-                engine: self.name.clone(),
-                created_at: self.site,
-                error: format!("it ended early and {left} queued messages were dropped; drain it to get them back"),
-            });
-        }
     }
 }

@@ -101,6 +101,7 @@ where
                 (resume, run) = (lane.shared().resume.get(), 0);
             } else if run >= RUN {
                 give_way(&lane, id).await;
+                (resume, run) = (lane.shared().resume.get(), 0);
             }
             if lane.is_doomed(id) {
                 break;

@@ -72,7 +72,6 @@ pub struct Ordered<S, M: 'static, R: 'static = (), E: From<Error> + fmt::Display
 
 impl<S: 'static> Ordered<S, ()> {
     /// Begins an engine that owns `state`.
-    #[must_use]
     pub fn with_state(state: S) -> OrderedBuilder<S> {
         OrderedBuilder {
             state,

@@ -143,9 +143,9 @@ impl<S: 'static, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static
         let lane = &self.finish.lane;
         let site = self.finish.site;
         lane.close();
-        let late = Rc::clone(lane);
+        let overdue = Rc::clone(lane);
         let cut = Fire::Call(Box::new(move |_| {
-            late.cut_off("its engine was drained and the limit ran out", site);
+            overdue.cut_off("its engine was drained and the limit ran out", site);
         }));
         self.timer
             .set(Some(lane.shared().arm(nanos(self.limit), cut)));

@@ -135,6 +135,7 @@ impl<M: Send + 'static> OrderedRemote<M> {
     /// # Errors
     /// Gives the message back: `Closed` or `LoopGone`, also while it waits; `Deadlock` if it would have to wait on the loop's own
     /// thread.
+    #[track_caller]
     pub fn send_blocking(&self, message: M) -> Result<(), Refused<M>> {
         self.announced(self.name.gate.push(message))
     }
@@ -146,6 +147,7 @@ impl<M: Send + 'static> OrderedRemote<M> {
     }
 
     /// Tells the engine what went in, or the sender what did not.
+    #[track_caller]
     fn announced(&self, pushed: Result<bool, (M, Blocked)>) -> Result<(), Refused<M>> {
         match pushed {
             Ok(true) => {
@@ -159,14 +161,14 @@ impl<M: Send + 'static> OrderedRemote<M> {
                 Ok(())
             }
             Ok(false) => Ok(()),
-            Err((message, why)) => Err(Refused::new(message, self.error(why))),
+            Err((message, why)) => Err(Refused::new(message, self.error(&why))),
         }
     }
 
     /// Why a message did not go in.
     #[cold]
     #[track_caller]
-    fn error(&self, why: Blocked) -> Error {
+    fn error(&self, why: &Blocked) -> Error {
         let kind = match why {
             Blocked::Full => ErrorKind::Refused {
                 what: ENGINE,

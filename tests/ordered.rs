@@ -13,8 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use yieldpoint::{
-    Call, Co, Error, ErrorKind, EventLoop, FailureKind, Handle, ManualClock, Next, Ordered,
-    OrderedDoor, Permit, Resolver, Result, ms,
+    Budget, Call, Co, CoroutineId, Error, ErrorKind, EventLoop, FailureKind, Handle, ManualClock,
+    Next, Ordered, OrderedDoor, Outcome, Permit, Resolver, Result, ms,
 };
 
 type Log<T> = Rc<RefCell<Vec<T>>>;
@@ -38,6 +38,20 @@ fn run<T>(body: impl AsyncFnOnce(Co) -> Result<T>) -> T {
     assert_eq!(*heard.borrow(), [""; 0]);
     value
 }
+
+/// Runs a loop until nothing is left.
+fn run_dry(event_loop: &mut EventLoop) {
+    let outcome = event_loop.run().expect("it runs");
+    assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
+}
+
+/// Makes one turn of so many steps.
+fn turn(event_loop: &mut EventLoop, steps: usize) {
+    let _ = event_loop.turn(Budget::steps(steps)).expect("a turn");
+}
+
+/// The coroutine a call was last made in.
+type LastId = Rc<Cell<Option<CoroutineId>>>;
 
 /// Polls a future once.
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
@@ -160,11 +174,11 @@ fn without_the_engine_the_same_calls_take_effect_out_of_order() {
         let effects = Log::default();
         for n in 1..=3 {
             let (operations, effects) = (operations.clone(), Rc::clone(&effects));
-            let _ = co.handle().spawn(async move |co| -> Result {
+            drop(co.handle().spawn(async move |co| -> Result {
                 operations.run(&co).await?;
                 effects.borrow_mut().push(n);
                 Ok(())
-            });
+            }));
         }
         settle(&co).await;
         for _ in 0..3 {
@@ -224,13 +238,13 @@ fn messages_of_all_kinds_of_one_engine_keep_one_order() {
     run(async |co| {
         let operations = Operations::default();
         let waits = operations.clone();
-        let engine = Ordered::with_state(String::new()).serve(
+        let engine = Ordered::with_state(vec![]).serve(
             co.handle(),
-            async move |call: Call, log: &mut String, message: Message| -> Result {
+            async move |call: Call, log: &mut Vec<String>, message: Message| -> Result {
                 waits.run(&call).await?;
                 match message {
-                    Message::M(n) => log.push_str(&format!("m{n}")),
-                    Message::N(n) => log.push_str(&format!("n{n}")),
+                    Message::M(n) => log.push(format!("m{n}")),
+                    Message::N(n) => log.push(format!("n{n}")),
                 }
                 Ok(())
             },
@@ -243,7 +257,7 @@ fn messages_of_all_kinds_of_one_engine_keep_one_order() {
             assert_eq!(operations.len(), 1);
             operations.complete(0);
         }
-        assert_eq!(engine.finish().await?, "m1n2m3");
+        assert_eq!(engine.finish().await?, ["m1", "n2", "m3"]);
         Ok(())
     });
 }
@@ -474,7 +488,7 @@ fn after_the_last_door_is_dropped_the_queued_calls_run_once_and_the_state_goes_a
     }
     drop(engine);
     assert_eq!(Rc::strong_count(&counter), 2);
-    event_loop.run().expect("it runs dry");
+    run_dry(&mut event_loop);
     assert_eq!(*log.borrow(), [1, 2, 3]);
     assert_eq!(Rc::strong_count(&counter), 1);
     assert_eq!(weak.try_send(4).expect_err("it is gone").into_message(), 4);
@@ -590,13 +604,7 @@ enum Do {
 }
 
 /// An engine that counts its calls in its state and does as it is told; it gives the ids of its coroutines out.
-fn obedient(
-    handle: &Handle,
-    kinds: &Log<FailureKind>,
-) -> (
-    Ordered<Vec<Do>, Do, usize>,
-    Rc<Cell<Option<yieldpoint::CoroutineId>>>,
-) {
+fn obedient(handle: &Handle, kinds: &Log<FailureKind>) -> (Ordered<Vec<Do>, Do, usize>, LastId) {
     let id = Rc::new(Cell::new(None));
     let (seen, told) = (Rc::clone(&id), Rc::clone(kinds));
     let engine = Ordered::with_state(vec![])
@@ -628,7 +636,7 @@ fn obedient(
 }
 
 /// Asks for `what`, with a call queued behind it, ends it by `end`, and gives the asker's error.
-fn ends(what: Do, kind: FailureKind, end: impl Fn(&Handle, yieldpoint::CoroutineId)) -> Error {
+fn ends(what: Do, kind: FailureKind, end: impl Fn(&Handle, CoroutineId)) -> Error {
     run(async |co| {
         let kinds = Log::default();
         let (engine, id) = obedient(co.handle(), &kinds);
@@ -704,8 +712,8 @@ fn a_call_that_is_cancelled_but_ends_well_is_no_failure_and_the_next_one_can_wai
         );
         let door = engine.clone();
         let first = co.handle().spawn(async move |_| door.ask(()).await);
-        engine.try_send(())?;
         settle(&co).await;
+        engine.try_send(())?;
         co.handle().cancel(id.get().expect("it runs"), "hurry");
         assert!(
             !first.await?,
@@ -891,7 +899,7 @@ fn messages_left_over_that_nobody_drains_are_reported() {
         engine.try_send(n).expect("there is room");
     }
     drop(engine);
-    event_loop.run().expect("it runs dry");
+    run_dry(&mut event_loop);
     let heard = heard.borrow();
     assert_eq!(heard.len(), 2, "{heard:?}");
     assert!(
@@ -1072,7 +1080,7 @@ fn the_door_of_a_call_keeps_nothing_alive() {
         },
     );
     engine.try_send(()).expect("there is room");
-    event_loop.run().expect("it runs dry");
+    run_dry(&mut event_loop);
     assert!(kept.borrow().as_ref().is_some_and(OrderedDoor::is_open));
     assert_eq!(Rc::strong_count(&alive), 3);
     drop(engine);
@@ -1101,22 +1109,22 @@ fn the_loop_dropped_with_everything_in_flight_drops_everything_and_tells_who_is_
     let remote = remote_engine.remote();
     for _ in 0..3 {
         let (engine, message) = (engine.clone(), Rc::clone(&alive));
-        let _ = event_loop
-            .handle()
-            .spawn(async move |_| -> Result { engine.ask(message).await });
-        event_loop
-            .turn(yieldpoint::Budget::steps(100))
-            .expect("a turn");
+        drop(
+            event_loop
+                .handle()
+                .spawn(async move |_| -> Result { engine.ask(message).await }),
+        );
+        turn(&mut event_loop, 100);
     }
     let (waits, message) = (engine.clone(), Rc::clone(&alive));
-    let _ = event_loop
-        .handle()
-        .spawn(async move |_| -> Result { waits.send(message).await });
+    drop(
+        event_loop
+            .handle()
+            .spawn(async move |_| -> Result { waits.send(message).await }),
+    );
     for n in 0..3 {
         let _ = remote.try_send(n);
-        event_loop
-            .turn(yieldpoint::Budget::steps(100))
-            .expect("a turn");
+        turn(&mut event_loop, 100);
     }
     assert!(Rc::strong_count(&alive) >= 7);
     drop(event_loop);
@@ -1145,9 +1153,7 @@ fn asks_and_sends_outside_of_the_loop_learn_that_it_is_gone() {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     let mut ask = pin!(engine.ask(()));
     assert!(ask.as_mut().poll(&mut cx).is_pending());
-    event_loop
-        .turn(yieldpoint::Budget::steps(100))
-        .expect("a turn");
+    turn(&mut event_loop, 100);
     let mut queued = pin!(engine.ask(()));
     assert!(queued.as_mut().poll(&mut cx).is_pending());
     let mut in_line = pin!(engine.send(()));
@@ -1170,7 +1176,7 @@ fn what_threads_send_is_handled_in_each_threads_order_and_none_is_lost() {
         let engine = Ordered::with_state(vec![]).bound(3).serve(
             co.handle(),
             async |call: Call, log: &mut Vec<(u32, u32)>, message: (u32, u32)| -> Result {
-                if message.1 % 10 == 0 {
+                if message.1.is_multiple_of(10) {
                     call.yield_now().await?;
                 }
                 log.push(message);
@@ -1217,10 +1223,13 @@ fn send_blocking_blocks_while_there_is_no_room_and_is_released_by_it() {
             }
         });
         // One runs, one is queued, one is in the gate, one blocks.
-        while door.waiting() == 0 || operations.len() == 0 || engine.len() == 0 {
+        let mut accepted = vec![];
+        while accepted.len() < 3 || door.waiting() == 0 {
+            accepted.extend(seen.try_iter());
             co.yield_now().await?;
         }
-        assert_eq!(seen.try_iter().collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(accepted, [0, 1, 2]);
+        assert_eq!((operations.len(), engine.len()), (1, 1));
         assert_eq!(door.try_send(9).expect_err("one waits").into_message(), 9);
         let own = door
             .send_blocking(9)
@@ -1253,7 +1262,7 @@ fn a_blocked_thread_gets_its_message_back_when_the_engine_closes() {
             let engine = Ordered::with_state(())
                 .bound(1)
                 .serve(co.handle(), async |call: Call, (), _: u32| -> Result {
-                    call.sleep(ms(1)).await
+                    call.yield_now().await
                 });
             let permit = engine.reserve().await?; // nothing can be taken in
             let door = engine.remote();
@@ -1298,7 +1307,7 @@ fn in_steady_state_a_message_allocates_nothing_and_spawns_nothing() {
                 Ok(())
             },
         );
-        let mut warm = async || -> Result {
+        let warm = async || -> Result {
             for _ in 0..4096 {
                 engine.try_send(())?;
             }
@@ -1334,14 +1343,10 @@ fn handling_a_queued_message_allocates_nothing() {
     for _ in 0..8192 {
         engine.try_send(()).expect("there is room");
     }
-    event_loop
-        .turn(yieldpoint::Budget::steps(4))
-        .expect("a turn");
+    turn(&mut event_loop, 4);
     let before = engine.len();
     let handled = allocation_counter::measure(|| {
-        event_loop
-            .turn(yieldpoint::Budget::steps(64))
-            .expect("a turn");
+        turn(&mut event_loop, 64);
     });
     assert!(before - engine.len() >= 60 * 64, "{} left", engine.len());
     assert_eq!(handled.count_total, 0);
