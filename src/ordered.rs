@@ -175,6 +175,23 @@ impl<S, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Ordered
     /// # Errors
     /// The message is dropped with each of them: `Closed`; `LoopGone`; `Cancelled`; `Deadlock` if the engine's own handler would have
     /// to wait. Where that must not be, [`reserve`](Ordered::reserve) first.
+    ///
+    /// ```
+    /// # use yieldpoint::{Call, EventLoop, Ordered, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let engine = Ordered::with_state(0).bound(1).serve(co.handle(), async |call: Call, sum: &mut u32, n: u32| -> Result {
+    ///     call.yield_now().await?;
+    ///     *sum += n;
+    ///     Ok(())
+    /// });
+    /// for n in 1..=10 {
+    ///     engine.send(n).await?; // as fast as they are handled
+    /// }
+    /// assert_eq!(engine.finish().await?, 55);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[track_caller]
     pub fn send(&self, message: M) -> Sending<M, R, E> {
         Sending::new(Some(Rc::clone(&self.lane)), message)
@@ -184,6 +201,18 @@ impl<S, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Ordered
     ///
     /// # Errors
     /// Gives the message back: `Refused` if the queue is full, `Closed`, `LoopGone`.
+    ///
+    /// ```
+    /// # use yieldpoint::{Call, EventLoop, Ordered, Result};
+    /// # let event_loop = EventLoop::new()?;
+    /// let engine = Ordered::with_state(())
+    ///     .bound(1)
+    ///     .serve(&event_loop.handle(), async |_: Call, _: &mut (), _: &str| -> Result { Ok(()) });
+    /// engine.try_send("first")?;
+    /// assert_eq!(engine.len(), 1);
+    /// assert_eq!(engine.try_send("second").expect_err("it is full").into_message(), "second");
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[inline]
     pub fn try_send(&self, message: M) -> Result<(), Refused<M>> {
         self.lane.try_push(message)
@@ -194,6 +223,21 @@ impl<S, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Ordered
     /// # Errors
     /// The handler's own, and what ended its call from outside: `Panicked`, `Leaked`, `CoroutineCancelled`, `Aborted`. `Dropped` if
     /// the engine ended first; `Deadlock` at once if the engine's own handler asks; else as [`send`](Ordered::send).
+    ///
+    /// ```
+    /// # use yieldpoint::{Call, Error, EventLoop, Ordered, Result};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let engine = Ordered::with_state(10).serve(co.handle(), async |_: Call, left: &mut u32, n: u32| -> Result<u32> {
+    ///     *left = left.checked_sub(n).ok_or_else(|| Error::other("not enough"))?;
+    ///     Ok(*left)
+    /// });
+    /// assert_eq!(engine.ask(7).await?, 3);
+    /// assert_eq!(engine.ask(7).await.expect_err("3 are left").to_string(), "not enough");
+    /// assert_eq!(engine.ask(3).await?, 0);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[track_caller]
     pub fn ask(&self, message: M) -> Asking<M, R, E> {
         Asking::new(Some(Rc::clone(&self.lane)), message)
@@ -234,6 +278,18 @@ impl<S, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Ordered
     }
 
     /// A door that keeps nothing alive, as [`Call::engine`] gives it.
+    ///
+    /// ```
+    /// # use yieldpoint::{Call, EventLoop, Ordered, Result};
+    /// # let event_loop = EventLoop::new()?;
+    /// let engine = Ordered::with_state(()).serve(&event_loop.handle(), async |_: Call, _: &mut (), _: u32| -> Result { Ok(()) });
+    /// let door = engine.downgrade();
+    /// assert!(door.is_open());
+    /// drop(engine);
+    /// assert!(!door.is_open());
+    /// assert_eq!(door.try_send(1).expect_err("it is gone").into_message(), 1);
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[must_use]
     pub fn downgrade(&self) -> OrderedDoor<M, R, E> {
         OrderedDoor {

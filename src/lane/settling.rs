@@ -62,20 +62,20 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
     /// Takes the result of the running call, and what keys it left (keeps invariant 3).
     #[inline]
     pub(crate) fn settle(&self, id: Id, result: Result<R, E>, pair: &mut dyn Resting<M, R, E>) {
-        // Without anything rare it has no keys, and was neither cancelled nor aborted.
-        let rare = {
+        let plain = {
             let records = self.shared.records.borrow();
-            records
-                .get(id)
-                .is_some_and(|record| record.rare().is_some())
+            records.get(id).is_some_and(|record| {
+                !record.flags.has(Flags::CANCELLED)
+                    && record.rare().is_none_or(|rare| rare.ledger.is_empty())
+            })
         };
         match result {
-            Ok(value) if !rare => self.succeed(value),
+            Ok(value) if plain => self.succeed(value),
             result => self.settle_rare(id, result, pair),
         }
     }
 
-    /// The same for a call that failed, or whose coroutine has keys or a name or was cancelled.
+    /// The same for a call that failed, left keys, or whose coroutine was cancelled.
     #[cold]
     fn settle_rare(&self, id: Id, result: Result<R, E>, pair: &mut dyn Resting<M, R, E>) {
         let shared = &*self.shared;
