@@ -554,8 +554,7 @@ fn a_call_that_fails_at_once_neither_stalls_the_queue_nor_lets_an_arrival_overta
 fn try_send_never_passes_one_who_waits_for_room_and_waiters_are_served_in_order_of_arrival() {
     run(async |co| {
         let operations = Operations::default();
-        let (engine, effects) = noting(co.handle(), &operations);
-        drop(engine);
+        let effects = Log::default();
         let waits = operations.clone();
         let noted = Rc::clone(&effects);
         let engine = Ordered::with_state(()).bound(1).serve(
@@ -1013,30 +1012,106 @@ fn a_granted_place_that_is_never_looked_at_is_given_back_on_drop() {
 }
 
 #[test]
-fn a_permit_outlives_its_engine_and_gives_the_message_back() {
+fn an_engine_does_not_finish_while_a_place_is_promised() {
+    run(async |co| {
+        let engine = Ordered::with_state(0).serve(
+            co.handle(),
+            async |_: Call, sum: &mut u32, n: u32| -> Result {
+                *sum += n;
+                Ok(())
+            },
+        );
+        let permit = engine.reserve().await?;
+        let mut finish = engine.finish();
+        assert!(poll_once(&mut finish).await.is_pending());
+        permit.send(5)?;
+        assert_eq!(finish.await?, 5);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_permit_that_a_drain_cuts_off_gives_the_message_back() {
     run(async |co| {
         let engine = Ordered::with_state(())
             .serve(co.handle(), async |_: Call, (), _: u32| -> Result {
                 Ok(())
             });
-        let permit = engine.reserve().await?;
-        let mut finish = engine.finish();
-        assert!(
-            poll_once(&mut finish).await.is_pending(),
-            "a place is promised"
+        let late = engine.reserve().await?;
+        assert!(engine.drain(Duration::ZERO).await?.unhandled.is_empty());
+        let refused = late.send(7).expect_err("it was drained");
+        assert_eq!(refused.into_message(), 7);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_drain_within_its_limit_handles_everything() {
+    run(async |co| {
+        let engine = Ordered::with_state(0).serve(
+            co.handle(),
+            async |call: Call, done: &mut u32, (): ()| -> Result {
+                call.sleep(ms(1)).await?;
+                *done += 1;
+                Ok(())
+            },
         );
-        drop(finish);
-        let weak = {
-            let engine = Ordered::with_state(())
-                .serve(co.handle(), async |_: Call, (), _: u32| -> Result {
-                    Ok(())
-                });
-            let late = engine.reserve().await?;
-            assert!(engine.drain(Duration::ZERO).await?.unhandled.is_empty());
-            assert_eq!(late.send(7).expect_err("it was drained").into_message(), 7);
-            permit
-        };
-        weak.send(1)?;
+        for _ in 0..3 {
+            engine.try_send(())?;
+        }
+        let drained = engine.drain(ms(10)).await?;
+        assert_eq!((drained.state, drained.unhandled.len()), (3, 0));
+        Ok(())
+    });
+}
+
+/// A value whose `Drop` is the user's, too.
+#[test]
+fn a_result_that_panics_when_nobody_takes_it_stalls_nothing_and_is_reported() {
+    struct Bomb(bool);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(!self.0, "in the drop of a result");
+        }
+    }
+    let (mut event_loop, heard) = quiet();
+    event_loop
+        .block_on(async |co| -> Result {
+            let engine = Ordered::with_state(0).serve(
+                co.handle(),
+                async |_: Call, n: &mut u32, armed: bool| -> Result<Bomb> {
+                    *n += 1;
+                    Ok(Bomb(armed))
+                },
+            );
+            engine.try_send(true)?;
+            engine.try_send(false)?;
+            assert_eq!(engine.finish().await?, 2);
+            Ok(())
+        })
+        .expect("it ends well");
+    assert_once(&heard, "in the drop of a result");
+}
+
+#[test]
+fn a_message_that_sends_when_it_is_dropped_is_heard() {
+    struct Echo(OrderedDoor<Option<Echo>>);
+    impl Drop for Echo {
+        fn drop(&mut self) {
+            let _ = self.0.try_send(None);
+        }
+    }
+    run(async |co| {
+        let engine = Ordered::with_state(0).serve(
+            co.handle(),
+            async |_: Call, n: &mut u32, echo: Option<Echo>| -> Result {
+                *n += 1;
+                drop(echo);
+                Ok(())
+            },
+        );
+        engine.try_send(Some(Echo(engine.downgrade())))?;
+        assert_eq!(engine.finish().await?, 2);
         Ok(())
     });
 }
