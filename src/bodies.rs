@@ -32,7 +32,6 @@ use crate::record::{Body, Flags};
 use crate::shared::{Shared, panic_message};
 use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
-use crate::waiter::Note;
 use crate::waker::OwnedWaker;
 
 /// Where one body is kept.
@@ -81,18 +80,43 @@ impl Bodies {
     }
 
     /// Resumes one coroutine, if it is still there.
+    ///
+    /// The common case is written out: a spawned coroutine that has started, is not being cancelled, has no waker of its own, and gives
+    /// way again. Whatever is otherwise goes the longer way.
     #[inline]
-    pub(crate) fn resume(&mut self, shared: &Shared, id: Id, mut root: Option<&mut Root<'_>>) {
-        let flags = {
-            let mut records = shared.records.borrow_mut();
-            let Some(record) = records.get_mut(id) else {
-                return;
-            };
-            let flags = record.flags;
-            record.flags.clear(Flags::QUEUED);
-            record.flags.set(Flags::STARTED);
-            flags
+    pub(crate) fn resume(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
+        let Some(flags) = shared.take_queued(id) else {
+            return;
         };
+        if flags == Flags::STARTED
+            && let Some(Slot {
+                body: Some(body),
+                own: None,
+            }) = self.slots.get_mut(id.index())
+        {
+            shared.begin_resume(id);
+            let outcome = poll(body.as_mut(), &self.common);
+            shared.running.set(Id::NONE);
+            if let Ok(Poll::Pending) = outcome
+                && !self.common.was_used()
+            {
+                shared.park_coroutine(id);
+            } else {
+                self.settle(shared, id, outcome, root);
+            }
+        } else {
+            self.resume_rare(shared, id, flags, root);
+        }
+    }
+
+    /// Resumes a coroutine for the first time, or one that is not the common case.
+    fn resume_rare(
+        &mut self,
+        shared: &Shared,
+        id: Id,
+        flags: Flags,
+        mut root: Option<&mut Root<'_>>,
+    ) {
         if !flags.has(Flags::STARTED) {
             self.admit(shared);
         }
@@ -107,11 +131,7 @@ impl Bodies {
     /// Runs a body to its next yield.
     #[inline]
     fn poll(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) -> Option<Outcome> {
-        shared.running.set(id);
-        shared
-            .resume
-            .set(shared.resume.get().wrapping_add(1).max(1));
-        shared.note.set(Note::FOREIGN);
+        shared.begin_resume(id);
         let Bodies { slots, common } = self;
         let outcome = match root {
             Some(root) if root.id == id => {
@@ -134,19 +154,14 @@ impl Bodies {
     fn settle(&mut self, shared: &Shared, id: Id, outcome: Outcome, root: Option<&mut Root<'_>>) {
         match outcome {
             Ok(Poll::Pending) => {
-                {
-                    let mut records = shared.records.borrow_mut();
-                    if let Some(record) = records.get_mut(id) {
-                        record.parked = shared.note.get();
-                        record.since = shared.looked_at.get();
-                    }
-                }
+                shared.park_coroutine(id);
                 if self.common.was_used() {
                     self.hand_over(shared, id, root);
                 }
             }
             Ok(Poll::Ready(())) => {
-                drop(shared.leave(id));
+                let record = shared.leave(id);
+                shared.contain("drop", || drop(record));
                 self.remove(shared, id, root);
                 if self.common.was_used() {
                     // Whatever still holds the waker of a coroutine that has ended reaches nobody.
@@ -199,13 +214,12 @@ impl Bodies {
             });
         }
         shared.cancelling.set(true);
-        shared.cleanup_parked.set(false);
         let outcome = self.poll(shared, id, root.as_deref_mut());
         shared.cancelling.set(false);
         let Some(outcome) = outcome else { return };
-        let in_cleanup = shared.cleanup_parked.get();
+        let in_cleanup = shared.in_cleanup(id);
         if matches!(outcome, Ok(Poll::Pending)) && !in_cleanup {
-            let note = shared.note.get();
+            let note = shared.note();
             let parked_on = note.site.map(|site| (note.kind.0, Some(site)));
             if self.common.was_used() {
                 self.renew_common(shared);
@@ -241,17 +255,15 @@ impl Bodies {
         match root {
             Some(root) if root.id == id => {
                 root.panic = Some(panic);
-                self.end(shared, id, Some(root), |_, _| ErrorKind::Stopped.into());
+                self.end(shared, id, Some(root), |label, keys| {
+                    shared.report_leaks(&label, keys);
+                    ErrorKind::Stopped.into()
+                });
             }
             root => {
                 let message = panic_message(panic).into_boxed_str();
                 self.end(shared, id, root, |label, keys| {
-                    if !keys.is_empty() {
-                        shared.report(&Incident::Leaked {
-                            coroutine: label.clone(),
-                            keys,
-                        });
-                    }
+                    shared.report_leaks(&label, keys);
                     ErrorKind::Panicked {
                         coroutine: Some(label),
                         message,
@@ -288,7 +300,8 @@ impl Bodies {
         let keys = take_leaks(shared, id);
         let error = error(label, keys);
         shared.contain("drop", || ending.end(error));
-        drop(shared.leave(id));
+        let record = shared.leave(id);
+        shared.contain("drop", || drop(record));
     }
 
     /// Drops a body. The caller of `block_on` drops its own.
@@ -297,6 +310,7 @@ impl Bodies {
         match root {
             Some(root) if root.id == id => {
                 root.done = true;
+                shared.interrupted.set(true);
                 root.own = None;
             }
             _ => {

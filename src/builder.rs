@@ -46,14 +46,17 @@ impl Builder {
     /// Sets the error hook: it hears of what nobody else takes, in the order in which it happens, on the loop's thread. Without it,
     /// incidents are printed on standard error.
     ///
-    /// The hook may use handles of the loop. A panic of the hook is contained.
+    /// The hook may use handles of the loop. A panic of the hook is contained. An incident that the hook itself brings about is printed
+    /// on standard error instead, so that it cannot call itself for ever. A handle kept in the hook keeps what the loop shares, also
+    /// after the loop: take it out again.
     pub fn on_error(mut self, hook: impl Fn(&Incident) + 'static) -> Self {
         self.hook = Rc::new(hook);
         self
     }
 
     /// Lets an incident fail a test: the turn or run in which it happens ends with a panic that names it, once everything that
-    /// was to be done in it is done. The hook hears of it all the same.
+    /// was to be done in it is done; one that happens after the last turn, or while the loop is dropped, ends its drop with a panic. The
+    /// hook hears of it all the same.
     pub fn fail_on_error(mut self) -> Self {
         self.fatal = true;
         self

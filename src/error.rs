@@ -565,7 +565,7 @@ mod tests {
     use super::{Error, ErrorKind};
     use crate::{
         site::Site,
-        snapshot::{CoroutineId, Label, PendingKey, Snapshot},
+        snapshot::{CoroutineId, KeyState, Label, PendingKey, Snapshot},
     };
     use std::{error::Error as _, fmt, io, panic::Location, time::Duration};
 
@@ -586,7 +586,7 @@ mod tests {
             key: "late".into(),
             created_at: second(),
             waited_at: None,
-            arrived: false,
+            state: KeyState::Pending,
         }]
     }
 
@@ -672,7 +672,17 @@ mod tests {
                 key: key(),
                 asked_at: a,
             },
-            format!("key \"auth\" is named twice in the list at {a}. Name every key once."),
+            format!(
+                "key \"auth\" is waited for twice: it is named again at {a}. Wait for a key in one \
+                 place at a time."
+            ),
+        );
+        assert_shown(
+            ErrorKind::NoKeys { asked_at: a },
+            format!(
+                "the list of keys at {a} is empty, so none of them could ever be ready. Name at \
+                 least one key."
+            ),
         );
         assert_shown(
             ErrorKind::Abandoned {

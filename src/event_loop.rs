@@ -23,11 +23,14 @@
 //! 2. Once the descriptor was handed out: it is readable whenever a turn would find something to do, and the loop sets the timer
 //!    descriptor at most once a turn, at its end.
 //! 3. Dropping the loop drops everything in it, until nothing new appears.
+//! 4. The ready queue is in two parts: what handles add goes to the back of the shared part; the loop takes that part over whole, when it
+//!    has run what it took before, and runs it front first. So a step costs no borrow of the queue.
 
 use std::cell::Cell;
 use std::fmt;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -42,7 +45,7 @@ use crate::inbox::Inbox;
 use crate::incident::Incident;
 use crate::pool::Pool;
 use crate::reactor::{Reactor, source_of};
-use crate::shared::{ErrorHook, Fire, Job, Post, Shared};
+use crate::shared::{ErrorHook, Fire, Job, Post, Shared, Work};
 use crate::snapshot::Snapshot;
 use crate::timers::{Nanos, TimerId};
 use crate::waiter::WaiterSlot;
@@ -80,6 +83,8 @@ pub struct EventLoop {
     shared: Rc<Shared>,
     /// The coroutines' bodies.
     bodies: Bodies,
+    /// The front of the ready queue, last job first (invariant 4).
+    batch: Vec<Job>,
     /// Filled by the poll.
     events: mio::Events,
     /// The loop's end of the inbox.
@@ -172,13 +177,17 @@ impl EventLoop {
             for _ in 0..LOOK_EVERY {
                 let Some(job) = self.next_job() else { break };
                 self.step(job, root.as_deref_mut());
-                if root.as_ref().is_some_and(|root| root.done) {
-                    self.end_turn(&mut report)?;
-                    return Ok(Outcome::Done);
-                }
-                if self.shared.stopping.get() {
-                    self.finish_ready(root.as_deref_mut());
-                    break;
+                if self.shared.interrupted.replace(false) {
+                    if root.as_ref().is_some_and(|root| root.done) {
+                        // A stop in this very step was meant for this run, which it ends.
+                        self.shared.stopping.set(false);
+                        self.end_turn(&mut report)?;
+                        return Ok(Outcome::Done);
+                    }
+                    if self.shared.stopping.get() {
+                        self.finish_ready(root.as_deref_mut());
+                        break;
+                    }
                 }
             }
         };
@@ -188,8 +197,7 @@ impl EventLoop {
 
     /// Runs what is ready now and nothing that becomes ready by it.
     fn finish_ready(&mut self, mut root: Option<&mut Root<'_>>) {
-        let ready = self.shared.ready.borrow().len();
-        for _ in 0..ready {
+        for _ in 0..self.ready() {
             let Some(job) = self.next_job() else { break };
             self.step(job, root.as_deref_mut());
         }
@@ -262,19 +270,38 @@ impl EventLoop {
 
     /// Takes the front of the ready queue.
     #[inline]
-    fn next_job(&self) -> Option<Job> {
-        self.shared.ready.borrow_mut().pop_front()
+    fn next_job(&mut self) -> Option<Job> {
+        if self.batch.is_empty() {
+            self.refill();
+        }
+        let job = self.batch.pop();
+        self.shared.in_batch.set(self.batch.len());
+        job
+    }
+
+    /// Takes the whole ready queue over (keeps invariant 4).
+    #[inline(never)]
+    fn refill(&mut self) {
+        std::mem::swap(&mut self.batch, &mut *self.shared.ready.borrow_mut());
+        self.batch.reverse();
+    }
+
+    /// How many jobs are ready.
+    fn ready(&self) -> usize {
+        self.batch.len() + self.shared.ready.borrow().len()
     }
 
     /// Runs one job.
     #[inline]
     fn step(&mut self, job: Job, root: Option<&mut Root<'_>>) {
-        match job {
-            Job::Coroutine(id) => self.bodies.resume(&self.shared, id, root),
-            Job::Call(callback) => {
-                self.shared.contain("callback", || callback(&self.shared));
+        match job.work() {
+            Work::Coroutine(id) => self.bodies.resume(&self.shared, id, root),
+            Work::Call => {
+                if let Some(callback) = self.shared.next_call() {
+                    self.shared.contain("callback", || callback(&self.shared));
+                }
             }
-            Job::Timer(id) => {
+            Work::Timer(id) => {
                 let fire = self.shared.timers.borrow_mut().remove(id);
                 if let Some(Fire::Call(callback)) = fire {
                     self.shared.contain("callback", || callback(&self.shared));
@@ -293,11 +320,16 @@ impl EventLoop {
         self.events.clear();
         let mut polled = false;
         if may_wait && self.is_idle() {
-            if self.shared.timers.borrow().has_fresh() {
+            // A clock moved by hand may have passed a deadline, and will not move while this thread sleeps.
+            let moved = self.shared.clock.as_manual().is_some();
+            if moved || self.shared.timers.borrow().has_fresh() {
                 report.timers += self.tick();
             }
             if self.is_idle() {
+                // Marked before the verdict: the last remote that goes after it ends the sleep.
+                self.shared.inbox.fall_asleep();
                 if let Some(verdict) = self.verdict(root) {
+                    self.shared.inbox.wake_up();
                     return Ok(Some(verdict));
                 }
                 self.sleep()?;
@@ -313,8 +345,8 @@ impl EventLoop {
         report.timers += self.tick();
         report.events += self.take_events();
         self.take_posts();
-        if let Some(stall) = &mut self.stall
-            && !self.shared.ready.borrow().is_empty()
+        if self.ready() > 0
+            && let Some(stall) = &mut self.stall
         {
             stall.told = false;
         }
@@ -323,7 +355,7 @@ impl EventLoop {
 
     /// Whether nothing is ready and nothing was posted.
     fn is_idle(&self) -> bool {
-        self.shared.ready.borrow().is_empty() && self.posts.is_empty()
+        self.ready() == 0 && self.posts.is_empty()
     }
 
     /// Reads the clock, gives new timers their deadline, and queues what is due. Gives the number of due timers.
@@ -336,7 +368,7 @@ impl EventLoop {
             due += 1;
             match fired {
                 Due::Wake(slot) => self.shared.wake_waiter(slot),
-                Due::Call(id) => self.shared.push(Job::Timer(id)),
+                Due::Call(id) => self.shared.push_timer(id),
             }
         }
         due
@@ -383,14 +415,13 @@ impl EventLoop {
             };
             match post {
                 Post::Wake(id) => self.shared.wake(id),
-                Post::Call(callback) => self.shared.push(Job::Call(callback)),
+                Post::Call(callback) => self.shared.push_call(callback),
             }
         }
     }
 
-    /// Sleeps until an event, a post or a deadline.
+    /// Sleeps until an event, a post or a deadline. The inbox is marked as asleep by now.
     fn sleep(&mut self) -> Result {
-        self.shared.inbox.fall_asleep();
         if !self.posts.is_empty() {
             self.shared.inbox.wake_up();
             return Ok(());
@@ -469,6 +500,11 @@ impl EventLoop {
             && self.shared.inbox.remotes() == 0
             && !self.shared.reactor.borrow().is_waited_for()
             && self.bodies.waker_clones(root) == 0
+            && {
+                // Who posted and then let go of the last remote or waker has left the post before that.
+                fence(Ordering::Acquire);
+                self.posts.is_empty()
+            }
     }
 
     /// Ends a turn: fills in the report, and sets the descriptor up for whoever polls it (keeps invariant 2).
@@ -528,6 +564,7 @@ impl Builder {
         Ok(EventLoop {
             bodies: Bodies::new(&shared),
             shared,
+            batch: Vec::new(),
             events: mio::Events::with_capacity(EVENTS),
             posts,
             handed_out: Cell::new(false),
@@ -571,9 +608,13 @@ impl Drop for EventLoop {
         // What is dropped may drop, resolve, or try to queue more: go on until nothing is left (keeps invariant 3).
         loop {
             let bodies = self.bodies.drop_all(&shared);
+            self.batch.clear();
             let held = shared.take_all();
             let nothing = held.is_empty();
-            shared.contain("drop", || drop(held));
+            // One by one: a second panic within one drop would end the process.
+            for one in held {
+                shared.contain("drop", || drop(one));
+            }
             let mut posts = false;
             while let Ok(post) = self.posts.try_recv() {
                 posts = true;
@@ -582,6 +623,12 @@ impl Drop for EventLoop {
             if !bodies && nothing && !posts {
                 break;
             }
+        }
+        // No turn is left to fail for what happened since the last. A second panic would end the process.
+        if let Some(incident) = self.fatal.as_ref().and_then(|fatal| fatal.take())
+            && !std::thread::panicking()
+        {
+            panic!("{incident}");
         }
     }
 }

@@ -87,7 +87,7 @@ impl<M> From<Refused<M>> for Error {
 
 /// What an engine does after a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
+pub enum AfterFailure {
     /// Goes on with the next message.
     GoOn,
     /// Takes no further message. What is queued is kept for `drain` to give back; its askers get `Dropped`.
@@ -113,7 +113,7 @@ pub enum FailureKind {
 /// A handler's failure, as `on_failure` sees it. `Display` gives the text of the error.
 ///
 /// ```
-/// # use yieldpoint::{Call, EventLoop, FailureKind, Next, Ordered, Result, Error};
+/// # use yieldpoint::{Call, EventLoop, FailureKind, AfterFailure, Ordered, Result, Error};
 /// # EventLoop::builder().on_error(|_| {}).build()?.block_on(async |co| -> Result {
 /// let engine = Ordered::with_state(0)
 ///     .on_failure(|state, failure| {
@@ -121,7 +121,7 @@ pub enum FailureKind {
 ///         assert!(failure.downcast_ref::<Error>().is_some());
 ///         assert_eq!(failure.to_string(), "declined");
 ///         *state = 100; // repaired
-///         Next::GoOn
+///         AfterFailure::GoOn
 ///     })
 ///     .serve(co.handle(), async |_: Call, _: &mut u32, (): ()| -> Result { Err(Error::other("declined")) });
 /// engine.try_send(())?;

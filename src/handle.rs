@@ -14,8 +14,8 @@ use crate::clock::nanos;
 use crate::error::{ErrorKind, Result};
 use crate::inbox::Inbox;
 use crate::incident::Incident;
-use crate::record::Flags;
-use crate::shared::{Callback, Fire, Job, Post, Shared, label, table_id};
+use crate::record::{Flags, Rare};
+use crate::shared::{Callback, Fire, Post, Shared, label, table_id};
 use crate::snapshot::{Activity, CoroutineId, CoroutineInfo, PendingKey, Snapshot};
 
 /// A door to a loop on the loop's own thread: spawns coroutines, queues callbacks, sets timers, looks inside.
@@ -66,7 +66,7 @@ impl Handle {
     /// ```
     pub fn call_soon(&self, callback: impl FnOnce() + 'static) {
         if self.is_open_for("a callback queued with call_soon") {
-            self.shared.push(Job::Call(Box::new(move |_| callback())));
+            self.shared.push_call(Box::new(move |_| callback()));
         }
     }
 
@@ -114,10 +114,12 @@ impl Handle {
         self.shared.abort(table_id(id), Location::caller())
     }
 
-    /// Asks the loop to leave `run` or `block_on`. What is ready now still runs; what that makes ready waits for the next run. Before a
-    /// run, it makes that run return at once, however often it was called.
+    /// Asks the loop to leave `run` or `block_on`. What is ready when the running callback or coroutine gives way still runs; what that
+    /// makes ready waits for the next run. Before a run, it makes that run return at once, however often it was called; a `turn` takes
+    /// no notice of it.
     pub fn stop(&self) {
         self.shared.stopping.set(true);
+        self.shared.interrupted.set(true);
         self.shared.touched();
     }
 
@@ -204,8 +206,8 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
             } else {
                 let since = Duration::from_nanos(now.saturating_sub(record.since));
                 Activity::Parked {
-                    on: record.parked.kind.0,
-                    at: record.parked.site,
+                    on: record.parked_on.0,
+                    at: record.parked_at,
                     since,
                 }
             };
@@ -216,13 +218,13 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
                     .and_then(|rare| rare.cancel.as_ref())
                     .map(|cause| cause.reason.clone()),
                 in_cleanup: record.flags.has(Flags::IN_CLEANUP),
-                wakers: rare.map_or(0, |rare| rare.wakers.len()),
+                wakers: rare.map_or(0, Rare::foreign_wakers),
                 ..CoroutineInfo::new(label(id, record), activity)
             }
         };
         records.iter().map(info).collect()
     };
-    let ready = shared.ready.borrow().len();
+    let ready = shared.in_batch.get() + shared.ready.borrow().len();
     let timers = shared.timers.borrow().len();
     // The reactor is borrowed for the time of a poll only, and no user code runs within one.
     let sources = shared.reactor.borrow().waited_for();
@@ -341,9 +343,13 @@ pub(crate) fn take_leaks(shared: &Shared, id: crate::arena::Id) -> Vec<PendingKe
         (rare.ledger.report(), rare.ledger.take_all())
     };
     for entry in entries {
-        if let Some(timer) = entry.timer() {
-            shared.disarm(timer);
-        }
+        // A value that has arrived is the user's, and so is its `Drop`.
+        shared.contain("drop", || {
+            if let Some(timer) = entry.timer() {
+                shared.disarm(timer);
+            }
+            drop(entry);
+        });
     }
     report
 }

@@ -86,7 +86,8 @@ impl<P> Inbox<P> {
     /// Counts one strong remote less.
     pub(crate) fn drop_remote(&self) {
         if self.remotes.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // The loop may have slept on the hope that this remote would post: let it look again.
+            // The loop may have slept on the hope that this remote would post: let it look again (as in invariant 3).
+            fence(Ordering::SeqCst);
             self.rouse();
         }
     }

@@ -163,7 +163,7 @@ mod tests {
     use super::{Incident, lines};
     use crate::{
         site::Site,
-        snapshot::{CoroutineId, Label, PendingKey, Snapshot},
+        snapshot::{CoroutineId, KeyState, Label, PendingKey, Snapshot},
     };
     use std::panic::Location;
 
@@ -219,7 +219,7 @@ mod tests {
                         key: "late".into(),
                         created_at: site,
                         waited_at: None,
-                        arrived: false,
+                        state: KeyState::Pending,
                     }],
                 },
                 format!("{reader_at} ended with 1 key pending: \"late\" (created at {site})"),

@@ -58,6 +58,8 @@ enum State<T, E> {
     Ended(T),
     /// Ended with an error. The label is for the report, if nobody takes it.
     Failed(E, Option<Box<Label>>),
+    /// Ended from outside. Who joins turns it into an `E`: that is user code, and might panic here, where nobody could be told.
+    Dead(Error),
     /// Taken.
     Taken,
 }
@@ -123,22 +125,31 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
         let keys = take_leaks(shared, self.id);
         match (result, cancelled) {
             // A child's cancel is another error to who joins it than his own would be.
-            (Err(error), Some(cause)) => {
-                let mut error = error;
-                if let Some(own) = (&mut error as &mut dyn Any).downcast_mut::<Error>()
-                    && own.is_cancelled()
-                {
-                    let (reason, site) = (cause.reason, cause.site);
-                    *own = ErrorKind::CoroutineCancelled {
-                        coroutine: label,
-                        reason,
-                        site,
-                        swallowed: false,
-                        keys,
+            (Err(mut error), Some(cause)) => {
+                match (&mut error as &mut dyn Any).downcast_mut::<Error>() {
+                    Some(own) if own.is_cancelled() => {
+                        let (reason, site) = (cause.reason, cause.site);
+                        *own = ErrorKind::CoroutineCancelled {
+                            coroutine: label,
+                            reason,
+                            site,
+                            swallowed: false,
+                            keys,
+                        }
+                        .into();
+                        drop(self.settle(State::Failed(error, None)));
                     }
-                    .into();
+                    // Not what was asked for.
+                    Some(_) => {
+                        shared.report_leaks(&label, keys);
+                        self.fail(error, label);
+                    }
+                    // It may well be the cancel in the user's own words.
+                    None => {
+                        shared.report_leaks(&label, keys);
+                        drop(self.settle(State::Failed(error, None)));
+                    }
                 }
-                drop(self.settle(State::Failed(error, None)));
             }
             (Ok(value), None) if !keys.is_empty() => {
                 drop(value);
@@ -148,14 +159,12 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
                 };
                 self.fail(E::from(leaked.into()), label);
             }
-            (Ok(value), _) => drop(self.settle(State::Ended(value))),
+            (Ok(value), _) => {
+                shared.report_leaks(&label, keys);
+                drop(self.settle(State::Ended(value)));
+            }
             (Err(error), None) => {
-                if !keys.is_empty() {
-                    shared.report(&Incident::Leaked {
-                        coroutine: label.clone(),
-                        keys,
-                    });
-                }
+                shared.report_leaks(&label, keys);
                 self.fail(error, label);
             }
         }
@@ -171,6 +180,17 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
     }
 }
 
+/// Reports a panic that nobody took. What was asked for, or is reported by who asked, needs no second report.
+fn report_dead(shared: &Shared, error: &Error) {
+    if let ErrorKind::Panicked { coroutine, message } = error.kind() {
+        shared.report(&Incident::Panicked {
+            coroutine: coroutine.clone(),
+            message: message.to_string(),
+            during: "coroutine",
+        });
+    }
+}
+
 /// Reports an error that nobody took.
 fn report_untaken<E: fmt::Display>(shared: &Shared, error: &E, coroutine: Label) {
     if let Some(error) = shared.contain("error's Display", || error.to_string()) {
@@ -180,23 +200,8 @@ fn report_untaken<E: fmt::Display>(shared: &Shared, error: &E, coroutine: Label)
 
 impl<T: 'static, E: From<Error> + fmt::Display + 'static> Ending for JoinCell<T, E> {
     fn end(&self, error: Error) {
-        let label = match error.kind() {
-            ErrorKind::Panicked { coroutine, .. } => coroutine.clone(),
-            // What was asked for, or is reported by who asked, needs no second report.
-            _ => None,
-        };
-        let panic = match error.kind() {
-            ErrorKind::Panicked { message, .. } => Some(message.to_string()),
-            _ => None,
-        };
-        let error = E::from(error);
-        let untaken = self.settle(State::Failed(error, label.clone().map(Box::new)));
-        if let (Some(_), Some(message)) = (untaken, panic) {
-            self.shared.report(&Incident::Panicked {
-                coroutine: label,
-                message,
-                during: "coroutine",
-            });
+        if let Some(State::Dead(error)) = self.settle(State::Dead(error)) {
+            report_dead(&self.shared, &error);
         }
     }
 }
@@ -243,7 +248,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     /// The handle of a coroutine that could not be started.
     pub(crate) fn failed(shared: &Rc<Shared>, site: Site, error: Error) -> Self {
         let cell = JoinCell::new(shared, Id::NONE);
-        cell.state.set(State::Failed(E::from(error), None));
+        cell.state.set(State::Dead(error));
         JoinHandle::new(cell, site)
     }
 
@@ -324,6 +329,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Future for JoinHandle<
         match cell.state.replace(State::Taken) {
             State::Ended(value) => Poll::Ready(Ok(value)),
             State::Failed(error, _) => Poll::Ready(Err(error)),
+            State::Dead(error) => Poll::Ready(Err(E::from(error))),
             State::Taken => Poll::Pending,
             open => {
                 cell.state.set(open);
@@ -341,7 +347,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Future for JoinHandle<
                         Poll::Pending
                     }
                     Err(cancel) => {
-                        cell.slot.set(slot.vacated());
+                        cell.slot.set(WaiterSlot::EMPTY);
                         Poll::Ready(Err(E::from(cancel)))
                     }
                 }
@@ -366,6 +372,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Drop for JoinHandle<T,
                 }
             }
             State::Failed(error, Some(label)) => report_untaken(&cell.shared, &error, *label),
+            State::Dead(error) => report_dead(&cell.shared, &error),
             _ => {}
         }
     }

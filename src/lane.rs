@@ -30,7 +30,7 @@ use std::task::{Context, Poll};
 
 use crate::arena::{Arena, Id};
 use crate::error::{Error, ErrorKind, Result};
-use crate::failure::{Failure, Next, Refused};
+use crate::failure::{AfterFailure, Failure, Refused};
 use crate::ordered_gate::{Gate, Shut};
 use crate::ordered_queue::{Asker, Entry, Intake, Queue, Want};
 use crate::record::{Body, Flags};
@@ -50,7 +50,7 @@ pub(crate) trait Resting<M, R, E> {
     fn work(self: Box<Self>, lane: &Rc<Lane<M, R, E>>, id: Id) -> Pin<Box<dyn Body>>;
 
     /// Looks at a failure. This is user code.
-    fn judge(&mut self, failure: &Failure<'_>) -> Next;
+    fn judge(&mut self, failure: &Failure<'_>) -> AfterFailure;
 
     /// Gives the state out, in a box.
     fn into_state(self: Box<Self>) -> Box<dyn Any>;

@@ -21,7 +21,7 @@ use crate::arena::Id;
 use crate::call::Call;
 use crate::coroutine::Co;
 use crate::error::{Error, Result};
-use crate::failure::{Failure, Next};
+use crate::failure::{AfterFailure, Failure};
 use crate::handle::Handle;
 use crate::lane::{Lane, Resting};
 use crate::record::{Body, Ending};
@@ -30,7 +30,7 @@ use crate::record::{Body, Ending};
 const RUN: u32 = 64;
 
 /// What looks at failures.
-pub(crate) type Judge<S> = Box<dyn FnMut(&mut S, &Failure<'_>) -> Next>;
+pub(crate) type Judge<S> = Box<dyn FnMut(&mut S, &Failure<'_>) -> AfterFailure>;
 
 /// State and handler.
 pub(crate) struct Pair<K, S, H> {
@@ -65,10 +65,10 @@ where
         })
     }
 
-    fn judge(&mut self, failure: &Failure<'_>) -> Next {
+    fn judge(&mut self, failure: &Failure<'_>) -> AfterFailure {
         match &mut self.judge {
             Some(judge) => judge(&mut self.state, failure),
-            None => Next::GoOn,
+            None => AfterFailure::GoOn,
         }
     }
 

@@ -16,7 +16,7 @@ use std::task::Context;
 use crate::error::Error;
 use crate::key::Key;
 use crate::site::Site;
-use crate::snapshot::PendingKey;
+use crate::snapshot::{KeyState, PendingKey};
 use crate::timers::TimerId;
 use crate::waiter::Note;
 
@@ -29,8 +29,12 @@ pub(crate) trait Pending {
     fn into_any(self: Rc<Self>) -> Rc<dyn Any>;
     /// Where it was registered.
     fn created_at(&self) -> Site;
+    /// What has come for it.
+    fn key_state(&self) -> KeyState;
     /// Whether a value or the loss of its resolver has arrived.
-    fn has_arrived(&self) -> bool;
+    fn has_arrived(&self) -> bool {
+        self.key_state() != KeyState::Pending
+    }
     /// The name of the type it was registered for.
     fn type_name(&self) -> &'static str;
     /// Parks whoever polls now until something arrives.
@@ -38,8 +42,8 @@ pub(crate) trait Pending {
     /// # Errors
     /// The cancel to be delivered instead.
     fn park(&self, cx: &Context<'_>, note: Note) -> Result<(), Error>;
-    /// Forgets who is parked.
-    fn unpark(&self);
+    /// Forgets who is parked. Tells whether the key is still that of this cell.
+    fn unpark(&self) -> bool;
     /// Makes the cell take nothing any more, drops what it held, and wakes who waits for it: the key is gone.
     fn give_up(&self);
 }
@@ -64,9 +68,13 @@ impl Entry {
         &self.cell
     }
 
-    /// Where a coroutine waits for it, if one does.
-    pub(crate) fn waited_at(&self) -> Option<Site> {
-        self.waited_at
+    /// Marks the key as waited for here, unless it is already: then nothing changes. Tells which.
+    pub(crate) fn claim(&mut self, site: Site) -> bool {
+        let free = self.waited_at.is_none();
+        if free {
+            self.waited_at = Some(site);
+        }
+        free
     }
 
     /// The timer that has no purpose any more once the key is given up.
@@ -80,7 +88,7 @@ impl Entry {
             key: self.key.clone(),
             created_at: self.cell.created_at(),
             waited_at: self.waited_at,
-            arrived: self.cell.has_arrived(),
+            state: self.cell.key_state(),
         }
     }
 }
@@ -137,6 +145,11 @@ impl Ledger {
     /// The entry of a pending key.
     pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
         self.position(key).map(|at| &self.entries[at])
+    }
+
+    /// The entry of a pending key, to change who waits for it.
+    pub(crate) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
+        self.position(key).map(|at| &mut self.entries[at])
     }
 
     /// Notes where a coroutine waits for the key, or that none does any more.

@@ -44,6 +44,21 @@ mod sleep;
 mod task;
 mod wait;
 
+mod cleanup;
+mod either;
+
+mod row;
+
+mod points;
+mod tuples;
+
+mod all;
+mod as_completed;
+mod first;
+
+mod cancellable;
+mod timeout;
+
 mod join;
 mod runner;
 
@@ -60,15 +75,24 @@ mod ordered_send;
 
 mod ordered;
 
+pub use all::{All, AllStarted};
+pub use as_completed::{AsCompleted, Next};
 pub use budget::{Budget, TurnReport};
 pub use builder::Builder;
 pub use call::Call;
 pub use callback::{Callback, Forget, Timer};
+pub use cancellable::CancellableStarted;
+pub use cleanup::CleanupStarted;
 pub use clock::ManualClock;
 pub use coroutine::Co;
+pub use either::{
+    Either, EitherStarted, OneOf3, OneOf4, OneOf5, OneOf6, OneOf7, OneOf8, OneOf9, OneOf10,
+    OneOf11, OneOf12,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use event_loop::{EventLoop, Outcome};
-pub use failure::{Failure, FailureKind, Next, Refused};
+pub use failure::{AfterFailure, Failure, FailureKind, Refused};
+pub use first::{First, FirstStarted};
 pub use handle::{Handle, Remote, TimerId, WeakRemote};
 pub use incident::Incident;
 pub use join::JoinHandle;
@@ -78,10 +102,12 @@ pub use ordered::{Ordered, OrderedBuilder, OrderedDoor};
 pub use ordered_finish::{Drained, Draining, Finishing};
 pub use ordered_remote::OrderedRemote;
 pub use ordered_send::{Asking, Permit, Reserving, Sending};
+pub use points::{Points, Sequence};
 pub use site::Site;
 pub use sleep::{Sleep, SleepStarted, YieldNow, YieldNowStarted};
-pub use snapshot::{Activity, CoroutineId, CoroutineInfo, Label, PendingKey, Snapshot};
+pub use snapshot::{Activity, CoroutineId, CoroutineInfo, KeyState, Label, PendingKey, Snapshot};
 pub use task::{Task, TaskReturn, TaskStarted};
+pub use timeout::{Timeout, TimeoutStarted};
 pub use wait::{
     AnyReady, AnyReadyStarted, Wait, WaitAll, WaitAllStarted, WaitAny, WaitAnyStarted, WaitStarted,
 };

@@ -30,6 +30,7 @@ use crate::handle::{Handle, Remote};
 use crate::ledger::Pending;
 use crate::shared::Shared;
 use crate::site::Site;
+use crate::snapshot::KeyState;
 use crate::waiter::{Note, WaiterSlot};
 
 /// The cell between a resolver and who waits for it.
@@ -106,7 +107,7 @@ impl<T> OneShot<T> {
                 Ok(())
             }
             Err(cancel) => {
-                self.slot.set(slot.vacated());
+                self.slot.set(WaiterSlot::EMPTY);
                 Err(cancel)
             }
         }
@@ -120,6 +121,14 @@ impl<T> OneShot<T> {
         }
     }
 
+    /// Whether a value is here to be taken.
+    pub(crate) fn has_value(&self) -> bool {
+        let state = self.state.replace(State::Taken);
+        let here = matches!(state, State::Arrived(_));
+        self.state.set(state);
+        here
+    }
+
     /// Whether its resolver was dropped uncalled, and nobody has been told.
     pub(crate) fn is_lost(&self) -> bool {
         let state = self.state.replace(State::Taken);
@@ -128,9 +137,19 @@ impl<T> OneShot<T> {
         lost
     }
 
-    /// Forgets who is parked.
-    pub(crate) fn unpark(&self) {
-        self.slot.set(self.shared.unpark(self.slot.get()));
+    /// Forgets who is parked, and that anybody ever was: the next wait is a new point. Tells whether there is still something to
+    /// wait for; not so if the key was given up meanwhile, and perhaps registered again.
+    pub(crate) fn unpark(&self) -> bool {
+        self.shared.unpark(self.slot.replace(WaiterSlot::EMPTY));
+        let state = self.state.replace(State::Taken);
+        let wanted = !matches!(state, State::Taken);
+        self.state.set(state);
+        wanted
+    }
+
+    /// Makes this cell count as parked on when the other one was, for a wait that goes on from that cell to this.
+    pub(crate) fn follow(&self, before: &Self) {
+        self.slot.set(before.slot.get().vacated());
     }
 
     /// Where it was made.
@@ -162,11 +181,15 @@ impl<T: 'static> Pending for OneShot<T> {
         self.created_at
     }
 
-    fn has_arrived(&self) -> bool {
+    fn key_state(&self) -> KeyState {
         let state = self.state.replace(State::Taken);
-        let arrived = !matches!(state, State::Waiting);
+        let shown = match state {
+            State::Waiting => KeyState::Pending,
+            State::Arrived(_) | State::Taken => KeyState::Arrived,
+            State::Lost => KeyState::Abandoned,
+        };
         self.state.set(state);
-        arrived
+        shown
     }
 
     fn type_name(&self) -> &'static str {
@@ -177,8 +200,8 @@ impl<T: 'static> Pending for OneShot<T> {
         OneShot::park(self, cx, note)
     }
 
-    fn unpark(&self) {
-        OneShot::unpark(self);
+    fn unpark(&self) -> bool {
+        OneShot::unpark(self)
     }
 
     fn give_up(&self) {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::call::Call;
 use crate::error::{Error, Result};
-use crate::failure::{Failure, Next, Refused};
+use crate::failure::{AfterFailure, Failure, Refused};
 use crate::handle::Handle;
 use crate::lane::{Lane, NAMELESS};
 use crate::lane_worker::{Judge, Pair};
@@ -112,10 +112,10 @@ impl<S: 'static> OrderedBuilder<S> {
     /// whether the engine goes on. Without it, the engine goes on with the state as the handler left it.
     ///
     /// ```
-    /// # use yieldpoint::{Call, EventLoop, Next, Ordered, Result};
+    /// # use yieldpoint::{Call, EventLoop, AfterFailure, Ordered, Result};
     /// # EventLoop::builder().on_error(|_| {}).build()?.block_on(async |co| -> Result {
     /// let engine = Ordered::with_state(0)
-    ///     .on_failure(|_, _| Next::Stop)
+    ///     .on_failure(|_, _| AfterFailure::Stop)
     ///     .serve(co.handle(), async |_: Call, _: &mut u32, n: u32| -> Result { assert_ne!(n, 1); Ok(()) });
     /// for n in 0..3 {
     ///     engine.try_send(n)?;
@@ -126,7 +126,10 @@ impl<S: 'static> OrderedBuilder<S> {
     /// # })?;
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
-    pub fn on_failure(mut self, judge: impl FnMut(&mut S, &Failure<'_>) -> Next + 'static) -> Self {
+    pub fn on_failure(
+        mut self,
+        judge: impl FnMut(&mut S, &Failure<'_>) -> AfterFailure + 'static,
+    ) -> Self {
         self.judge = Some(Box::new(judge));
         self
     }
@@ -342,7 +345,7 @@ impl<S, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Ordered
     }
 
     /// Closes the engine, waits up to `limit` for it to handle what is queued, and then cuts it off: the running call is cancelled,
-    /// and what no call was made for is given back. After [`Next::Stop`] it gives back what that left over.
+    /// and what no call was made for is given back. After [`AfterFailure::Stop`] it gives back what that left over.
     ///
     /// # Errors
     /// As [`finish`](Ordered::finish).

@@ -14,15 +14,15 @@
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use slab::Slab;
 
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::site::Site;
-use crate::timers::Nanos;
-use crate::waiter::Note;
+use crate::timers::{Nanos, TimerId};
+use crate::waiter::{Foreign, Kind, Note};
 
 /// A coroutine's body with whatever takes its outcome: what the loop drives.
 pub(crate) trait Body {
@@ -96,10 +96,12 @@ pub(crate) struct Record {
     pub(crate) site: Site,
     /// What has happened to it.
     pub(crate) flags: Flags,
-    /// What it parked on last.
-    pub(crate) parked: Note,
+    /// What it parked on last: the kind of point.
+    pub(crate) parked_on: &'static Kind,
     /// The loop's clock at the look before it parked.
     pub(crate) since: Nanos,
+    /// What it parked on last: where that was made.
+    pub(crate) parked_at: Option<Site>,
     /// What is rarely needed.
     rare: Option<Box<Rare>>,
 }
@@ -113,9 +115,21 @@ pub(crate) struct Rare {
     pub(crate) ledger: Ledger,
     /// Why it is being cancelled or aborted.
     pub(crate) cancel: Option<CancelCause>,
+    /// The timers that limit the clean-ups it waits in.
+    pub(crate) cleanups: Vec<TimerId>,
     /// The wakers of foreign combinators inside which its points are parked, by token. One that a cancel has woken leaves its
     /// place empty until its point gives the token back, so that no token can reach another point's waker.
-    pub(crate) wakers: Slab<Option<Waker>>,
+    pub(crate) wakers: Slab<Option<Foreign>>,
+}
+
+impl Rare {
+    /// How many of its points are parked under a waker of foreign code.
+    pub(crate) fn foreign_wakers(&self) -> usize {
+        self.wakers
+            .iter()
+            .filter(|(_, foreign)| matches!(foreign, Some(Foreign::Waker(_))))
+            .count()
+    }
 }
 
 impl Record {
@@ -124,7 +138,8 @@ impl Record {
         Record {
             site,
             flags: Flags::NONE,
-            parked: Note::FOREIGN,
+            parked_on: Note::FOREIGN.kind,
+            parked_at: None,
             since: 0,
             rare: None,
         }

@@ -27,26 +27,47 @@ use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::inbox::Inbox;
-use crate::incident::Incident;
+use crate::incident::{self, Incident};
 use crate::pool::Pool;
 use crate::reactor::Reactor;
 use crate::record::{Body, CancelCause, Flags, Record};
 use crate::site::Site;
-use crate::snapshot::{CoroutineId, Label};
+use crate::snapshot::{CoroutineId, Label, PendingKey};
 use crate::timers::{Nanos, TimerId, Timers};
-use crate::waiter::{Note, WaiterSlot};
+use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
 
 /// A queued call. It is given what it needs to make a handle from.
 pub(crate) type Callback = Box<dyn FnOnce(&Rc<Shared>)>;
 
-/// One entry of the ready queue.
-pub(crate) enum Job {
+/// One entry of the ready queue, in one word.
+#[derive(Clone, Copy)]
+pub(crate) struct Job(Id);
+
+/// What a [`Job`] is.
+pub(crate) enum Work {
     /// Resume a coroutine.
     Coroutine(Id),
     /// Run a timer's callback, unless it was cancelled meanwhile.
     Timer(TimerId),
-    /// Run a callback.
-    Call(Callback),
+    /// Run the oldest of the queued callbacks.
+    Call,
+}
+
+impl Job {
+    /// To run the oldest of the queued callbacks.
+    const CALL: Job = Job(Id::NONE);
+
+    /// What it is.
+    #[inline]
+    pub(crate) fn work(self) -> Work {
+        if !self.0.is_marked() {
+            Work::Coroutine(self.0)
+        } else if self.0.is_none() {
+            Work::Call
+        } else {
+            Work::Timer(self.0.unmarked())
+        }
+    }
 }
 
 /// What a timer does when it is due.
@@ -74,8 +95,12 @@ pub(crate) struct Shared {
     pub(crate) records: RefCell<Arena<Record>>,
     /// Bodies spawned since the loop last took them over.
     pub(crate) newcomers: RefCell<Vec<(Id, Pin<Box<dyn Body>>)>>,
-    /// What is to run, in order.
-    pub(crate) ready: RefCell<VecDeque<Job>>,
+    /// What is to run, in order, behind what the loop has taken over.
+    pub(crate) ready: RefCell<Vec<Job>>,
+    /// The callbacks among them, oldest first: each has its [`Job::CALL`] in the queue.
+    calls: RefCell<VecDeque<Callback>>,
+    /// How many jobs the loop has taken over and not run.
+    pub(crate) in_batch: Cell<usize>,
     /// Deadlines.
     pub(crate) timers: RefCell<Timers<Fire>>,
     /// Sockets.
@@ -92,26 +117,49 @@ pub(crate) struct Shared {
     pub(crate) resume: Cell<u32>,
     /// The waker the loop polls with now, as its two pointers.
     current_waker: Cell<(*const (), *const RawWakerVTable)>,
+    /// Whether the running coroutine is to go to the back of the queue when it has given way.
+    pub(crate) gives_way: Cell<bool>,
     /// Whether points parked in earlier resumes are to end with `Cancelled`.
     pub(crate) cancelling: Cell<bool>,
-    /// Whether this resume parked inside `cleanup`.
-    pub(crate) cleanup_parked: Cell<bool>,
-    /// What the running coroutine parked on last.
-    pub(crate) note: Cell<Note>,
+    /// How many points were ended by a cancel.
+    pub(crate) cancels: Cell<u32>,
+    /// How many clean-ups are waiting, of all coroutines.
+    pub(crate) cleanups: Cell<usize>,
+    /// What the running coroutine parked on last: the kind of point. Kept apart from the place, and in the record too: two words
+    /// written singly and read back as one would stall the CPU in every resume.
+    note_kind: Cell<&'static Kind>,
+    /// What the running coroutine parked on last: where that was made.
+    note_site: Cell<Option<Site>>,
     /// Foreign wakers of points polled outside of any coroutine.
-    strays: RefCell<Slab<Waker>>,
+    strays: RefCell<Slab<Foreign>>,
+    /// The point of a combinator of ours that is being polled, with a waker of its own.
+    child: RefCell<Option<PolledChild>>,
     /// What other threads name but must not hold: resolvers that were made `Send`.
     vault: RefCell<Arena<Box<dyn Any>>>,
     /// Whether the next queueing must make the loop's descriptor readable.
     nudge: Cell<bool>,
     /// Whether `stop` was called and not yet heeded.
     pub(crate) stopping: Cell<bool>,
+    /// Whether the loop has a reason to look up after this step: a stop, or the end of the body of `block_on`.
+    pub(crate) interrupted: Cell<bool>,
     /// Whether the loop is gone or going.
     closed: Cell<bool>,
     /// Where incidents go.
     hook: ErrorHook,
+    /// Whether the hook is being told.
+    reporting: Cell<bool>,
     /// Threads for blocking work.
     pub(crate) pool: Pool,
+}
+
+/// A point that a combinator of ours polls with a waker that says which it is.
+struct PolledChild {
+    /// The two pointers of that waker.
+    waker: (*const (), *const RawWakerVTable),
+    /// The combinator.
+    parent: Rc<dyn Parent>,
+    /// The point's place in it.
+    place: usize,
 }
 
 impl Shared {
@@ -128,6 +176,8 @@ impl Shared {
             records: RefCell::new(Arena::new()),
             newcomers: RefCell::default(),
             ready: RefCell::default(),
+            calls: RefCell::default(),
+            in_batch: Cell::new(0),
             timers: RefCell::new(Timers::new()),
             reactor: RefCell::new(reactor),
             inbox,
@@ -136,29 +186,50 @@ impl Shared {
             running: Cell::new(Id::NONE),
             resume: Cell::new(0),
             current_waker: Cell::new((ptr::null(), ptr::null())),
+            gives_way: Cell::new(false),
             cancelling: Cell::new(false),
-            cleanup_parked: Cell::new(false),
-            note: Cell::new(Note::FOREIGN),
+            cancels: Cell::new(0),
+            cleanups: Cell::new(0),
+            note_kind: Cell::new(Note::FOREIGN.kind),
+            note_site: Cell::new(None),
             strays: RefCell::default(),
+            child: RefCell::default(),
             vault: RefCell::new(Arena::new()),
             nudge: Cell::new(false),
             stopping: Cell::new(false),
+            interrupted: Cell::new(false),
             closed: Cell::new(false),
             hook,
+            reporting: Cell::new(false),
             pool,
         })
     }
 
     // Queueing.
 
-    /// Puts a job at the back of the ready queue. It is dropped if the loop is gone (keeps invariant 4).
+    /// Puts a job at the back of the ready queue.
     #[inline]
-    pub(crate) fn push(&self, job: Job) {
-        if self.closed.get() {
-            return;
-        }
-        self.ready.borrow_mut().push_back(job);
+    fn push(&self, job: Job) {
+        self.ready.borrow_mut().push(job);
         self.touched();
+    }
+
+    /// Queues a timer's callback, which may still be cancelled.
+    pub(crate) fn push_timer(&self, id: TimerId) {
+        self.push(Job(id.marked()));
+    }
+
+    /// Queues a callback. It is dropped if the loop is gone (keeps invariant 4).
+    pub(crate) fn push_call(&self, callback: Callback) {
+        if !self.closed.get() {
+            self.calls.borrow_mut().push_back(callback);
+            self.push(Job::CALL);
+        }
+    }
+
+    /// The oldest of the queued callbacks.
+    pub(crate) fn next_call(&self) -> Option<Callback> {
+        self.calls.borrow_mut().pop_front()
     }
 
     /// Tells a foreign poller of the loop's descriptor that there is something to do now.
@@ -187,7 +258,7 @@ impl Shared {
         }
         record.flags.set(Flags::QUEUED);
         drop(records);
-        self.push(Job::Coroutine(id));
+        self.push(Job(id));
     }
 
     /// Wakes who waits in the slot, if anybody does.
@@ -203,8 +274,18 @@ impl Shared {
     /// Wakes a foreign waker, which is user code.
     #[cold]
     fn wake_foreign(&self, slot: WaiterSlot) {
-        if let Some(waker) = self.take_foreign(slot) {
-            self.contain("waker", || waker.wake());
+        if let Some(foreign) = self.take_foreign(slot) {
+            self.wake_taken(foreign);
+        }
+    }
+
+    /// Wakes what was taken out of where it is kept.
+    fn wake_taken(&self, foreign: Foreign) {
+        match foreign {
+            Foreign::Waker(waker) => {
+                self.contain("waker", || waker.wake());
+            }
+            Foreign::Child(parent, place) => parent.woken(place),
         }
     }
 
@@ -250,7 +331,8 @@ impl Shared {
     /// Parks the point that owns `slot`: whoever polls it now will be woken through the slot given back.
     ///
     /// # Errors
-    /// The cancel to be delivered by this point instead: it was parked when the cancel came, and is not shielded.
+    /// The cancel to be delivered by this point instead: it was parked when the cancel came, and is not shielded. The point must then
+    /// store [`WaiterSlot::EMPTY`]: awaited again, it counts as new, or a loop that swallows the cancel would spin.
     #[inline]
     pub(crate) fn park(
         &self,
@@ -258,23 +340,42 @@ impl Shared {
         cx: &Context<'_>,
         note: Note,
     ) -> Result<WaiterSlot, Error> {
-        let resume = self.resume.get();
-        if self.cancelling.get() && slot.parked_before(resume) {
-            self.unpark(slot);
-            return Err(self.cancelled());
+        if self.polls_with(cx.waker()) && slot.token().is_none() && !self.cancelling.get() {
+            self.set_note(note);
+            return Ok(WaiterSlot::direct(self.running.get(), self.resume.get()));
         }
-        let owner = self.running.get();
-        if self.polls_with(cx.waker()) && !owner.is_none() {
-            if slot.token().is_some() {
-                self.unpark(slot);
-            }
-            self.note.set(note);
-            return Ok(WaiterSlot::direct(owner, resume));
-        }
-        self.park_foreign(slot, cx, note)
+        self.park_rare(slot, cx, note)
     }
 
-    /// Whether this is the waker the loop polls with at this moment, so that the id alone will do.
+    /// Says what the running coroutine is parked on, better than the points inside it have said.
+    pub(crate) fn parked_on(&self, note: Note) {
+        if !self.running.get().is_none() {
+            self.set_note(note);
+        }
+    }
+
+    /// Parks a point that was parked elsewhere, or whose coroutine is being cancelled.
+    #[cold]
+    fn park_rare(
+        &self,
+        slot: WaiterSlot,
+        cx: &Context<'_>,
+        note: Note,
+    ) -> Result<WaiterSlot, Error> {
+        let resume = self.resume.get();
+        self.unpark(slot);
+        if self.cancelling.get() && slot.parked_before(resume) {
+            return Err(self.cancelled());
+        }
+        if self.polls_with(cx.waker()) {
+            self.set_note(note);
+            return Ok(WaiterSlot::direct(self.running.get(), resume));
+        }
+        self.park_foreign(cx, note)
+    }
+
+    /// Whether this is the waker the loop polls with at this moment, so that the id alone will do. Between resumes nobody has it: a
+    /// waker of which a clone is about is not the common one any more.
     #[inline]
     fn polls_with(&self, waker: &Waker) -> bool {
         let (data, vtable) = self.current_waker.get();
@@ -288,29 +389,60 @@ impl Shared {
     }
 
     /// Parks under a waker that some combinator made, or outside of any coroutine.
-    #[cold]
-    fn park_foreign(
-        &self,
-        slot: WaiterSlot,
-        cx: &Context<'_>,
-        note: Note,
-    ) -> Result<WaiterSlot, Error> {
+    fn park_foreign(&self, cx: &Context<'_>, note: Note) -> Result<WaiterSlot, Error> {
         if self.closed.get() {
             return Err(ErrorKind::LoopGone.into());
         }
-        let waker = cx.waker().clone();
+        let foreign = self
+            .polled_child(cx.waker())
+            .unwrap_or_else(|| Foreign::Waker(cx.waker().clone()));
         let owner = self.running.get();
-        self.unpark(slot);
         if !owner.is_none() {
-            self.note.set(note);
+            self.set_note(note);
         }
         let mut records = self.records.borrow_mut();
         let token = match records.get_mut(owner) {
-            Some(record) => record.rare_mut().wakers.insert(Some(waker)),
-            None => self.strays.borrow_mut().insert(waker),
+            Some(record) => record.rare_mut().wakers.insert(Some(foreign)),
+            None => self.strays.borrow_mut().insert(foreign),
         };
         // 0 means "never parked"; a stray point belongs to no coroutine, so no cancel will ask.
         Ok(WaiterSlot::foreign(owner, token, self.resume.get().max(1)))
+    }
+
+    /// Polls a point of a combinator of ours with the point's own waker, so that our points inside it park under its place and need no
+    /// clone of that waker: whoever holds one is foreign.
+    pub(crate) fn poll_child<R>(
+        &self,
+        waker: &Waker,
+        parent: &Rc<impl Parent + 'static>,
+        place: usize,
+        poll: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        /// Puts the outer point back, also if the poll panics.
+        struct Outer<'a>(&'a Shared, Option<PolledChild>);
+        impl Drop for Outer<'_> {
+            fn drop(&mut self) {
+                self.0.child.replace(self.1.take());
+            }
+        }
+        let _outer = Outer(
+            self,
+            self.child.replace(Some(PolledChild {
+                waker: (waker.data(), ptr::from_ref(waker.vtable())),
+                parent: Rc::clone(parent) as Rc<dyn Parent>,
+                place,
+            })),
+        );
+        poll(&mut Context::from_waker(waker))
+    }
+
+    /// The point being polled, if this waker is the one it was given.
+    fn polled_child(&self, waker: &Waker) -> Option<Foreign> {
+        let child = self.child.borrow();
+        let child = child.as_ref()?;
+        let (data, vtable) = child.waker;
+        (ptr::eq(waker.data(), data) && ptr::eq(waker.vtable(), vtable))
+            .then(|| Foreign::Child(Rc::clone(&child.parent), child.place))
     }
 
     /// Forgets who waits in the slot. The slot given back keeps the number of the resume.
@@ -320,7 +452,7 @@ impl Shared {
     }
 
     /// Takes a foreign waker out of where it is kept.
-    fn take_foreign(&self, slot: WaiterSlot) -> Option<Waker> {
+    fn take_foreign(&self, slot: WaiterSlot) -> Option<Foreign> {
         let token = slot.token()?;
         let mut records = self.records.borrow_mut();
         if slot.owner().is_none() {
@@ -339,6 +471,58 @@ impl Shared {
     /// Enters a coroutine in the table, not yet queued.
     pub(crate) fn enter(&self, site: Site) -> Id {
         self.records.borrow_mut().insert(Record::new(site))
+    }
+
+    /// Takes a coroutine off the ready queue to be resumed. Gives the flags it had there, less the mark of the queue.
+    #[inline]
+    pub(crate) fn take_queued(&self, id: Id) -> Option<Flags> {
+        let mut records = self.records.borrow_mut();
+        let record = records.get_mut(id)?;
+        record.flags.clear(Flags::QUEUED);
+        let flags = record.flags;
+        record.flags.set(Flags::STARTED);
+        Some(flags)
+    }
+
+    /// Notes what the running coroutine parks on.
+    #[inline]
+    fn set_note(&self, note: Note) {
+        self.note_kind.set(note.kind);
+        self.note_site.set(note.site);
+    }
+
+    /// What the running coroutine parked on last.
+    pub(crate) fn note(&self) -> Note {
+        Note {
+            kind: self.note_kind.get(),
+            site: self.note_site.get(),
+        }
+    }
+
+    /// Makes a coroutine the running one.
+    #[inline]
+    pub(crate) fn begin_resume(&self, id: Id) {
+        self.running.set(id);
+        self.resume.set(self.resume.get().wrapping_add(1).max(1));
+        self.gives_way.set(false);
+        self.set_note(Note::FOREIGN);
+    }
+
+    /// Notes what a coroutine has parked on, and queues it again if it only gave way.
+    #[inline]
+    pub(crate) fn park_coroutine(&self, id: Id) {
+        let mut records = self.records.borrow_mut();
+        let Some(record) = records.get_mut(id) else {
+            return;
+        };
+        record.parked_on = self.note_kind.get();
+        record.parked_at = self.note_site.get();
+        record.since = self.looked_at.get();
+        if self.gives_way.replace(false) && !record.flags.has(Flags::QUEUED) {
+            record.flags.set(Flags::QUEUED);
+            // Within a turn nobody has to be told.
+            self.ready.borrow_mut().push(Job(id));
+        }
     }
 
     /// Hands a body over to the loop and queues it.
@@ -365,14 +549,14 @@ impl Shared {
         record.flags.set(Flags::CANCELLED);
         let rare = record.rare_mut();
         rare.cancel = Some(CancelCause { reason, site });
-        let wakers: Vec<Waker> = rare
+        let wakers: Vec<Foreign> = rare
             .wakers
             .iter_mut()
             .filter_map(|(_, waker)| waker.take())
             .collect();
         drop(records);
-        for waker in wakers {
-            self.contain("waker", || waker.wake());
+        for foreign in wakers {
+            self.wake_taken(foreign);
         }
         self.wake(id);
         true
@@ -384,8 +568,12 @@ impl Shared {
         let Some(record) = records.get_mut(id) else {
             return false;
         };
+        if record.flags.has(Flags::ABORTED) {
+            return true;
+        }
         record.flags.set(Flags::ABORTED);
-        record.rare_mut().cancel.get_or_insert(CancelCause {
+        // It takes the place of an earlier cancel, which will not be delivered any more.
+        record.rare_mut().cancel = Some(CancelCause {
             reason: Cow::Borrowed("aborted"),
             site,
         });
@@ -394,9 +582,40 @@ impl Shared {
         true
     }
 
+    /// Notes that the running coroutine waits in a clean-up with this timer for a limit. Gives its id.
+    pub(crate) fn enter_cleanup(&self, limit: TimerId) -> Id {
+        let owner = self.running.get();
+        let mut records = self.records.borrow_mut();
+        if let Some(record) = records.get_mut(owner) {
+            record.rare_mut().cleanups.push(limit);
+        }
+        self.cleanups.set(self.cleanups.get() + 1);
+        owner
+    }
+
+    /// Notes that a clean-up is over.
+    pub(crate) fn leave_cleanup(&self, owner: Id, limit: TimerId) {
+        let mut records = self.records.borrow_mut();
+        if let Some(rare) = records.get_mut(owner).and_then(Record::rare_if_any) {
+            rare.cleanups.retain(|other| *other != limit);
+        }
+        self.cleanups.set(self.cleanups.get() - 1);
+    }
+
+    /// Whether a coroutine waits in a clean-up whose limit is still to come, be it one that was not polled in this resume.
+    pub(crate) fn in_cleanup(&self, id: Id) -> bool {
+        let records = self.records.borrow();
+        let Some(rare) = records.get(id).and_then(Record::rare) else {
+            return false;
+        };
+        let timers = self.timers.borrow();
+        rare.cleanups.iter().any(|limit| timers.contains(*limit))
+    }
+
     /// The error by which the running coroutine learns of its own cancel.
     #[cold]
     pub(crate) fn cancelled(&self) -> Error {
+        self.cancels.set(self.cancels.get().wrapping_add(1));
         let cause = {
             let records = self.records.borrow();
             records
@@ -417,10 +636,24 @@ impl Shared {
 
     // Incidents.
 
-    /// Tells the error hook. A hook that panics is contained: its panic has been printed by then.
+    /// Tells the error hook. A hook that panics is contained: its panic has been printed by then. What the hook itself brings about
+    /// is printed.
     #[cold]
     pub(crate) fn report(&self, incident: &Incident) {
+        if self.reporting.replace(true) {
+            // The hook itself brought this about, and would again.
+            return incident::print(incident);
+        }
         let _ = catch_unwind(AssertUnwindSafe(|| (self.hook)(incident)));
+        self.reporting.set(false);
+    }
+
+    /// Reports the keys that a coroutine left, where its own end cannot say so.
+    pub(crate) fn report_leaks(&self, coroutine: &Label, keys: Vec<PendingKey>) {
+        if !keys.is_empty() {
+            let coroutine = coroutine.clone();
+            self.report(&Incident::Leaked { coroutine, keys });
+        }
     }
 
     /// Runs user code that must not take the loop down, and reports it if it panics.
@@ -452,7 +685,8 @@ impl Shared {
 
     /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
     pub(crate) fn take_all(&self) -> Vec<Held> {
-        let ready = self.ready.take().into_iter().map(Held::Job);
+        self.ready.borrow_mut().clear();
+        let calls = self.calls.take().into_iter().map(Held::Call);
         let fires = self
             .timers
             .borrow_mut()
@@ -471,18 +705,22 @@ impl Shared {
             .take_all()
             .into_iter()
             .map(Held::Vault);
-        ready.chain(fires).chain(records).chain(vault).collect()
+        calls.chain(fires).chain(records).chain(vault).collect()
     }
 
     /// Wakes every point polled outside of any coroutine, so that it learns that the loop is gone.
     pub(crate) fn wake_strays(&self) {
-        for (_, waker) in self.strays.take() {
-            self.contain("waker", || waker.wake());
+        for (_, foreign) in self.strays.take() {
+            self.wake_taken(foreign);
         }
     }
 
-    /// Keeps a value of this thread for another thread to name.
+    /// Keeps a value of this thread for another thread to name. Once the loop is gone it is dropped instead: nobody would take it out,
+    /// and what it holds may keep this alive.
     pub(crate) fn deposit(&self, value: Box<dyn Any>) -> Id {
+        if self.closed.get() {
+            return Id::NONE;
+        }
         self.vault.borrow_mut().insert(value)
     }
 
@@ -501,7 +739,7 @@ impl Shared {
 /// Something taken out of a loop that is going; see [`Shared::take_all`].
 pub(crate) enum Held {
     /// From the ready queue.
-    Job(#[expect(dead_code, reason = "kept to be dropped")] Job),
+    Call(#[expect(dead_code, reason = "kept to be dropped")] Callback),
     /// From a timer.
     Fire(#[expect(dead_code, reason = "kept to be dropped")] Fire),
     /// From the table.

@@ -113,10 +113,15 @@ impl Future for SleepStarted {
 }
 
 impl SleepStarted {
+    /// The timer, once it is armed.
+    pub(crate) fn timer(&self) -> Option<TimerId> {
+        self.timer
+    }
+
     /// Parks whoever polls until the timer is due.
     fn park(&self, timer: TimerId, slot: WaiterSlot, cx: &Context<'_>, note: Note) -> Poll<Result> {
         let parked = self.shared.park(slot, cx, note);
-        let kept = *parked.as_ref().unwrap_or(&slot.vacated());
+        let kept = *parked.as_ref().unwrap_or(&WaiterSlot::EMPTY);
         self.shared.set_timer_waiter(timer, kept);
         match parked {
             Ok(_) => Poll::Pending,
@@ -202,28 +207,55 @@ impl Future for YieldNowStarted {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        let shared = &*self.shared;
+        if self.slot.parked_before(shared.resume.get()) && !shared.cancelling.get() {
+            return Poll::Ready(Ok(()));
+        }
+        self.give_way(cx)
+    }
+}
+
+impl YieldNowStarted {
+    /// Gives way, or ends because of a cancel, or outside of any coroutine.
+    #[inline]
+    fn give_way(&mut self, cx: &Context<'_>) -> Poll<Result> {
+        let shared = &*self.shared;
         let note = Note {
             kind: &YIELD_NOW,
             site: Some(self.site),
         };
-        let gave_way = self.slot.parked_before(self.shared.resume.get())
-            || (self.slot.is_waiting() && self.slot.owner().is_none());
-        if gave_way && !self.shared.cancelling.get() {
-            return Poll::Ready(Ok(()));
+        if self.slot.token().is_some() {
+            return self.give_way_foreign(cx);
         }
-        let queued = self.slot.is_waiting();
-        match self.shared.park(self.slot, cx, note) {
-            Ok(slot) => self.slot = slot,
+        match shared.park(self.slot, cx, note) {
+            Ok(slot) => {
+                self.slot = slot;
+                if slot.token().is_some() {
+                    cx.waker().wake_by_ref();
+                } else {
+                    shared.gives_way.set(true);
+                }
+                Poll::Pending
+            }
             Err(cancel) => {
-                self.slot = self.slot.vacated();
-                return Poll::Ready(Err(cancel));
+                self.slot = WaiterSlot::EMPTY;
+                Poll::Ready(Err(cancel))
             }
         }
-        if self.slot.token().is_some() {
-            cx.waker().wake_by_ref();
-        } else if !queued {
-            self.shared.wake(self.slot.owner());
+    }
+
+    /// Ends a wait under a foreign waker: a later resume, or outside of any coroutine the next poll, or the cancel.
+    #[cold]
+    fn give_way_foreign(&mut self, cx: &Context<'_>) -> Poll<Result> {
+        let shared = &*self.shared;
+        if self.slot.owner().is_none() && !shared.is_closed() {
+            return Poll::Ready(Ok(()));
         }
+        if shared.cancelling.get() && self.slot.parked_before(shared.resume.get()) {
+            self.slot = shared.unpark(self.slot);
+            return Poll::Ready(Err(shared.cancelled()));
+        }
+        cx.waker().wake_by_ref();
         Poll::Pending
     }
 }

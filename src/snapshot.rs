@@ -131,8 +131,30 @@ pub struct PendingKey {
     pub created_at: Site,
     /// Where the coroutine waits for it now, if it does.
     pub waited_at: Option<Site>,
-    /// Whether its result is there, not yet taken.
-    pub arrived: bool,
+    /// What has come for it.
+    pub state: KeyState,
+}
+
+/// What has come for a pending key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyState {
+    /// Nothing yet.
+    Pending,
+    /// Its value is there, not yet taken.
+    Arrived,
+    /// Its resolver was dropped uncalled; waiting for it gives `Abandoned`.
+    Abandoned,
+}
+
+impl fmt::Display for KeyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pending => "pending",
+            Self::Arrived => "arrived",
+            Self::Abandoned => "abandoned",
+        })
+    }
 }
 
 impl fmt::Display for PendingKey {
@@ -141,7 +163,10 @@ impl fmt::Display for PendingKey {
         if let Some(site) = self.waited_at {
             write!(f, ", awaited at {site}")?;
         }
-        f.write_str(if self.arrived { ", arrived)" } else { ")" })
+        match self.state {
+            KeyState::Pending => f.write_str(")"),
+            state => write!(f, ", {state})"),
+        }
     }
 }
 
@@ -371,12 +396,7 @@ impl Table {
         for pending in &coroutine.keys {
             self.row([
                 format!("  key {:?}", pending.key),
-                if pending.arrived {
-                    "arrived"
-                } else {
-                    "pending"
-                }
-                .to_owned(),
+                pending.state.to_string(),
                 String::new(),
                 String::new(),
                 pending.created_at.to_string(),
@@ -462,7 +482,7 @@ fn tenths(f: &mut fmt::Formatter<'_>, number: u64, unit: &str) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::{
-        Activity, CoroutineId, CoroutineInfo, Human, KeyList, Label, PendingKey, Snapshot,
+        Activity, CoroutineId, CoroutineInfo, Human, KeyList, KeyState, Label, PendingKey, Snapshot,
     };
     use crate::{key::Key, site::Site};
     use std::{panic::Location, time::Duration};
@@ -481,7 +501,11 @@ mod tests {
             key: key.into(),
             created_at: here(),
             waited_at: waited.then(here),
-            arrived,
+            state: if arrived {
+                KeyState::Arrived
+            } else {
+                KeyState::Pending
+            },
         }
     }
 

@@ -53,8 +53,8 @@ pub struct Wait<T> {
 
 /// The yield-point that waits for several keys of one type and gives their values in the order of the keys.
 ///
-/// No keys give an empty `Vec` at once. A lost resolver is reported as soon as it is noticed, in the order of the keys; the other keys
-/// then stay pending, with what has arrived for them.
+/// No keys give an empty `Vec` at once. A lost resolver is reported when all keys before it have arrived, without waiting for those
+/// behind it; the other keys then stay pending, with what has arrived for them.
 ///
 /// Source: `tornado.gen.WaitAll`.
 #[derive(Clone, Debug)]
@@ -187,16 +187,15 @@ impl Asker {
     /// Looks up one key and marks it as waited for.
     fn find(&self, key: &Key) -> Result<Rc<dyn Pending>> {
         let found = self.with_ledger(|ledger| {
-            let entry = ledger.get(key)?;
-            if entry.waited_at().is_some() {
-                return Some(Err(ErrorKind::RepeatedKey {
+            let entry = ledger.get_mut(key)?;
+            Some(if entry.claim(self.site) {
+                Ok(Rc::clone(entry.cell()))
+            } else {
+                Err(ErrorKind::RepeatedKey {
                     key: key.clone(),
                     asked_at: self.site,
-                }));
-            }
-            let cell = Rc::clone(entry.cell());
-            ledger.set_waited(key, Some(self.site));
-            Some(Ok(cell))
+                })
+            })
         });
         match found.flatten() {
             Some(found) => found.map_err(Error::from),
@@ -308,16 +307,17 @@ struct Waiting<C> {
     named: Option<Vec<Key>>,
     /// The keys that are waited for, with their cells.
     found: Vec<(Key, C)>,
-    /// Forgets who is parked in a cell.
-    unpark: fn(&C),
+    /// Forgets who is parked in a cell, and tells whether the key is still that of this cell.
+    unpark: fn(&C) -> bool,
 }
 
 impl<C> Waiting<C> {
     /// Takes a key out of the wait, not out of the ledger.
     fn end(&mut self) {
         for (key, cell) in self.found.drain(..) {
-            (self.unpark)(&cell);
-            self.asker.release(&key);
+            if (self.unpark)(&cell) {
+                self.asker.release(&key);
+            }
         }
     }
 }
@@ -391,8 +391,9 @@ impl<T: 'static> Future for WaitStarted<T> {
 
 impl<T> Drop for WaitStarted<T> {
     fn drop(&mut self) {
-        if let Some(cell) = &self.cell {
-            cell.unpark();
+        if let Some(cell) = &self.cell
+            && cell.unpark()
+        {
             self.asker.release(&self.key);
         }
     }
@@ -450,19 +451,33 @@ impl<T: 'static> Future for WaitAllStarted<T> {
                     }
                 };
             }
+            if !cell.has_value() {
+                break;
+            }
             this.arrived += 1;
+            if let Some((_, next)) = waiting.found.get(this.arrived) {
+                // The wait was parked, if not on this key: a cancel must find it.
+                next.follow(cell);
+            }
         }
         Poll::Ready(this.take(cx))
     }
 }
 
 impl<T: 'static> WaitAllStarted<T> {
-    /// Takes the values, now that all have arrived; or the first loss.
+    /// Takes the values, now that all have arrived; or the first loss, which frees no other key.
     fn take(&mut self, cx: &Context<'_>) -> Result<Vec<T>> {
         let waiting = &mut self.waiting;
-        if let Some(at) = waiting.found.iter().position(|(_, cell)| cell.is_lost()) {
+        let valueless = waiting.found.iter().position(|(_, cell)| !cell.has_value());
+        if let Some(at) = valueless {
             let (key, cell) = waiting.found.remove(at);
-            let error = waiting.asker.missing(&key, &cell, Missing::Lost);
+            // Without a value it was lost, or given up while this wait had it.
+            let missing = if cell.is_lost() {
+                Missing::Lost
+            } else {
+                Missing::Taken
+            };
+            let error = waiting.asker.missing(&key, &cell, missing);
             waiting.end();
             return Err(error);
         }
@@ -473,7 +488,7 @@ impl<T: 'static> WaitAllStarted<T> {
                     waiting.asker.free(&key);
                     values.push(value);
                 }
-                // It was given up while this wait had it.
+                // Each of them has its value: see above.
                 _ => return Err(waiting.asker.unknown(&key)),
             }
         }
@@ -517,7 +532,13 @@ impl<T: 'static> Future for WaitAnyStarted<T> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        for at in 0..waiting.found.len() {
+        // All are looked at before any is parked on: a value that has arrived wins over a cancel.
+        let arrived = waiting
+            .found
+            .iter()
+            .position(|(_, cell)| cell.has_arrived());
+        let order = arrived.map_or(0..waiting.found.len(), |at| at..at + 1);
+        for at in order {
             let (key, cell) = &waiting.found[at];
             let outcome = match cell.poll(cx, waiting.asker.note()) {
                 Poll::Pending => continue,

@@ -13,8 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use yieldpoint::{
-    Budget, Call, Co, CoroutineId, Error, ErrorKind, EventLoop, FailureKind, Handle, ManualClock,
-    Next, Ordered, OrderedDoor, Outcome, Permit, Resolver, Result, ms,
+    AfterFailure, Budget, Call, Co, CoroutineId, Error, ErrorKind, EventLoop, FailureKind, Handle,
+    ManualClock, Ordered, OrderedDoor, Outcome, Permit, Resolver, Result, ms,
 };
 
 type Log<T> = Rc<RefCell<Vec<T>>>;
@@ -609,7 +609,7 @@ fn obedient(handle: &Handle, kinds: &Log<FailureKind>) -> (Ordered<Vec<Do>, Do, 
     let engine = Ordered::with_state(vec![])
         .on_failure(move |_, failure| {
             told.borrow_mut().push(failure.kind());
-            Next::GoOn
+            AfterFailure::GoOn
         })
         .serve(
             handle,
@@ -819,7 +819,7 @@ fn on_failure_repairs_the_state_before_the_next_call() {
             .on_failure(|state: &mut Vec<u32>, failure| {
                 assert_eq!(failure.kind(), FailureKind::Panicked);
                 state.clear();
-                Next::GoOn
+                AfterFailure::GoOn
             })
             .serve(
                 co.handle(),
@@ -842,7 +842,7 @@ fn on_failure_stops_the_engine_and_drain_gives_the_rest_back() {
     run(async |co| {
         let engine = Ordered::with_state(vec![])
             .bound(3)
-            .on_failure(|_, _| Next::Stop)
+            .on_failure(|_, _| AfterFailure::Stop)
             .serve(
                 co.handle(),
                 async |call: Call, log: &mut Vec<u32>, n: u32| -> Result {
@@ -888,7 +888,7 @@ fn on_failure_stops_the_engine_and_drain_gives_the_rest_back() {
 fn messages_left_over_that_nobody_drains_are_reported() {
     let (mut event_loop, heard) = quiet();
     let engine = Ordered::with_state(())
-        .on_failure(|(), _| Next::Stop)
+        .on_failure(|(), _| AfterFailure::Stop)
         .named("ledger")
         .serve(
             &event_loop.handle(),

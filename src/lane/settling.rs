@@ -13,7 +13,7 @@ use std::rc::Rc;
 use super::{Lane, Resting, Running};
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind, Result};
-use crate::failure::{Failure, FailureKind, Next};
+use crate::failure::{AfterFailure, Failure, FailureKind};
 use crate::handle::take_leaks;
 use crate::incident::Incident;
 use crate::oneshot::Resolver;
@@ -155,7 +155,7 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
             Some(asker) => asker.resolve(Err(error)),
             None => self.report_untaken(&error),
         }
-        if judged == Some(Next::Stop) {
+        if judged == Some(AfterFailure::Stop) {
             self.cut_short();
         }
     }

@@ -1,0 +1,172 @@
+//! What a steady state allocates: counted, in a test binary of its own.
+
+use allocation_counter::measure;
+use yieldpoint::{Budget, Co, EventLoop, ManualClock, Result, ms};
+
+/// Rounds that fill every list to the size it keeps.
+const WARM: usize = 200;
+/// Rounds that are counted.
+const ROUNDS: usize = 1000;
+
+/// How often a coroutine's rounds allocate, once warm. Each turn resumes it; what it does between two yields is one round.
+fn allocations_of_rounds<B>(body: B) -> u64
+where
+    B: AsyncFnOnce(Co, &dyn Fn()) -> Result + 'static,
+{
+    use std::{cell::Cell, rc::Rc};
+    let clock = ManualClock::new();
+    let mut event_loop = EventLoop::builder()
+        .clock(&clock)
+        .fail_on_error()
+        .build()
+        .unwrap();
+    let rounds = Rc::new(Cell::new(0usize));
+    let counted = Rc::clone(&rounds);
+    let join = event_loop
+        .handle()
+        .spawn(async move |co: Co| body(co, &|| counted.set(counted.get() + 1)).await);
+    let mut turn_until = |wanted: usize| {
+        while rounds.get() < wanted {
+            let _ = event_loop.turn(Budget::steps(1)).unwrap();
+            clock.advance(ms(1));
+        }
+    };
+    turn_until(WARM);
+    let info = measure(|| turn_until(WARM + ROUNDS));
+    drop(join);
+    info.count_total
+}
+
+#[test]
+fn giving_way_allocates_nothing() {
+    let count = allocations_of_rounds(async |co, round| {
+        loop {
+            co.yield_now().await?;
+            round();
+        }
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn a_sleep_allocates_nothing() {
+    let count = allocations_of_rounds(async |co, round| {
+        loop {
+            co.sleep(ms(1)).await?;
+            round();
+        }
+    });
+    assert_eq!(count, 0);
+}
+
+/// The cell between resolver and waiter is the one allocation; a callback that is queued is boxed, which is one more.
+#[test]
+fn a_task_allocates_once() {
+    let count = allocations_of_rounds(async |co, round| {
+        loop {
+            co.task(|done| done.resolve(1u32)).await?;
+            round();
+            co.yield_now().await?;
+        }
+    });
+    assert_eq!(count, ROUNDS as u64);
+    let parked = allocations_of_rounds(async |co, round| {
+        loop {
+            co.task(|done| co.handle().call_soon(move || done.resolve(1u32)))
+                .await?;
+            round();
+        }
+    });
+    assert_eq!(parked, 2 * ROUNDS as u64);
+}
+
+#[test]
+fn a_key_used_over_and_over_allocates_its_cell_alone() {
+    let count = allocations_of_rounds(async |co, round| {
+        loop {
+            let done = co.callback::<u32>("k")?;
+            done.resolve(1);
+            co.wait::<u32>("k").await?;
+            round();
+            co.yield_now().await?;
+        }
+    });
+    assert_eq!(count, ROUNDS as u64);
+}
+
+#[test]
+fn a_spawn_and_its_join_allocate_twice() {
+    let count = allocations_of_rounds(async |co, round| {
+        loop {
+            co.handle()
+                .spawn(async |co: Co| -> Result<u32> {
+                    co.yield_now().await?;
+                    Ok(1)
+                })
+                .await?;
+            round();
+        }
+    });
+    assert_eq!(count, 2 * ROUNDS as u64);
+}
+
+#[test]
+fn a_resume_by_a_resolver_allocates_nothing_of_its_own() {
+    // One key resolved a turn by a callback: the cell and the callback's box, and nothing for the resume.
+    let count = allocations_of_rounds(async |co, round| {
+        loop {
+            let done = co.callback::<u32>("k")?;
+            co.handle().call_soon(move || done.resolve(1));
+            co.wait::<u32>("k").await?;
+            round();
+        }
+    });
+    assert_eq!(count, 2 * ROUNDS as u64);
+}
+
+#[test]
+fn timers_armed_and_cancelled_allocate_no_more_than_their_callback() {
+    let count = allocations_of_rounds(async |co, round| {
+        loop {
+            for _ in 0..10 {
+                let timer = co.handle().call_later(ms(60_000), || {}); // a callback of no size
+                assert!(co.handle().cancel_timer(timer));
+            }
+            let mut sleep = co.sleep(ms(60_000));
+            assert!(futures_util::poll!(&mut sleep).is_pending());
+            drop(sleep);
+            round();
+            co.yield_now().await?;
+        }
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn a_coroutine_that_ended_leaves_nothing() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let mut batch = || {
+        event_loop
+            .block_on(async |co| -> Result {
+                let joins: Vec<_> = (0..100)
+                    .map(|n| {
+                        co.handle().spawn(async move |co: Co| -> Result<u32> {
+                            let done = co.callback::<u32>(n)?;
+                            done.resolve(n);
+                            co.timer("late", ms(60_000))?;
+                            co.forget("late")?;
+                            co.wait(n).await
+                        })
+                    })
+                    .collect();
+                for join in joins {
+                    join.await?;
+                }
+                Ok(())
+            })
+            .unwrap();
+    };
+    batch();
+    batch();
+    assert_eq!(measure(&mut batch).bytes_current, 0);
+}
