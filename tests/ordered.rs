@@ -13,8 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use yieldpoint::{
-    AfterFailure, Budget, Call, Co, CoroutineId, Error, ErrorKind, EventLoop, FailureKind, Handle,
-    ManualClock, Ordered, OrderedDoor, Outcome, Permit, Resolver, Result, ms,
+    Activity, AfterFailure, Budget, Call, Co, CoroutineId, Error, ErrorKind, EventLoop,
+    FailureKind, Handle, ManualClock, Ordered, OrderedDoor, Outcome, Permit, Resolver, Result, ms,
 };
 
 type Log<T> = Rc<RefCell<Vec<T>>>;
@@ -720,6 +720,39 @@ fn a_call_that_is_cancelled_but_ends_well_is_no_failure_and_the_next_one_can_wai
         );
         assert!(engine.ask(()).await?, "this one slept");
         assert_eq!(engine.finish().await?, 3);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_cancelled_call_cleans_up_before_the_next_one_starts() {
+    run(async |co| {
+        let engine = Ordered::with_state(vec![]).serve(
+            co.handle(),
+            async |call: Call, log: &mut Vec<&'static str>, name: &'static str| -> Result {
+                log.push(name);
+                let end = call.sleep(ms(100)).await;
+                if end.is_err() {
+                    call.cleanup(ms(50), call.sleep(ms(1))).await??;
+                    log.push("cleaned up");
+                }
+                end
+            },
+        );
+        let door = engine.clone();
+        let first = co.handle().spawn(async move |_| door.ask("first").await);
+        settle(&co).await;
+        engine.send("second").await?;
+        let table = co.handle().snapshot();
+        let sleeper = table
+            .coroutines
+            .iter()
+            .find(|info| matches!(info.activity, Activity::Parked { on: "sleep", .. }));
+        let id = sleeper.expect("the call sleeps").label.id();
+        co.handle().cancel(id, "too slow");
+        first.await.expect_err("it was cancelled");
+        let log = engine.finish().await?;
+        assert_eq!(log, ["first", "cleaned up", "second"]);
         Ok(())
     });
 }
