@@ -326,6 +326,13 @@ pub enum ErrorKind {
         /// What is closed, such as `channel`.
         what: &'static str,
     },
+    /// A wait that only its own end could end was refused.
+    Deadlock {
+        /// Who would wait for whom.
+        path: String,
+        /// Where the wait was asked for.
+        site: Site,
+    },
     /// A bound is reached.
     Refused {
         /// What is full, such as `inbox`.
@@ -538,6 +545,11 @@ impl fmt::Display for ErrorKind {
             Self::Closed { what } => write!(
                 f,
                 "the {what} is closed. Nothing more goes through it; open another, or end."
+            ),
+            Self::Deadlock { path, site } => write!(
+                f,
+                "the wait at {site} would never end: {path}. Send without waiting (try_send), or \
+                 let a coroutine of its own wait."
             ),
             Self::Refused { what, limit } => write!(
                 f,
@@ -819,6 +831,17 @@ mod tests {
         assert_shown(
             ErrorKind::Closed { what: "channel" },
             "the channel is closed. Nothing more goes through it; open another, or end.",
+        );
+        assert_shown(
+            ErrorKind::Deadlock {
+                path: "the handler of chat waits for room of chat".to_owned(),
+                site: first(),
+            },
+            format!(
+                "the wait at {} would never end: the handler of chat waits for room of chat. Send \
+                 without waiting (try_send), or let a coroutine of its own wait.",
+                first()
+            ),
         );
         assert_shown(
             ErrorKind::Refused {

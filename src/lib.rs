@@ -80,15 +80,31 @@ mod machine;
 mod periodic;
 mod queue;
 
+pub mod sync;
+
 mod embed;
 
 pub mod net;
+
+mod call;
+mod failure;
+mod ordered_gate;
+mod ordered_queue;
+
+mod lane;
+mod lane_worker;
+mod ordered_finish;
+mod ordered_remote;
+mod ordered_send;
+
+pub mod ordered;
 
 pub use all::{All, AllStarted};
 pub use as_completed::{AsCompleted, Next};
 pub use blocking::Blocking;
 pub use budget::{Budget, TurnReport};
 pub use builder::Builder;
+pub use call::Call;
 pub use callback::{Callback, Forget, Timer};
 pub use cancellable::CancellableStarted;
 pub use cleanup::CleanupStarted;
@@ -102,6 +118,7 @@ pub use embed::{Guest, Lent};
 pub use error::{Error, ErrorKind, Result};
 pub use event_loop::{EventLoop, Outcome};
 pub use events::{Emitter, Events, NextEvent, SendEmitter};
+
 pub use first::{First, FirstStarted};
 pub use handle::{Handle, Remote, TimerId, WeakRemote};
 pub use incident::Incident;
@@ -110,9 +127,9 @@ pub use key::Key;
 pub use machine::{Coroutine, CoroutineState, Running, Sent};
 pub use oneshot::{Resolver, SendResolver};
 pub use periodic::{CatchUp, Periodic, Tick};
+
+pub use ordered::{Ordered, OrderedBuilder, OrderedDoor, OrderedRemote};
 pub use points::{Points, Sequence};
-pub use queue::{QueueReceiver, QueueSender, Receive, Sending, TryRecvError, queue};
-pub use send_error::SendError;
 pub use site::Site;
 pub use sleep::{Sleep, SleepStarted, YieldNow, YieldNowStarted};
 pub use snapshot::{Activity, CoroutineId, CoroutineInfo, KeyState, Label, PendingKey, Snapshot};

@@ -113,6 +113,14 @@ impl<T> OneShot<T> {
         }
     }
 
+    /// Takes the value if it has arrived. Whatever comes later is dropped.
+    pub(crate) fn take(&self) -> Option<T> {
+        match self.state.replace(State::Taken) {
+            State::Arrived(value) => Some(value),
+            _ => None,
+        }
+    }
+
     /// Whether a value is here to be taken.
     pub(crate) fn has_value(&self) -> bool {
         let state = self.state.replace(State::Taken);

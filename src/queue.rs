@@ -26,7 +26,7 @@ const WHAT: &str = "queue";
 /// A bound of zero keeps none: each `send` waits until a receiver takes its value from its hand.
 ///
 /// ```
-/// use yieldpoint::{EventLoop, Result, queue};
+/// use yieldpoint::{EventLoop, Result, sync::queue};
 ///
 /// let mut event_loop = EventLoop::new()?;
 /// let (sender, receiver) = queue(&event_loop.handle(), 2);
@@ -95,7 +95,7 @@ impl<T> QueueSender<T> {
     /// Lets nothing more enter. Who waits to send gets its value back; what has entered can still be received.
     ///
     /// ```
-    /// # use yieldpoint::{EventLoop, Result, queue};
+    /// # use yieldpoint::{EventLoop, Result, sync::queue};
     /// # EventLoop::new()?.block_on(async |co| -> Result {
     /// let (sender, receiver) = queue(co.handle(), 8);
     /// sender.send("last").await?;
@@ -192,7 +192,7 @@ impl<T> QueueReceiver<T> {
     /// Whether it is empty for now or for good.
     ///
     /// ```
-    /// use yieldpoint::{EventLoop, TryRecvError, queue};
+    /// use yieldpoint::{EventLoop, sync::{TryRecvError, queue}};
     ///
     /// let event_loop = EventLoop::new()?;
     /// let (sender, receiver) = queue(&event_loop.handle(), 1);

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 /// [`into_parts`](SendError::into_parts) keep it.
 ///
 /// ```
-/// use yieldpoint::{EventLoop, queue};
+/// use yieldpoint::{EventLoop, sync::queue};
 ///
 /// let event_loop = EventLoop::new()?;
 /// let (sender, _receiver) = queue(&event_loop.handle(), 1);

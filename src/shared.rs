@@ -386,6 +386,12 @@ impl Shared {
         self.vault.borrow_mut().insert(value)
     }
 
+    /// A clone of a kept value. Nothing of the user's may run in its `clone`.
+    pub(crate) fn look_up<T: Clone + 'static>(&self, id: Id) -> Option<T> {
+        let vault = self.vault.borrow();
+        vault.get(id)?.downcast_ref::<T>().cloned()
+    }
+
     /// Gives a kept value out.
     pub(crate) fn withdraw(&self, id: Id) -> Option<Box<dyn Any>> {
         self.vault.borrow_mut().remove(id)

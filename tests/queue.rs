@@ -6,7 +6,8 @@ use std::rc::Rc;
 use futures_util::future::{Either, select};
 use futures_util::poll;
 use yieldpoint::{
-    EventLoop, ManualClock, QueueReceiver, QueueSender, Result, TryRecvError, ms, queue,
+    EventLoop, ManualClock, Result, ms,
+    sync::{QueueReceiver, QueueSender, TryRecvError, queue},
 };
 
 type Log = Rc<RefCell<Vec<String>>>;

@@ -1,0 +1,200 @@
+//! [`OrderedRemote`]: the door to an ordered engine from other threads.
+//!
+//! It is apart from the other doors because only a name of its engine crosses threads: the engine stays on its loop's thread, held
+//! in the loop's vault as long as a remote lives.
+//!
+//! Invariants:
+//! 1. What a remote accepted is handled, or dropped with the loop; what it did not accept is given back.
+//! 2. The remotes of an engine that share an origin count as one door, which closes after all that they sent was taken in.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::arena::Id;
+use crate::error::{Error, ErrorKind, Result};
+use crate::failure::Refused;
+use crate::handle::{Handle, Remote};
+use crate::lane::{ENGINE, Lane};
+use crate::ordered_gate::{Blocked, Gate, Shut};
+use crate::shared::Shared;
+
+/// What the loop keeps for the remotes of one engine.
+#[derive(Clone)]
+struct Door(Rc<dyn Pull>);
+
+/// What another thread's announcement does.
+trait Pull {
+    /// Takes in what was sent.
+    fn pull(&self);
+}
+
+/// A lane that is held open by remotes.
+struct Held<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static>(Rc<Lane<M, R, E>>);
+
+impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Pull for Held<M, R, E> {
+    fn pull(&self) {
+        self.0.pull();
+    }
+}
+
+impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Drop for Held<M, R, E> {
+    fn drop(&mut self) {
+        if self.0.shared().is_closed() {
+            let gate = self.0.gate();
+            gate.shut(Shut::LoopGone);
+            drop(gate.take_all());
+        }
+        self.0.drop_door();
+    }
+}
+
+/// What the clones of a remote share.
+struct Name<M> {
+    /// The buffer.
+    gate: Arc<Gate<M>>,
+    /// The way to the loop.
+    remote: Remote,
+    /// The engine's name in the loop's vault.
+    door: Id,
+}
+
+impl<M> Drop for Name<M> {
+    /// Closes the door behind all that was sent. Without the loop there is none.
+    fn drop(&mut self) {
+        let door = self.door;
+        let _ = self
+            .remote
+            .post(move |handle| drop(handle.shared().withdraw(door)));
+    }
+}
+
+/// A door to an ordered engine from other threads. `Send`, `Sync`, cheap to clone.
+///
+/// Messages of one thread are handled in the order in which it sent them. Up to as many messages as the engine's bound wait here
+/// until the engine has room; other threads and the loop's own senders then take turns. While a remote lives, its engine does not finish
+/// unless it is closed, and the loop does not call a parked coroutine stuck.
+///
+/// ```
+/// # use yieldpoint::{Call, EventLoop, Ordered, Result};
+/// let sum = EventLoop::new()?.block_on(async |co| -> Result<u32> {
+///     let engine = Ordered::with_state(0).bound(2).serve(co.handle(), async |_: Call, sum: &mut u32, n: u32| -> Result {
+///         *sum += n;
+///         Ok(())
+///     });
+///     let door = engine.remote();
+///     std::thread::spawn(move || {
+///         for n in 1..=100 {
+///             door.send_blocking(n).expect("the loop is there");
+///         }
+///     });
+///     engine.finish().await
+/// })?;
+/// assert_eq!(sum, 5050);
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+pub struct OrderedRemote<M> {
+    /// What it shares.
+    name: Arc<Name<M>>,
+}
+
+impl<M: Send + 'static> OrderedRemote<M> {
+    /// A remote that holds this lane open.
+    pub(crate) fn new<R, E>(lane: &Rc<Lane<M, R, E>>) -> Self
+    where
+        R: 'static,
+        E: From<Error> + fmt::Display + 'static,
+    {
+        let shared: &Rc<Shared> = lane.shared();
+        let gate = Arc::clone(lane.gate());
+        lane.add_door();
+        let door = Door(Rc::new(Held(Rc::clone(lane))));
+        if shared.is_closed() {
+            gate.shut(Shut::LoopGone);
+        }
+        let name = Name {
+            gate,
+            remote: Handle::new(Rc::clone(shared)).remote(),
+            door: shared.deposit(Box::new(door)),
+        };
+        OrderedRemote {
+            name: Arc::new(name),
+        }
+    }
+
+    /// Sends a message without waiting.
+    ///
+    /// # Errors
+    /// Gives the message back: `Refused` if as many as the bound are on their way or a thread waits; `Closed`; `LoopGone`.
+    pub fn try_send(&self, message: M) -> Result<(), Refused<M>> {
+        self.announced(self.name.gate.try_push(message))
+    }
+
+    /// Sends a message, and blocks this thread while there is no room. Threads get room in the order in which they came.
+    ///
+    /// # Errors
+    /// Gives the message back: `Closed` or `LoopGone`, also while it waits; `Deadlock` if it would have to wait on the loop's own
+    /// thread.
+    #[track_caller]
+    pub fn send_blocking(&self, message: M) -> Result<(), Refused<M>> {
+        self.announced(self.name.gate.push(message))
+    }
+
+    /// How many threads wait in [`send_blocking`](OrderedRemote::send_blocking) now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.name.gate.waiting()
+    }
+
+    /// Tells the engine what went in, or the sender what did not.
+    #[track_caller]
+    fn announced(&self, pushed: Result<bool, (M, Blocked)>) -> Result<(), Refused<M>> {
+        match pushed {
+            Ok(true) => {
+                let door = self.name.door;
+                // A loop that goes at this moment drops what is in the gate, as if it had gone right after.
+                let _ = self.name.remote.post(move |handle| {
+                    if let Some(Door(lane)) = handle.shared().look_up(door) {
+                        lane.pull();
+                    }
+                });
+                Ok(())
+            }
+            Ok(false) => Ok(()),
+            Err((message, why)) => Err(Refused::new(message, self.error(&why))),
+        }
+    }
+
+    /// Why a message did not go in.
+    #[cold]
+    #[track_caller]
+    fn error(&self, why: &Blocked) -> Error {
+        let kind = match why {
+            Blocked::Full => ErrorKind::Refused {
+                what: ENGINE,
+                limit: self.name.gate.bound(),
+            },
+            Blocked::OwnThread => ErrorKind::Deadlock {
+                path: "send_blocking on the loop's own thread waits for that loop".to_owned(),
+                site: std::panic::Location::caller(),
+            },
+            Blocked::Shut(Shut::Closed) => ErrorKind::Closed { what: ENGINE },
+            Blocked::Shut(Shut::LoopGone) => ErrorKind::LoopGone,
+        };
+        kind.into()
+    }
+}
+
+impl<M> Clone for OrderedRemote<M> {
+    fn clone(&self) -> Self {
+        OrderedRemote {
+            name: Arc::clone(&self.name),
+        }
+    }
+}
+
+impl<M> fmt::Debug for OrderedRemote<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrderedRemote").finish_non_exhaustive()
+    }
+}
