@@ -14,11 +14,7 @@ struct Tally {
     messages: u32,
 }
 
-async fn count(
-    call: Call<Tally, (usize, u32)>,
-    tally: &mut Tally,
-    (who, n): (usize, u32),
-) -> Result {
+async fn count(call: Call, tally: &mut Tally, (who, n): (usize, u32)) -> Result {
     if n.is_multiple_of(250) {
         call.sleep(ms(1)).await?; // the next message waits for this one all the same
     }

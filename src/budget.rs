@@ -78,7 +78,6 @@ impl Default for Budget {
 /// What a turn did, and what it left.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-#[must_use = "the report says whether work is left and when the next turn is due"]
 pub struct TurnReport {
     /// Callbacks run and coroutines resumed.
     pub steps: usize,

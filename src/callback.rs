@@ -83,7 +83,7 @@ impl YieldPoint for Timer {
     type Started = Ready<Result>;
 
     fn start(self, co: &Co) -> Self::Started {
-        ready(register_timer(co, self))
+        ready(register_timer(co, &self))
     }
 }
 
@@ -126,13 +126,11 @@ impl YieldPoint for Forget {
     type Started = Ready<Result>;
 
     fn start(self, co: &Co) -> Self::Started {
-        ready(match self.key {
-            Some(key) => forget(co, key, self.site),
-            None => {
-                forget_all(co);
-                Ok(())
-            }
-        })
+        let Some(key) = self.key else {
+            forget_all(co);
+            return ready(Ok(()));
+        };
+        ready(forget(co, key, self.site))
     }
 }
 
@@ -181,7 +179,7 @@ impl Co {
     /// ```
     #[track_caller]
     pub fn timer(&self, key: impl Into<Key>, after: Duration) -> Result {
-        register_timer(self, Timer::new(key, after))
+        register_timer(self, &Timer::new(key, after))
     }
 
     /// Gives up a pending key on purpose: it is freed, and no leak is reported. Its resolver may still be called, to no effect.
@@ -239,7 +237,7 @@ fn register<T: 'static>(co: &Co, key: Key, site: Site) -> Result<Resolver<T>> {
 }
 
 /// Makes a key pending and arms the timer that resolves it.
-fn register_timer(co: &Co, timer: Timer) -> Result {
+fn register_timer(co: &Co, timer: &Timer) -> Result {
     let resolver = register::<()>(co, timer.key.clone(), timer.site)?;
     let fire = Fire::Call(Box::new(move |_| resolver.resolve(())));
     let id = co.handle().shared().arm(nanos(timer.after), fire);

@@ -182,6 +182,6 @@ impl fmt::Debug for ManualClock {
         f.debug_struct("ManualClock")
             .field("elapsed", &self.elapsed())
             .field("auto", &self.auto)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -38,7 +38,7 @@ use std::{
 /// assert_eq!(format!("{key}"), r#"(1, "a")"#);
 /// assert_eq!(format!("{}, {:?}", Key::from("late"), Key::from("late")), r#"late, "late""#);
 /// ```
-#[derive(Clone, Eq, Hash)]
+#[derive(Clone, Eq)]
 pub struct Key(Content);
 
 impl PartialEq for Key {
@@ -49,6 +49,12 @@ impl PartialEq for Key {
             (Content::Integer(one), Content::Integer(two)) => one == two,
             (one, two) => one == two,
         }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 

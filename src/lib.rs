@@ -99,6 +99,8 @@ mod ordered_send;
 
 pub mod ordered;
 
+pub mod documentation;
+
 pub use all::{All, AllStarted};
 pub use as_completed::{AsCompleted, Next};
 pub use blocking::Blocking;

@@ -37,6 +37,12 @@ use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
 /// A queued call. It is given what it needs to make a handle from.
 pub(crate) type Callback = Box<dyn FnOnce(&Rc<Shared>)>;
 
+/// A call that another thread posts.
+pub(crate) type SendCallback = Box<dyn FnOnce(&Rc<Shared>) + Send>;
+
+/// A body on its way to the loop, with its coroutine.
+pub(crate) type Newcomer = (Id, Pin<Box<dyn Body>>);
+
 /// One entry of the ready queue, in one word.
 #[derive(Clone, Copy)]
 pub(crate) struct Job(pub(crate) Id);
@@ -81,7 +87,7 @@ pub(crate) enum Post {
     /// Resume a coroutine.
     Wake(Id),
     /// Run a callback.
-    Call(Box<dyn FnOnce(&Rc<Shared>) + Send>),
+    Call(SendCallback),
 }
 
 /// A point that a combinator of ours polls with a waker that says which it is.
@@ -102,7 +108,7 @@ pub(crate) struct Shared {
     /// Every coroutine that has not ended.
     pub(crate) records: RefCell<Arena<Record>>,
     /// Bodies spawned since the loop last took them over.
-    pub(crate) newcomers: RefCell<Vec<(Id, Pin<Box<dyn Body>>)>>,
+    pub(crate) newcomers: RefCell<Vec<Newcomer>>,
     /// What is to run, in order, behind what the loop has taken over.
     pub(crate) ready: RefCell<Vec<Job>>,
     /// The callbacks among them, oldest first: each has its [`Job::CALL`] in the queue.

@@ -23,10 +23,12 @@ pub struct CoroutineId {
 }
 
 impl CoroutineId {
+    #[cfg(test)]
     pub(crate) const fn new(index: u32, generation: u32) -> Self {
         Self { index, generation }
     }
 
+    /// The id that [`CoroutineId::to_bits`] made this number of.
     pub(crate) const fn from_bits(bits: u64) -> Self {
         Self {
             index: (bits & 0xffff_ffff) as u32,
@@ -34,16 +36,9 @@ impl CoroutineId {
         }
     }
 
+    /// The id as one number.
     pub(crate) const fn to_bits(self) -> u64 {
         (self.generation as u64) << 32 | self.index as u64
-    }
-
-    pub(crate) const fn index(self) -> u32 {
-        self.index
-    }
-
-    pub(crate) const fn generation(self) -> u32 {
-        self.generation
     }
 }
 
@@ -522,7 +517,7 @@ mod tests {
         let first = CoroutineId::new(3, 0);
         let second = CoroutineId::new(3, 1);
         assert_ne!(first, second);
-        assert_eq!((second.index(), second.generation()), (3, 1));
+        assert_eq!((second.index, second.generation), (3, 1));
         assert_eq!(format!("{first} {first:?} {second}"), "#3 #3 #3.1");
     }
 

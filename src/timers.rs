@@ -9,7 +9,7 @@
 //!                ▼         stamp(now)         ▼      pop_due_id(now)
 //!             [Fresh] ───────────────────▶ [Waiting] ───────────────▶ [Due]
 //!                │                            │                         │
-//!                │ remove                     │ remove, pop_due(now)    │ remove
+//!                │ remove                     │ remove                  │ remove
 //!                ▼                            ▼                         ▼
 //!              gone                         gone                      gone
 //! ```
@@ -68,7 +68,7 @@ enum Place {
     /// At this position of `waiting`.
     Waiting(usize),
     /// In no list, since this deadline has passed.
-    Due(Nanos),
+    Due,
 }
 
 /// A timer's line in one of the lists.
@@ -152,7 +152,7 @@ impl<V> Timers<V> {
         match place {
             Place::Fresh(position) => self.leave_fresh(position),
             Place::Waiting(position) => self.leave_waiting(position),
-            Place::Due(_) => {}
+            Place::Due => {}
         }
         Some(value)
     }
@@ -175,29 +175,13 @@ impl<V> Timers<V> {
         self.waiting.first().map(|entry| entry.time)
     }
 
-    /// Takes out the first waiting timer whose deadline is not after `now`, by deadline and, where
-    /// those are equal, by creation.
-    pub(crate) fn pop_due(&mut self, now: Nanos) -> Option<(TimerId, V)> {
-        let id = self.first_due(now)?.id;
-        self.remove(id).map(|value| (id, value))
-    }
-
-    /// Makes due the timer that [`Timers::pop_due`] would take out; it stays here, and can still be
-    /// changed, until it is removed.
+    /// Makes due the first waiting timer whose deadline is not after `now`, by deadline and, where
+    /// those are equal, by creation. It stays here, and can still be changed, until it is removed.
     pub(crate) fn pop_due_id(&mut self, now: Nanos) -> Option<TimerId> {
-        let Entry { time, id, .. } = self.first_due(now)?;
+        let id = self.first_due(now)?.id;
         self.leave_waiting(0);
-        self.set_place(id, Place::Due(time));
+        self.set_place(id, Place::Due);
         Some(id)
-    }
-
-    /// The deadline of a waiting or due timer; a fresh one has none.
-    pub(crate) fn deadline(&self, id: TimerId) -> Option<Nanos> {
-        match self.slots.get(id)?.place {
-            Place::Fresh(_) => None,
-            Place::Waiting(position) => Some(self.waiting[position].time),
-            Place::Due(deadline) => Some(deadline),
-        }
     }
 
     /// The number of timers, be they fresh, waiting or due.

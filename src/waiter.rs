@@ -97,7 +97,7 @@ impl fmt::Debug for WaiterSlot {
             .field("owner", &self.owner)
             .field("token", &self.token())
             .field("resume", &self.resume())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn what_has_arrived_is_never_given_back() {
         let mut buffer = Buffer::default();
-        feed(&mut buffer, &[7; 100_000]);
+        feed(&mut buffer, &vec![7; 100_000]);
         buffer.consume(99_999);
         buffer.rest();
         assert_eq!(buffer.filled(), [7]);

@@ -224,7 +224,7 @@ pub fn tcp_echo_64(n: u64) -> Measured {
 fn tcp_echo(connections: u64, n: u64) -> Measured {
     let mut event_loop = event_loop();
     let body = async |co: Co| -> Result<thread::JoinHandle<Measured>> {
-        let listener = TcpListener::bind(co.handle(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let mut listener = TcpListener::bind(co.handle(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let client = echo_client(listener.local_addr()?, connections, n);
         let mut joins = Vec::new();
         for _ in 0..connections {
