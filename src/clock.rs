@@ -103,7 +103,7 @@ fn system_now(start: Instant) -> Nanos {
 
 /// A clock that stands still until it is moved: for tests that assert on time without waiting for it.
 ///
-/// Clones are the same clock. Give it to the loop with [`Builder::clock`](crate::event_loop::Builder::clock). With
+/// Clones are the same clock. Give it to the loop with [`Builder::clock`](crate::builder::Builder::clock). With
 /// [`auto`](ManualClock::auto) the loop itself moves it to the next deadline whenever it would sleep with nothing else that
 /// could wake it, so `block_on` of an hour's sleep returns at once.
 ///
