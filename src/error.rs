@@ -369,8 +369,13 @@ pub enum ErrorKind {
 }
 
 impl fmt::Debug for Error {
+    /// The text for a person, since it is what `main` and `expect` print; `{:#?}` gives the kind with its fields.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        if f.alternate() {
+            fmt::Debug::fmt(&self.0, f)
+        } else {
+            fmt::Display::fmt(&self.0, f)
+        }
     }
 }
 
@@ -650,6 +655,13 @@ mod tests {
     #[track_caller]
     fn assert_shown(kind: ErrorKind, text: impl AsRef<str>) {
         assert_eq!(Error::from(kind).to_string(), text.as_ref());
+    }
+
+    #[test]
+    fn what_main_prints_is_the_text_and_the_fields_are_one_flag_away() {
+        let error = Error::from(ErrorKind::LoopGone);
+        assert_eq!(format!("{error:?}"), error.to_string());
+        assert_eq!(format!("{error:#?}"), "LoopGone");
     }
 
     #[test]
