@@ -987,16 +987,4 @@ mod tests {
             }
         }
     }
-
-    #[test]
-    fn debug_is_the_kind() {
-        assert_eq!(
-            format!("{:?}", Error::from(ErrorKind::LoopGone)),
-            "LoopGone"
-        );
-        assert_eq!(
-            format!("{:?}", Error::from(ErrorKind::TooLong { max: 80 })),
-            "TooLong { max: 80 }"
-        );
-    }
 }
