@@ -299,6 +299,23 @@ impl AsyncWrite for WriteHalf {
     }
 }
 
+impl TcpStream {
+    /// Splits the connection into a half that reads and a half that writes, for two coroutines. See [`ReadHalf`].
+    #[must_use = "a write half that is dropped shuts down the sending side"]
+    #[doc(alias = "into_split")]
+    pub fn split(self) -> (ReadHalf, WriteHalf) {
+        ReadHalf::pair(self.into_socket())
+    }
+}
+
+impl BufferedStream<TcpStream> {
+    /// Splits the connection into a half that reads, with the buffer, and a half that writes. See [`TcpStream::split`].
+    #[must_use = "a write half that is dropped shuts down the sending side"]
+    pub fn split(self) -> (BufferedStream<ReadHalf>, WriteHalf) {
+        self.split_with(TcpStream::split)
+    }
+}
+
 impl fmt::Debug for ReadHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ReadHalf").field(&self.socket).finish()
