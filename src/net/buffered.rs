@@ -71,6 +71,8 @@ pub(super) struct Hooks<S> {
     pub(super) ask: fn(&mut S, Option<Site>),
     /// That nobody waits for it any more.
     pub(super) give_up: fn(&mut S),
+    /// That a read is served from the buffer; it answers when it has been the reader's turn for long enough.
+    pub(super) turn: fn(&mut S, &Context<'_>) -> Poll<Result<()>>,
 }
 
 /// A stream of ours.
@@ -196,6 +198,14 @@ impl<S> BufferedStream<S> {
     pub(super) fn give_up(&mut self) {
         if let Some(hooks) = &self.hooks {
             (hooks.give_up)(&mut self.io);
+        }
+    }
+
+    /// Tells the stream that a read may be served from the buffer, and gives way if many were in this resume.
+    pub(super) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
+        match &self.hooks {
+            Some(hooks) => (hooks.turn)(&mut self.io, cx),
+            None => Poll::Ready(Ok(())),
         }
     }
 

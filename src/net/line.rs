@@ -81,6 +81,7 @@ impl<S: AsyncRead + Unpin> Future for ReadLine<'_, S> {
             max,
             searched,
         } = &mut *self;
+        ready!(reading.poll_turn(cx))?;
         let found = ready!(poll_delimiter(reading, cx, b"\n", *max, searched))?;
         let stream = &mut *reading.stream;
         let end = match found {

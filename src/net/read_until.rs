@@ -104,6 +104,7 @@ impl<S: AsyncRead + Unpin> Future for ReadUntil<'_, S> {
             );
             return Poll::Ready(Err(error.into()));
         }
+        ready!(reading.poll_turn(cx))?;
         match ready!(poll_delimiter(reading, cx, delimiter, *max, searched))? {
             Some(end) => Poll::Ready(Ok(reading.stream.buffer_mut().take(end))),
             None => Poll::Ready(Err(ended_early(reading, "the delimiter"))),
@@ -116,6 +117,7 @@ impl<S: AsyncRead + Unpin> Future for ReadExact<'_, S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ReadExact { reading, n } = &mut *self;
+        ready!(reading.poll_turn(cx))?;
         while reading.stream.buffer().len() < *n {
             if ready!(reading.poll_more(cx))? == 0 {
                 return Poll::Ready(Err(ended_early(reading, &format!("{n} bytes had come"))));

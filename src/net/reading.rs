@@ -27,6 +27,8 @@ pub(super) struct Reading<'a, S> {
     pub(super) site: Site,
     /// Whether the last poll parked.
     waiting: bool,
+    /// Whether it was counted as a turn.
+    counted: bool,
 }
 
 impl<'a, S> Reading<'a, S> {
@@ -36,6 +38,7 @@ impl<'a, S> Reading<'a, S> {
             stream,
             site,
             waiting: false,
+            counted: false,
         }
     }
 
@@ -52,6 +55,16 @@ impl<'a, S> Reading<'a, S> {
 }
 
 impl<S: AsyncRead + Unpin> Reading<'_, S> {
+    /// Counts this read, once, and gives way first if many were served in this resume.
+    #[inline]
+    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if !self.counted {
+            ready!(self.poll(|stream| stream.poll_turn(cx)))?;
+            self.counted = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads once into the buffer. Gives how many bytes came; 0 at the end.
     #[inline]
     pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {

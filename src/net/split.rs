@@ -19,8 +19,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use crate::net::buffered::{BufferedStream, Hooked, Hooks};
 use crate::net::stream::{TcpStream, shut_down_sending};
 use crate::net::transfer::{
-    Read, TcpSocket, Write, WriteAll, WriteVectored, poll_read, poll_read_vectored, poll_write,
-    poll_write_vectored,
+    Read, TcpSocket, Write, WriteAll, WriteVectored, poll_read, poll_read_vectored, poll_turn,
+    poll_write, poll_write_vectored,
 };
 use crate::reactor::Direction;
 use crate::site::Site;
@@ -221,6 +221,7 @@ impl Hooked for ReadHalf {
     const HOOKS: Hooks<Self> = Hooks {
         ask: |half, site| half.asked_at = site,
         give_up: Self::forget_wait,
+        turn: |half, cx| poll_turn(&half.socket, &mut half.parked, cx, half.asked_at),
     };
 }
 
@@ -228,6 +229,8 @@ impl Hooked for WriteHalf {
     const HOOKS: Hooks<Self> = Hooks {
         ask: |half, site| half.asked_at = site,
         give_up: Self::forget_wait,
+        // It is not read from.
+        turn: |_, _| Poll::Ready(Ok(())),
     };
 }
 

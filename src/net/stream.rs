@@ -19,8 +19,8 @@ use crate::handle::Handle;
 use crate::net::buffered::{BufferedStream, Hooked, Hooks};
 use crate::net::socket::Socket;
 use crate::net::transfer::{
-    Read, TcpSocket, Write, WriteAll, WriteVectored, poll_read, poll_read_vectored, poll_write,
-    poll_write_vectored,
+    Read, TcpSocket, Write, WriteAll, WriteVectored, poll_read, poll_read_vectored, poll_turn,
+    poll_write, poll_write_vectored,
 };
 use crate::reactor::Direction;
 use crate::site::Site;
@@ -262,6 +262,10 @@ impl Hooked for TcpStream {
     const HOOKS: Hooks<Self> = Hooks {
         ask: |stream, site| stream.asked_at = site,
         give_up: Self::forget_waits,
+        turn: |stream, cx| {
+            let parked = &mut stream.parked[Direction::Read as usize];
+            poll_turn(&stream.socket, parked, cx, stream.asked_at)
+        },
     };
 }
 
