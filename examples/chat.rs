@@ -99,29 +99,17 @@ async fn let_in(co: &Co, mut listener: TcpListener, room: Room) -> Result {
     loop {
         let (stream, peer) = listener.accept().await?;
         let room = room.clone();
-        let _ = co
-            .handle()
-            .spawn(async move |co| everyday(greet(&co, stream.buffered(), room).await))
-            .named(format!("{peer}"));
+        co.spawn(async move |co| everyday(converse(&co, stream.buffered(), room).await))
+            .named(peer.to_string())
+            .detach();
     }
 }
 
-/// Asks for a name, and gives the client a coroutine of that name.
-async fn greet(co: &Co, mut stream: BufferedStream<TcpStream>, room: Room) -> Result {
+/// One client, from its name to its end.
+async fn converse(co: &Co, mut stream: BufferedStream<TcpStream>, room: Room) -> Result {
     stream.write_all(b"* your name?\n").await?;
     let name = words(&stream.read_until(b"\n", 64).await?);
-    let _ = co
-        .handle()
-        .spawn({
-            let name = name.clone();
-            async move |co| everyday(converse(&co, name, stream, room).await)
-        })
-        .named(name);
-    Ok(())
-}
-
-/// One client, from its name to its end.
-async fn converse(co: &Co, name: String, stream: BufferedStream<TcpStream>, room: Room) -> Result {
+    co.set_name(name.clone());
     let (reader, writer) = stream.split();
     let (lines, kept) = queue(co.handle(), BEHIND);
     let mut writing = co
@@ -167,7 +155,6 @@ async fn listen(
             }
             words => room.send(News::Said(co.id(), words.to_owned())).await?,
         }
-        co.yield_now().await?; // a line a turn, however many have come
     }
 }
 
@@ -299,7 +286,7 @@ fn one_order_for_all(address: SocketAddr) -> io::Result<()> {
         let hasty = Client::join(address, "hasty");
         all_in.wait();
         hasty?.0.get_mut().write_all(b"what I always wanted to s")?; // and is dropped
-        let joined = clients.into_iter().map(|client| client.join());
+        let joined = clients.into_iter().map(thread::ScopedJoinHandle::join);
         joined.map(|heard| heard.expect("no panic")).collect()
     })?;
 

@@ -189,6 +189,30 @@ impl Error {
         matches!(*self.0, ErrorKind::Panicked { .. })
     }
 
+    /// Returns whether the other side of a connection has gone: closed, reset, or broken off in the middle. Everyday to a server, which
+    /// may want to tell it from errors of its own.
+    ///
+    /// ```
+    /// use yieldpoint::{Error, ErrorKind};
+    ///
+    /// let error = Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+    /// assert!(error.is_disconnect());
+    /// assert!(!Error::from(ErrorKind::TooLong { max: 80 }).is_disconnect());
+    /// ```
+    #[must_use]
+    pub fn is_disconnect(&self) -> bool {
+        use std::io::ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
+        };
+        let ErrorKind::Io(error) = &*self.0 else {
+            return false;
+        };
+        matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+        )
+    }
+
     /// Returns whether the loop was found unable ever to move again.
     ///
     /// ```

@@ -106,67 +106,79 @@ mod tests {
 
     use super::Inbox;
 
-    /// An inbox on a poll, and a look at whether it was woken since the last.
-    fn inbox() -> (
-        Arc<Inbox<u32>>,
-        crossbeam_channel::Receiver<u32>,
-        impl FnMut(Option<Duration>) -> usize,
-    ) {
-        let mut poll = mio::Poll::new().expect("a poll");
-        let waker = mio::Waker::new(poll.registry(), mio::Token(7)).expect("a waker");
-        let (inbox, posts) = Inbox::new(waker);
-        let mut events = mio::Events::with_capacity(8);
-        let wakes = move |wait| {
-            poll.poll(&mut events, wait).expect("a poll");
+    /// An inbox on a poll of its own.
+    struct Bench {
+        poll: mio::Poll,
+        inbox: Arc<Inbox<u32>>,
+        posts: crossbeam_channel::Receiver<u32>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let poll = mio::Poll::new().expect("a poll");
+            let ender = mio::Waker::new(poll.registry(), mio::Token(7)).expect("a waker");
+            let (inbox, posts) = Inbox::new(ender);
+            Bench { poll, inbox, posts }
+        }
+
+        /// How often the poll was woken since the last look.
+        fn wakes(&mut self, wait: Option<Duration>) -> usize {
+            let mut events = mio::Events::with_capacity(8);
+            self.poll.poll(&mut events, wait).expect("a poll");
             events.iter().count()
-        };
-        (inbox, posts, wakes)
+        }
     }
 
     #[test]
     fn a_thousand_posts_to_a_sleeper_are_one_wake() {
-        let (inbox, posts, mut wakes) = inbox();
-        inbox.fall_asleep();
-        let poster = Arc::clone(&inbox);
+        let mut bench = Bench::new();
+        bench.inbox.fall_asleep();
+        let poster = Arc::clone(&bench.inbox);
         let posting =
             thread::spawn(move || (0..1000).for_each(|n| poster.post(n).expect("a loop")));
-        assert_eq!(wakes(None), 1);
+        assert_eq!(bench.wakes(None), 1);
         posting.join().expect("posted");
         assert_eq!(
-            wakes(Some(Duration::ZERO)),
+            bench.wakes(Some(Duration::ZERO)),
             0,
             "who finds it awake writes nothing"
         );
         assert_eq!(
-            posts.try_iter().collect::<Vec<_>>(),
+            bench.posts.try_iter().collect::<Vec<_>>(),
             (0..1000).collect::<Vec<_>>()
         );
     }
 
     #[test]
     fn a_post_to_a_loop_that_is_awake_writes_nothing() {
-        let (inbox, posts, mut wakes) = inbox();
-        inbox.post(1).expect("a loop");
-        assert_eq!(wakes(Some(Duration::ZERO)), 0);
-        inbox.fall_asleep();
-        assert!(!posts.is_empty(), "the look that must follow sees it");
+        let mut bench = Bench::new();
+        bench.inbox.post(1).expect("a loop");
+        assert_eq!(bench.wakes(Some(Duration::ZERO)), 0);
+        bench.inbox.fall_asleep();
+        assert!(!bench.posts.is_empty(), "the look that must follow sees it");
     }
 
     #[test]
     fn the_last_remote_wakes_a_sleeper_and_no_other_does() {
-        let (inbox, _posts, mut wakes) = inbox();
-        inbox.add_remote();
-        inbox.add_remote();
-        inbox.fall_asleep();
-        inbox.drop_remote();
-        assert_eq!((inbox.remotes(), wakes(Some(Duration::ZERO))), (1, 0));
-        inbox.drop_remote();
-        assert_eq!((inbox.remotes(), wakes(Some(Duration::ZERO))), (0, 1));
+        let mut bench = Bench::new();
+        bench.inbox.add_remote();
+        bench.inbox.add_remote();
+        bench.inbox.fall_asleep();
+        bench.inbox.drop_remote();
+        assert_eq!(
+            (bench.inbox.remotes(), bench.wakes(Some(Duration::ZERO))),
+            (1, 0)
+        );
+        bench.inbox.drop_remote();
+        assert_eq!(
+            (bench.inbox.remotes(), bench.wakes(Some(Duration::ZERO))),
+            (0, 1)
+        );
     }
 
     #[test]
     fn a_post_to_a_loop_that_is_gone_comes_back() {
-        let (inbox, posts, _wakes) = inbox();
+        let Bench { inbox, posts, .. } = Bench::new();
         drop(posts);
         assert_eq!(inbox.post(9), Err(9));
     }

@@ -208,6 +208,12 @@ impl Shared {
         }
     }
 
+    /// Says what the running coroutine is parked on when one point is wrapped in another: the inner one, if it is one of ours, since that
+    /// is what does not come; else the outer one.
+    pub(crate) fn parked_inside(&self, inner: Note, outer: Note) {
+        self.parked_on(if inner.site.is_some() { inner } else { outer });
+    }
+
     /// Notes what the running coroutine parks on.
     #[inline]
     pub(crate) fn set_note(&self, note: Note) {

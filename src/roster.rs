@@ -71,6 +71,17 @@ impl Shared {
         self.records.borrow_mut().remove(id)
     }
 
+    /// Names a coroutine, if it is still there.
+    pub(crate) fn set_name(&self, id: Id, name: Cow<'static, str>) {
+        let before = {
+            let mut records = self.records.borrow_mut();
+            records
+                .get_mut(id)
+                .and_then(|record| record.rare_mut().name.replace(name))
+        };
+        drop(before);
+    }
+
     /// Asks a coroutine to end: every own point it is parked on is woken and will give `Cancelled`. Tells whether it is still there.
     /// The first reason stands.
     pub(crate) fn cancel(&self, id: Id, reason: Cow<'static, str>, site: Site) -> bool {
