@@ -160,8 +160,7 @@ impl Bodies {
                 }
             }
             Ok(Poll::Ready(())) => {
-                let record = shared.leave(id);
-                shared.contain("drop", || drop(record));
+                shared.dispose(shared.leave(id));
                 self.remove(shared, id, root);
                 if self.common.was_used() {
                     // Whatever still holds the waker of a coroutine that has ended reaches nobody.
@@ -300,8 +299,7 @@ impl Bodies {
         let keys = take_leaks(shared, id);
         let error = error(label, keys);
         shared.contain("drop", || ending.end(error));
-        let record = shared.leave(id);
-        shared.contain("drop", || drop(record));
+        shared.dispose(shared.leave(id));
     }
 
     /// Drops a body. The caller of `block_on` drops its own.

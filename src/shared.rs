@@ -411,7 +411,7 @@ pub(crate) enum Held {
     /// From a timer.
     Fire(#[expect(dead_code, reason = "kept to be dropped")] Fire),
     /// From the table.
-    Record(#[expect(dead_code, reason = "kept to be dropped")] Record),
+    Record(Record),
     /// Kept for another thread.
     Vault(#[expect(dead_code, reason = "kept to be dropped")] Box<dyn Any>),
 }

@@ -493,3 +493,32 @@ fn posts_of_one_thread_run_in_their_order() {
     posting.join().unwrap();
     assert!(seen.lock().unwrap().iter().copied().eq(0..1000));
 }
+
+/// A set remembers which of its points were woken: one whose waker went with the coroutine that polled it would never be asked again.
+#[test]
+fn a_set_that_outlives_the_coroutine_that_polled_it_goes_on_in_another() {
+    let mut event_loop = strict();
+    let (sums, rest) = event_loop
+        .block_on(async |co| {
+            let started = co.handle().spawn(async |co: Co| -> Result<_> {
+                let mut joins = FuturesUnordered::new();
+                for n in 1..=3u32 {
+                    joins.push(co.handle().spawn(async move |co: Co| -> Result<u32> {
+                        co.sleep(ms(u64::from(n))).await?;
+                        Ok(n)
+                    }));
+                }
+                let first = joins.next().await.expect("there are three")?;
+                Ok((first, joins))
+            });
+            let (first, mut joins) = started.await?;
+            let second = joins.next().await.expect("two are left")?;
+            Ok::<_, yieldpoint::Error>(([first, second], joins))
+        })
+        .unwrap();
+    assert_eq!(sums, [1, 2]);
+    // Out of one run into the next.
+    let mut rest = rest;
+    let third = event_loop.block_on(async |_| rest.next().await.expect("one is left"));
+    assert_eq!(third.unwrap(), 3);
+}
