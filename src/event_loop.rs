@@ -51,6 +51,9 @@ use crate::waker::InTurn;
 /// After so many steps the loop looks at timers, sockets and inbox again, however much is ready.
 const LOOK_EVERY: usize = 128;
 
+/// The number of entries up to which an empty queue keeps its memory.
+const KEPT: usize = 8192;
+
 /// A single-threaded event loop: owns every coroutine spawned on it and runs them in its turns.
 ///
 /// ```
@@ -358,6 +361,15 @@ impl EventLoop {
         Ok(None)
     }
 
+    /// Gives back the memory of a burst, before a wait that may be long. What stays is for the next turns, so that they allocate nothing.
+    fn rest(&mut self) {
+        self.bodies.rest();
+        if self.batch.is_empty() && self.batch.capacity() > KEPT {
+            self.batch = Vec::new();
+        }
+        self.shared.rest(KEPT);
+    }
+
     /// Whether nothing is ready and nothing was posted.
     fn is_idle(&self) -> bool {
         self.ready() == 0 && self.posts.is_empty()
@@ -427,6 +439,7 @@ impl EventLoop {
 
     /// Sleeps until an event, a post or a deadline. The inbox is marked as asleep by now.
     fn sleep(&mut self) -> Result {
+        self.rest();
         if !self.posts.is_empty() {
             self.shared.inbox.wake_up();
             return Ok(());
@@ -516,6 +529,7 @@ impl EventLoop {
 
     /// Ends a turn: fills in the report, and sets the descriptor up for whoever polls it (keeps invariant 2).
     fn end_turn(&mut self, report: &mut TurnReport) -> Result {
+        self.rest();
         let shared = &self.shared;
         // Moved by hand, the clock may have passed a deadline since the look.
         if shared.timers.borrow().has_fresh() || shared.clock.as_manual().is_some() {
