@@ -177,12 +177,11 @@ impl Shared {
 
     /// Wakes what was taken out of where it is kept.
     pub(crate) fn wake_taken(&self, foreign: Foreign) {
-        match foreign {
-            Foreign::Waker(waker) => {
-                self.contain("waker", || waker.wake());
-            }
+        self.contain("waker", || match foreign {
+            Foreign::Waker(waker) => waker.wake(),
+            // The combinator may be inside a foreign one, and wakes that.
             Foreign::Child(parent, place) => parent.woken(place),
-        }
+        });
     }
 
     /// The error by which the running coroutine learns of its own cancel.
