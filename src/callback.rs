@@ -232,6 +232,7 @@ fn register<T: 'static>(co: &Co, key: Key, site: Site) -> Result<Resolver<T>> {
     match registered {
         Some(Ok(())) => Ok(resolver),
         Some(Err(reuse)) => Err(reuse.into()),
+        None if co.handle().shared().is_closed() => Err(ErrorKind::LoopGone.into()),
         None => Err(ErrorKind::Closed { what: "coroutine" }.into()),
     }
 }

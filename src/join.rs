@@ -14,7 +14,6 @@
 //!      └ handle dropped ─▶ Detached ── finish, end: an Err is reported
 //! ```
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
@@ -127,7 +126,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
         match (result, cancelled) {
             // A child's cancel is another error to who joins it than his own would be.
             (Err(mut error), Some(cause)) => {
-                match (&mut error as &mut dyn Any).downcast_mut::<Error>() {
+                match Error::find_mut(&mut error) {
                     Some(own) if own.is_cancelled() => {
                         let (reason, site) = (cause.reason, cause.site);
                         *own = ErrorKind::CoroutineCancelled {

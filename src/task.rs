@@ -41,6 +41,10 @@ pub struct Task<F, T> {
 }
 
 /// What a function called by a [`Task`] may return: nothing, or a `Result` whose `Err` ends the wait at once.
+#[diagnostic::on_unimplemented(
+    message = "the function of a `Task` may return `()` or `Result<(), E>`, not `{Self}`",
+    note = "where the API returns something else, such as an id, end the function with `;`"
+)]
 pub trait TaskReturn: sealed::Sealed {
     /// The error, if it is one.
     #[doc(hidden)]

@@ -722,3 +722,20 @@ fn every_point_can_be_made_as_a_value_and_yielded() {
     })
     .unwrap();
 }
+
+/// `co.wait(key).await?;` compiles and asks for the type `!`, which the compiler chose: the error says what to write.
+#[test]
+fn a_wait_whose_type_is_not_said_is_told_what_to_write() {
+    run(async |co| -> Result {
+        co.timer("late", ms(1))?;
+        let untyped = async {
+            co.wait("late").await?;
+            Ok::<_, Error>(())
+        };
+        let error = untyped.await.expect_err("no timer gives a `!`");
+        let text = error.to_string();
+        assert!(text.contains(" as !. Say the type there, ::<()>"), "{text}");
+        co.wait::<()>("late").await
+    })
+    .unwrap();
+}
