@@ -19,6 +19,17 @@ use crate::yield_point::YieldPoint;
 
 /// The yield-point that makes a key pending and gives its resolver. It never gives way.
 ///
+/// ```
+/// # use yieldpoint::{Callback, EventLoop, Result};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// let reply = co.yield_(Callback::<u32>::new("reply")).await?; // the same as co.callback("reply")?
+/// reply.resolve(7);
+/// assert_eq!(co.wait::<u32>("reply").await?, 7);
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: `tornado.gen.Callback`.
 #[derive(Clone, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]
@@ -53,6 +64,17 @@ impl<T: 'static> YieldPoint for Callback<T> {
 }
 
 /// The yield-point that makes a key pending and resolves it after a time. It never gives way; wait for the key later.
+///
+/// ```
+/// # use yieldpoint::{EventLoop, Result, Timer, ms};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// co.yield_(Timer::new("late", ms(1))).await?; // the same as co.timer("late", ms(1))?
+/// assert!(co.any_ready(["late"]).await? == "late");
+/// co.wait::<()>("late").await?;
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
 ///
 /// Source: `yieldpoints.Timeout`, first generation.
 #[derive(Clone, Debug)]
@@ -90,6 +112,18 @@ impl YieldPoint for Timer {
 /// The yield-point that gives up one key, or all. It never gives way.
 ///
 /// What was given up is freed at once, with a value that has arrived. Its resolver may still be called, to no effect.
+///
+/// ```
+/// # use yieldpoint::{EventLoop, Forget, Result};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// let _replies = [co.callback::<u32>(1)?, co.callback::<u32>(2)?];
+/// co.yield_(Forget::key(1)).await?; // the same as co.forget(1)?
+/// assert!(co.yield_(Forget::key(1)).await.is_err(), "it is gone");
+/// co.yield_(Forget::all()).await?; // else the body would end with a leak
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
 ///
 /// Source: `yieldpoints.Cancel` and `CancelAll`.
 #[derive(Clone, Debug)]

@@ -21,6 +21,17 @@ static WAIT: Kind = Kind("wait");
 
 /// The yield-point that waits for a key and gives its value. A value that has arrived is given without giving way.
 ///
+/// ```
+/// # use yieldpoint::{EventLoop, Result, Wait};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// co.callback("reply")?.resolve(7_u32);
+/// assert_eq!(co.yield_(Wait::<u32>::new("reply")).await?, 7); // the same as co.wait("reply").await?
+/// assert!(co.wait::<u32>("reply").await.is_err(), "waiting has freed the key");
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: `tornado.gen.Wait`.
 #[derive(Clone, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]

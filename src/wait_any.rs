@@ -28,6 +28,19 @@ static ANY_READY: Kind = Kind("any_ready");
 /// Of several that have arrived it takes the first in the given order. An unknown key is an error wherever it stands in the list, and
 /// so is an empty list: it could never be ready.
 ///
+/// ```
+/// # use yieldpoint::{EventLoop, Result, WaitAny};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// let _slow = co.callback::<u32>("slow")?;
+/// co.callback::<u32>("fast")?.resolve(7);
+/// let (key, value) = co.yield_(WaitAny::<u32>::new(["slow", "fast"])).await?;
+/// assert!(key == "fast" && value == 7);
+/// co.forget("slow")?;
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: `yieldpoints.WaitAny`.
 #[derive(Clone, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]

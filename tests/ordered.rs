@@ -936,7 +936,10 @@ fn messages_left_over_that_nobody_drains_are_reported() {
     let heard = heard.borrow();
     assert_eq!(heard.len(), 2, "{heard:?}");
     assert!(
-        heard[1].contains("ledger") && heard[1].contains("2 queued messages were dropped"),
+        heard[1].contains("ledger (created at ")
+            && heard[1].ends_with(
+                "ended early, and 2 queued messages were dropped unhandled; drain it to get them back"
+            ),
         "{heard:?}"
     );
 }
