@@ -128,6 +128,8 @@ impl YieldPoint for Timer {
 /// Source: `yieldpoints.Cancel` and `CancelAll`.
 #[derive(Clone, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]
+#[doc(alias = "Cancel")]
+#[doc(alias = "CancelAll")]
 pub struct Forget {
     /// The key; none for all of them.
     key: Option<Key>,

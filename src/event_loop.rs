@@ -72,6 +72,8 @@ const LOOK_EVERY: usize = 128;
 /// fn must_be_send<T: Send>() {}
 /// must_be_send::<yieldpoint::EventLoop>();
 /// ```
+#[doc(alias = "IOLoop")]
+#[doc(alias = "Runtime")]
 pub struct EventLoop {
     /// What handles reach too.
     pub(crate) shared: Rc<Shared>,

@@ -232,6 +232,7 @@ impl<T: 'static> Pending for OneShot<T> {
 /// # }
 /// ```
 #[must_use = "dropping a resolver uncalled resumes its waiter with an error"]
+#[doc(alias = "oneshot::Sender")]
 pub struct Resolver<T> {
     /// The cell; gone once it was called.
     cell: Option<Rc<OneShot<T>>>,

@@ -84,6 +84,7 @@ impl Handle {
     /// # })?;
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
+    #[doc(alias = "engine")]
     #[doc(alias = "spawn_local")]
     #[track_caller]
     pub fn spawn<F, T, E>(&self, body: F) -> JoinHandle<T, E>
@@ -118,6 +119,7 @@ impl Handle {
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
     #[track_caller]
+    #[doc(alias = "spawn_local")]
     pub fn spawn_future<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: 'static> + 'static,

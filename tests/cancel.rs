@@ -625,6 +625,9 @@ fn an_abort_lists_the_keys_that_were_pending() {
     );
 }
 
+/// An error of anybody's.
+type Boxed = Box<dyn std::error::Error + Send + Sync>;
+
 /// The error by which a child learned of its cancel must not look like the parent's own, in any type that can carry it.
 #[test]
 fn a_childs_cancel_is_another_error_also_where_it_travels_in_another_type() {
@@ -638,7 +641,7 @@ fn a_childs_cancel_is_another_error_also_where_it_travels_in_another_type() {
         });
         co.yield_now().await.expect("nobody cancels");
         join.cancel("child");
-        join.await.err().expect("it was cancelled")
+        join.await.expect_err("it was cancelled")
     }
     fn is_a_childs(error: &Error) -> bool {
         matches!(error.kind(), ErrorKind::CoroutineCancelled { reason, .. } if reason == "child")
@@ -647,8 +650,7 @@ fn a_childs_cancel_is_another_error_also_where_it_travels_in_another_type() {
         .block_on(async |co| -> Result {
             assert!(is_a_childs(&cancelled::<Error>(&co).await));
             assert!(is_a_childs(&cancelled::<std::io::Error>(&co).await.into()));
-            type Shared = Box<dyn std::error::Error + Send + Sync>;
-            assert!(is_a_childs(&Error::other(cancelled::<Shared>(&co).await)));
+            assert!(is_a_childs(&Error::other(cancelled::<Boxed>(&co).await)));
             let boxed = cancelled::<Box<dyn std::error::Error>>(&co).await;
             assert!(is_a_childs(boxed.downcast_ref().expect("it is ours")));
             Ok(())
