@@ -572,7 +572,8 @@ impl fmt::Display for ErrorKind {
                  this as the end.",
             ),
             Self::Stopped => f.write_str(
-                "the event loop was told to stop before this had ended. Run it again to go on.",
+                "the event loop was told to stop before this had ended, and dropped it where it \
+                 stood. Wait for it before you call stop(), or begin it anew.",
             ),
             Self::Stuck(snapshot) => write!(
                 f,
@@ -877,7 +878,8 @@ mod tests {
         );
         assert_shown(
             ErrorKind::Stopped,
-            "the event loop was told to stop before this had ended. Run it again to go on.",
+            "the event loop was told to stop before this had ended, and dropped it where it stood. \
+             Wait for it before you call stop(), or begin it anew.",
         );
         assert_shown(
             ErrorKind::Stuck(Snapshot::default()),

@@ -183,9 +183,18 @@ impl Future for AnyReadyStarted {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        if let Some((key, _)) = waiting.found.iter().find(|(_, cell)| cell.has_arrived()) {
-            let key = key.clone();
+        let arrived = waiting
+            .found
+            .iter()
+            .position(|(_, cell)| cell.has_arrived());
+        if let Some(at) = arrived {
+            let (key, cell) = waiting.found.swap_remove(at);
             waiting.end();
+            // It counts as arrived, too, when the key was given up meanwhile.
+            if !cell.unpark() {
+                return Poll::Ready(Err(waiting.asker.unknown(&key)));
+            }
+            waiting.asker.release(&key);
             return Poll::Ready(Ok(key));
         }
         let note = waiting.asker.note();
