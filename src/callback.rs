@@ -239,6 +239,17 @@ impl Co {
     }
 
     /// Gives up every pending key of this coroutine; with none, it does nothing. Gives their number.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let _never = [co.callback::<()>("a")?, co.callback::<()>("b")?];
+    /// assert_eq!(co.forget_all(), 2);
+    /// assert_eq!(co.forget_all(), 0);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     pub fn forget_all(&self) -> usize {
         forget_all(self)
     }

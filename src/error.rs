@@ -56,7 +56,12 @@ impl Error {
     /// An `Error` or an [`io::Error`] in a box is recognised and does not become a further layer.
     ///
     /// ```
-    /// use yieldpoint::{Error, ErrorKind};
+    /// use yieldpoint::{Error, ErrorKind, Result};
+    ///
+    /// fn port(text: &str) -> Result<u16> {
+    ///     text.parse().map_err(Error::other)
+    /// }
+    /// assert_eq!(port("http").unwrap_err().to_string(), "invalid digit found in string");
     ///
     /// let error = Error::other(Error::from(ErrorKind::LoopGone));
     /// assert!(error.is_loop_gone());

@@ -76,6 +76,24 @@ impl Handle {
     /// set. Zero means as soon as the loop comes to it. A duration past the end of the clock (584 years) never ends.
     ///
     /// The time is taken at the loop's next look, in one reading for all timers set since the last.
+    ///
+    /// ```
+    /// # use std::{cell::RefCell, rc::Rc};
+    /// # use yieldpoint::{EventLoop, Result, ms};
+    /// let log = Rc::new(RefCell::new(vec![]));
+    /// let mut event_loop = EventLoop::new()?;
+    /// let noting = |what| {
+    ///     let log = Rc::clone(&log);
+    ///     move || log.borrow_mut().push(what)
+    /// };
+    /// event_loop.handle().call_later(ms(2), noting("second"));
+    /// event_loop.handle().call_later(ms(1), noting("first"));
+    /// let never = event_loop.handle().call_later(ms(3), noting("never"));
+    /// assert!(event_loop.handle().cancel_timer(never));
+    /// event_loop.run()?;
+    /// assert_eq!(*log.borrow(), ["first", "second"]);
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[doc(alias = "add_timeout")]
     pub fn call_later(&self, after: Duration, callback: impl FnOnce() + 'static) -> TimerId {
         if !self.is_open_for("a callback set with call_later") {

@@ -305,12 +305,35 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
 
     /// Drops the coroutine's body where it stands, at its place in the ready queue, without telling it. Who joins gets `Aborted`.
     /// Tells whether it had not ended yet.
+    ///
+    /// ```
+    /// # use yieldpoint::{ErrorKind, EventLoop, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let join = co.handle().spawn(async |co| -> Result { co.sleep(ms(60_000)).await });
+    /// assert!(join.abort());
+    /// assert!(matches!(join.await.unwrap_err().kind(), ErrorKind::Aborted { .. }));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[track_caller]
     pub fn abort(&self) -> bool {
         self.cell.shared.abort(self.cell.id, Location::caller())
     }
 
     /// Makes dropping the handle cancel the coroutine.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let join = co.handle().spawn(async |co| -> Result { co.sleep(ms(60_000)).await });
+    /// drop(join.cancel_on_drop());
+    /// co.yield_now().await?;
+    /// assert_eq!(co.handle().snapshot().coroutines.len(), 1, "this one alone is left");
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[must_use = "dropping the handle cancels the coroutine"]
     #[track_caller]
     pub fn cancel_on_drop(mut self) -> Self {

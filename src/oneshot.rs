@@ -256,6 +256,17 @@ impl<T> Resolver<T> {
     }
 
     /// The resolver as a callback for an API of this thread.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let on_reply = co.callback("reply")?.into_fn();
+    /// co.handle().call_soon(move || on_reply("pong"));
+    /// assert_eq!(co.wait::<&str>("reply").await?, "pong");
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     pub fn into_fn(self) -> impl FnOnce(T) + use<T> {
         move |value| self.resolve(value)
     }

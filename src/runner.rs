@@ -138,6 +138,24 @@ impl Remote {
     ///
     /// # Errors
     /// `LoopGone` if the loop is gone.
+    ///
+    /// ```
+    /// # use yieldpoint::{Co, EventLoop, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let done = co.callback::<u32>("done")?.into_send();
+    /// let remote = co.handle().remote();
+    /// std::thread::spawn(move || {
+    ///     remote.spawn(async move |co: Co| -> Result {
+    ///         co.sleep(ms(1)).await?; // on the loop's thread
+    ///         done.resolve(7);
+    ///         Ok(())
+    ///     })
+    /// });
+    /// assert_eq!(co.wait::<u32>("done").await?, 7);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[track_caller]
     pub fn spawn<F, E>(&self, body: F) -> Result
     where

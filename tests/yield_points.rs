@@ -744,12 +744,12 @@ fn a_wait_whose_type_is_not_said_is_told_what_to_write() {
 fn a_key_forgotten_while_it_is_waited_for_is_unknown_to_every_wait() {
     run(async |co| -> Result {
         let _never = co.callback::<u32>("k")?;
-        let forget = async {
+        let later = async {
             co.yield_now().await?;
             co.forget("k")
         };
-        let (ready, forgot) = co.all((co.any_ready(["k"]), forget)).await;
-        forgot?;
+        let (ready, forgotten) = co.all((co.any_ready(["k"]), later)).await;
+        forgotten?;
         let error = ready.expect_err("it is not ready");
         assert!(
             matches!(error.kind(), ErrorKind::UnknownKey { key, .. } if *key == "k"),
