@@ -412,7 +412,12 @@ fn doom(
 ) -> Error {
     let (reason, site) = cause(shared, id);
     if aborted {
-        ErrorKind::Aborted { coroutine, site }.into()
+        ErrorKind::Aborted {
+            coroutine,
+            site,
+            keys,
+        }
+        .into()
     } else {
         ErrorKind::CoroutineCancelled {
             coroutine,

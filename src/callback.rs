@@ -19,6 +19,17 @@ use crate::yield_point::YieldPoint;
 
 /// The yield-point that makes a key pending and gives its resolver. It never gives way.
 ///
+/// ```
+/// # use yieldpoint::{Callback, EventLoop, Result};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// let reply = co.yield_(Callback::<u32>::new("reply")).await?; // the same as co.callback("reply")?
+/// reply.resolve(7);
+/// assert_eq!(co.wait::<u32>("reply").await?, 7);
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: `tornado.gen.Callback`.
 #[derive(Clone, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]
@@ -53,6 +64,17 @@ impl<T: 'static> YieldPoint for Callback<T> {
 }
 
 /// The yield-point that makes a key pending and resolves it after a time. It never gives way; wait for the key later.
+///
+/// ```
+/// # use yieldpoint::{EventLoop, Result, Timer, ms};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// co.yield_(Timer::new("late", ms(1))).await?; // the same as co.timer("late", ms(1))?
+/// assert!(co.any_ready(["late"]).await? == "late");
+/// co.wait::<()>("late").await?;
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
 ///
 /// Source: `yieldpoints.Timeout`, first generation.
 #[derive(Clone, Debug)]
@@ -91,9 +113,23 @@ impl YieldPoint for Timer {
 ///
 /// What was given up is freed at once, with a value that has arrived. Its resolver may still be called, to no effect.
 ///
+/// ```
+/// # use yieldpoint::{EventLoop, Forget, Result};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// let _replies = [co.callback::<u32>(1)?, co.callback::<u32>(2)?];
+/// co.yield_(Forget::key(1)).await?; // the same as co.forget(1)?
+/// assert!(co.yield_(Forget::key(1)).await.is_err(), "it is gone");
+/// co.yield_(Forget::all()).await?; // else the body would end with a leak
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: `yieldpoints.Cancel` and `CancelAll`.
 #[derive(Clone, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]
+#[doc(alias = "Cancel")]
+#[doc(alias = "CancelAll")]
 pub struct Forget {
     /// The key; none for all of them.
     key: Option<Key>,
@@ -203,6 +239,17 @@ impl Co {
     }
 
     /// Gives up every pending key of this coroutine; with none, it does nothing. Gives their number.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let _never = [co.callback::<()>("a")?, co.callback::<()>("b")?];
+    /// assert_eq!(co.forget_all(), 2);
+    /// assert_eq!(co.forget_all(), 0);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     pub fn forget_all(&self) -> usize {
         forget_all(self)
     }
@@ -232,6 +279,7 @@ fn register<T: 'static>(co: &Co, key: Key, site: Site) -> Result<Resolver<T>> {
     match registered {
         Some(Ok(())) => Ok(resolver),
         Some(Err(reuse)) => Err(reuse.into()),
+        None if co.handle().shared().is_closed() => Err(ErrorKind::LoopGone.into()),
         None => Err(ErrorKind::Closed { what: "coroutine" }.into()),
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     site::Site,
     snapshot::{Human, KeyList, Label, PendingKey, Snapshot, count},
 };
-use std::{borrow::Cow, fmt, io, time::Duration};
+use std::{any::Any, borrow::Cow, fmt, io, time::Duration};
 
 /// Either a value or an [`Error`], unless another error type is named.
 ///
@@ -56,7 +56,12 @@ impl Error {
     /// An `Error` or an [`io::Error`] in a box is recognised and does not become a further layer.
     ///
     /// ```
-    /// use yieldpoint::{Error, ErrorKind};
+    /// use yieldpoint::{Error, ErrorKind, Result};
+    ///
+    /// fn port(text: &str) -> Result<u16> {
+    ///     text.parse().map_err(Error::other)
+    /// }
+    /// assert_eq!(port("http").unwrap_err().to_string(), "invalid digit found in string");
     ///
     /// let error = Error::other(Error::from(ErrorKind::LoopGone));
     /// assert!(error.is_loop_gone());
@@ -73,6 +78,39 @@ impl Error {
                     .map(|error| Self::from(*error))
             })
             .unwrap_or_else(|error| ErrorKind::Other(error).into())
+    }
+
+    /// Finds the `Error` in an error of whatever type, where it can be changed: it is one, or travels as an [`io::Error`] or in a box
+    /// (keeps invariant 4 for these).
+    pub(crate) fn find_mut(error: &mut dyn Any) -> Option<&mut Self> {
+        type Boxed = Box<dyn std::error::Error>;
+        if error.is::<Self>() {
+            error.downcast_mut()
+        } else if error.is::<io::Error>() {
+            error.downcast_mut().and_then(Self::in_io)
+        } else if error.is::<Boxed>() {
+            error
+                .downcast_mut()
+                .and_then(|boxed: &mut Boxed| Self::in_any(&mut **boxed))
+        } else {
+            error
+                .downcast_mut()
+                .and_then(|boxed: &mut AnyError| Self::in_any(&mut **boxed))
+        }
+    }
+
+    /// The same in an error without a box.
+    fn in_any<'a>(error: &'a mut (dyn std::error::Error + 'static)) -> Option<&'a mut Self> {
+        if error.is::<io::Error>() {
+            error.downcast_mut().and_then(Self::in_io)
+        } else {
+            error.downcast_mut()
+        }
+    }
+
+    /// The same in an I/O error.
+    fn in_io(error: &mut io::Error) -> Option<&mut Self> {
+        error.get_mut()?.downcast_mut()
     }
 
     /// Returns what happened.
@@ -296,7 +334,10 @@ pub enum ErrorKind {
         /// Where the cancel was called.
         site: Site,
     },
-    /// A joined coroutine ended by a cancel.
+    /// A joined coroutine ended by a cancel. Where the coroutine's error type is the user's own and wraps the [`Cancelled`] that its
+    /// body got, that is left as it is; in an [`io::Error`] or a box it becomes this.
+    ///
+    /// [`Cancelled`]: ErrorKind::Cancelled
     CoroutineCancelled {
         /// The coroutine that ended.
         coroutine: Label,
@@ -315,6 +356,8 @@ pub enum ErrorKind {
         coroutine: Label,
         /// Where the abort was called.
         site: Site,
+        /// The keys it left.
+        keys: Vec<PendingKey>,
     },
     /// Code of the user panicked.
     Panicked {
@@ -472,8 +515,9 @@ impl fmt::Display for ErrorKind {
                 asked_at,
             } => write!(
                 f,
-                "key {key:?} was created for a {created} at {created_at}, but a {asked} is asked \
-                 for at {asked_at}. Ask for {created}; the key is still pending."
+                "key {key:?} was created at {created_at} for the type {created}, but is waited for \
+                 at {asked_at} as {asked}. Say the type there, ::<{created}>; the key is still \
+                 pending."
             ),
             Self::RepeatedKey { key, asked_at } => write!(
                 f,
@@ -496,11 +540,11 @@ impl fmt::Display for ErrorKind {
             Self::Abandoned {
                 key: None,
                 created_at,
-                waited_at,
+                waited_at: _,
             } => write!(
                 f,
-                "the callback of a Task was dropped without being called; it was created at \
-                 {created_at} and is awaited at {waited_at}. Call it on every path."
+                "the callback of the Task at {created_at} was dropped without being called. Call \
+                 it on every path."
             ),
             Self::Leaked { coroutine, keys } => write!(
                 f,
@@ -522,10 +566,7 @@ impl fmt::Display for ErrorKind {
                 keys,
             } => {
                 write!(f, "{coroutine} was cancelled ({reason}) at {site}")?;
-                if !keys.is_empty() {
-                    let number = count(keys.len(), "key");
-                    write!(f, ", with {number} pending: {}", KeyList(keys))?;
-                }
+                write_left(f, keys)?;
                 f.write_str(if *swallowed {
                     ". It went on waiting, so its body was dropped: after a cancel, wait only \
                      inside cleanup(..)."
@@ -533,11 +574,17 @@ impl fmt::Display for ErrorKind {
                     ". Its result is lost; spawn it again if it is still wanted."
                 })
             }
-            Self::Aborted { coroutine, site } => write!(
-                f,
-                "{coroutine} was aborted at {site}. Its body was dropped where it stood; cancel \
-                 it instead if it has to clean up."
-            ),
+            Self::Aborted {
+                coroutine,
+                site,
+                keys,
+            } => {
+                write!(f, "{coroutine} was aborted at {site}")?;
+                write_left(f, keys)?;
+                f.write_str(
+                    ". Its body was dropped where it stood; cancel it instead if it has to clean up.",
+                )
+            }
             Self::Panicked { coroutine, message } => {
                 match coroutine {
                     Some(coroutine) => write!(f, "{coroutine} panicked: {message}"),
@@ -559,7 +606,8 @@ impl fmt::Display for ErrorKind {
                  this as the end.",
             ),
             Self::Stopped => f.write_str(
-                "the event loop was told to stop before this had ended. Run it again to go on.",
+                "the event loop was told to stop before this had ended, and dropped it where it \
+                 stood. Wait for it before you call stop(), or begin it anew.",
             ),
             Self::Stuck(snapshot) => write!(
                 f,
@@ -610,6 +658,15 @@ impl fmt::Display for ErrorKind {
             Self::Other(error) => fmt::Display::fmt(error, f),
         }
     }
+}
+
+/// Says which keys a coroutine left, if any.
+fn write_left(f: &mut fmt::Formatter<'_>, keys: &[PendingKey]) -> fmt::Result {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let number = count(keys.len(), "key");
+    write!(f, ", with {number} pending: {}", KeyList(keys))
 }
 
 #[cfg(test)]
@@ -722,8 +779,8 @@ mod tests {
                 asked_at: b,
             },
             format!(
-                "key \"auth\" was created for a u32 at {a}, but a String is asked for at {b}. Ask \
-                 for u32; the key is still pending."
+                "key \"auth\" was created at {a} for the type u32, but is waited for at {b} as \
+                 String. Say the type there, ::<u32>; the key is still pending."
             ),
         );
         assert_shown(
@@ -762,8 +819,8 @@ mod tests {
                 waited_at: b,
             },
             format!(
-                "the callback of a Task was dropped without being called; it was created at {a} \
-                 and is awaited at {b}. Call it on every path."
+                "the callback of the Task at {a} was dropped without being called. Call it on \
+                 every path."
             ),
         );
     }
@@ -807,10 +864,23 @@ mod tests {
             ErrorKind::Aborted {
                 coroutine: reader(),
                 site: b,
+                keys: vec![],
             },
             format!(
                 "reader #3 (created at {a}) was aborted at {b}. Its body was dropped where it \
                  stood; cancel it instead if it has to clean up."
+            ),
+        );
+        assert_shown(
+            ErrorKind::Aborted {
+                coroutine: reader(),
+                site: b,
+                keys: late(),
+            },
+            format!(
+                "reader #3 (created at {a}) was aborted at {b}, with 1 key pending: \"late\" \
+                 (created at {b}). Its body was dropped where it stood; cancel it instead if it \
+                 has to clean up."
             ),
         );
         let panicked = |coroutine| ErrorKind::Panicked {
@@ -849,7 +919,8 @@ mod tests {
         );
         assert_shown(
             ErrorKind::Stopped,
-            "the event loop was told to stop before this had ended. Run it again to go on.",
+            "the event loop was told to stop before this had ended, and dropped it where it stood. \
+             Wait for it before you call stop(), or begin it anew.",
         );
         assert_shown(
             ErrorKind::Stuck(Snapshot::default()),

@@ -75,6 +75,8 @@ const KEPT: usize = 8192;
 /// fn must_be_send<T: Send>() {}
 /// must_be_send::<yieldpoint::EventLoop>();
 /// ```
+#[doc(alias = "IOLoop")]
+#[doc(alias = "Runtime")]
 pub struct EventLoop {
     /// What handles reach too.
     pub(crate) shared: Rc<Shared>,

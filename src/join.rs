@@ -14,7 +14,6 @@
 //!      └ handle dropped ─▶ Detached ── finish, end: an Err is reported
 //! ```
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
@@ -127,7 +126,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
         match (result, cancelled) {
             // A child's cancel is another error to who joins it than his own would be.
             (Err(mut error), Some(cause)) => {
-                match (&mut error as &mut dyn Any).downcast_mut::<Error>() {
+                match Error::find_mut(&mut error) {
                     Some(own) if own.is_cancelled() => {
                         let (reason, site) = (cause.reason, cause.site);
                         *own = ErrorKind::CoroutineCancelled {
@@ -320,12 +319,35 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
 
     /// Drops the coroutine's body where it stands, at its place in the ready queue, without telling it. Who joins gets `Aborted`.
     /// Tells whether it had not ended yet.
+    ///
+    /// ```
+    /// # use yieldpoint::{ErrorKind, EventLoop, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let join = co.handle().spawn(async |co| -> Result { co.sleep(ms(60_000)).await });
+    /// assert!(join.abort());
+    /// assert!(matches!(join.await.unwrap_err().kind(), ErrorKind::Aborted { .. }));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[track_caller]
     pub fn abort(&self) -> bool {
         self.cell.shared.abort(self.cell.id, Location::caller())
     }
 
     /// Makes dropping the handle cancel the coroutine.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let join = co.handle().spawn(async |co| -> Result { co.sleep(ms(60_000)).await });
+    /// drop(join.cancel_on_drop());
+    /// co.yield_now().await?;
+    /// assert_eq!(co.handle().snapshot().coroutines.len(), 1, "this one alone is left");
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[must_use = "dropping the handle cancels the coroutine"]
     #[track_caller]
     pub fn cancel_on_drop(mut self) -> Self {

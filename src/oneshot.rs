@@ -232,6 +232,7 @@ impl<T: 'static> Pending for OneShot<T> {
 /// # }
 /// ```
 #[must_use = "dropping a resolver uncalled resumes its waiter with an error"]
+#[doc(alias = "oneshot::Sender")]
 pub struct Resolver<T> {
     /// The cell; gone once it was called.
     cell: Option<Rc<OneShot<T>>>,
@@ -255,6 +256,17 @@ impl<T> Resolver<T> {
     }
 
     /// The resolver as a callback for an API of this thread.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let on_reply = co.callback("reply")?.into_fn();
+    /// co.handle().call_soon(move || on_reply("pong"));
+    /// assert_eq!(co.wait::<&str>("reply").await?, "pong");
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     pub fn into_fn(self) -> impl FnOnce(T) + use<T> {
         move |value| self.resolve(value)
     }

@@ -84,6 +84,7 @@ impl Handle {
     /// # })?;
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
+    #[doc(alias = "engine")]
     #[doc(alias = "spawn_local")]
     #[track_caller]
     pub fn spawn<F, T, E>(&self, body: F) -> JoinHandle<T, E>
@@ -118,6 +119,7 @@ impl Handle {
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
     #[track_caller]
+    #[doc(alias = "spawn_local")]
     pub fn spawn_future<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: 'static> + 'static,
@@ -136,6 +138,24 @@ impl Remote {
     ///
     /// # Errors
     /// `LoopGone` if the loop is gone.
+    ///
+    /// ```
+    /// # use yieldpoint::{Co, EventLoop, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let done = co.callback::<u32>("done")?.into_send();
+    /// let remote = co.handle().remote();
+    /// std::thread::spawn(move || {
+    ///     remote.spawn(async move |co: Co| -> Result {
+    ///         co.sleep(ms(1)).await?; // on the loop's thread
+    ///         done.resolve(7);
+    ///         Ok(())
+    ///     })
+    /// });
+    /// assert_eq!(co.wait::<u32>("done").await?, 7);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[track_caller]
     pub fn spawn<F, E>(&self, body: F) -> Result
     where

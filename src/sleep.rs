@@ -24,6 +24,19 @@ static YIELD_NOW: Kind = Kind("yield_now");
 /// The yield-point that ends after a time.
 ///
 /// It never ends early; the time counts from when it is first awaited, read at the loop's next look. Zero ends at that look.
+///
+/// ```
+/// # use yieldpoint::{EventLoop, Result, Sleep, ms};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// let naps = [3, 1].map(|n| Sleep::new(ms(n))); // no time counts yet
+/// let (index, slept) = co.first(naps).await;
+/// assert_eq!(index, 1);
+/// slept
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
+/// Source: `tornado.gen.sleep`.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]
 pub struct Sleep {
@@ -149,6 +162,15 @@ impl std::fmt::Debug for SleepStarted {
 }
 
 /// The yield-point that gives way once: the coroutine goes to the back of the ready queue.
+///
+/// ```
+/// # use yieldpoint::{EventLoop, Result, YieldNow};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// co.yield_(YieldNow::new()).await?; // the same as co.yield_now().await?
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
 ///
 /// Source: `tornado.gen.moment`.
 #[derive(Clone, Copy, Debug)]

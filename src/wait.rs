@@ -21,6 +21,17 @@ static WAIT: Kind = Kind("wait");
 
 /// The yield-point that waits for a key and gives its value. A value that has arrived is given without giving way.
 ///
+/// ```
+/// # use yieldpoint::{EventLoop, Result, Wait};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// co.callback("reply")?.resolve(7_u32);
+/// assert_eq!(co.yield_(Wait::<u32>::new("reply")).await?, 7); // the same as co.wait("reply").await?
+/// assert!(co.wait::<u32>("reply").await.is_err(), "waiting has freed the key");
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: `tornado.gen.Wait`.
 #[derive(Clone, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]
@@ -122,6 +133,21 @@ impl Co {
     /// # Errors
     /// `UnknownKey` if it is not pending in this coroutine, `WrongType`, `RepeatedKey` if it is waited for elsewhere already,
     /// `Abandoned` if its resolver was dropped, `Cancelled`.
+    ///
+    /// Say the type, as in `wait::<u32>(key)`, where nothing else does: `co.wait(key).await?;` asks for one that no callback has, and
+    /// gives `WrongType`.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let reply = co.callback("reply")?;
+    /// co.handle().call_soon(move || reply.resolve(7_u32));
+    /// assert!(co.wait::<String>("reply").await.is_err(), "it is another type, and stays pending");
+    /// assert_eq!(co.wait::<u32>("reply").await?, 7);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[doc(alias = "gen.Wait")]
     #[track_caller]
     pub fn wait<T: 'static>(&self, key: impl Into<Key>) -> WaitStarted<T> {

@@ -602,3 +602,58 @@ fn dropping_a_handle_cancels_only_if_that_was_asked_for() {
         .unwrap();
     assert_eq!(trace.all(), "false true");
 }
+
+#[test]
+fn an_abort_lists_the_keys_that_were_pending() {
+    let error = strict()
+        .block_on(async |co| -> Result {
+            let join = co.handle().spawn(async |co| -> Result {
+                let _never = co.callback::<()>("reply")?;
+                co.wait::<()>("reply").await
+            });
+            co.yield_now().await?;
+            join.abort();
+            join.await
+        })
+        .unwrap_err();
+    let ErrorKind::Aborted { keys, .. } = error.kind() else {
+        panic!("{error}")
+    };
+    assert!(
+        matches!(&keys[..], [left] if left.key == "reply"),
+        "{error}"
+    );
+}
+
+/// An error of anybody's.
+type Boxed = Box<dyn std::error::Error + Send + Sync>;
+
+/// The error by which a child learned of its cancel must not look like the parent's own, in any type that can carry it.
+#[test]
+fn a_childs_cancel_is_another_error_also_where_it_travels_in_another_type() {
+    async fn cancelled<E>(co: &Co) -> E
+    where
+        E: From<Error> + std::fmt::Display + 'static,
+    {
+        let join = co.handle().spawn(async |co| -> Result<(), E> {
+            co.sleep(ms(60_000)).await?;
+            Ok(())
+        });
+        co.yield_now().await.expect("nobody cancels");
+        join.cancel("child");
+        join.await.expect_err("it was cancelled")
+    }
+    fn is_a_childs(error: &Error) -> bool {
+        matches!(error.kind(), ErrorKind::CoroutineCancelled { reason, .. } if reason == "child")
+    }
+    strict()
+        .block_on(async |co| -> Result {
+            assert!(is_a_childs(&cancelled::<Error>(&co).await));
+            assert!(is_a_childs(&cancelled::<std::io::Error>(&co).await.into()));
+            assert!(is_a_childs(&Error::other(cancelled::<Boxed>(&co).await)));
+            let boxed = cancelled::<Box<dyn std::error::Error>>(&co).await;
+            assert!(is_a_childs(boxed.downcast_ref().expect("it is ours")));
+            Ok(())
+        })
+        .unwrap();
+}
