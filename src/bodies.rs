@@ -81,14 +81,16 @@ impl Bodies {
 
     /// Resumes one coroutine, if it is still there.
     ///
-    /// The common case is written out: a spawned coroutine that has started, is not being cancelled, has no waker of its own, and gives
-    /// way again. Whatever is otherwise goes the longer way.
+    /// The common case is written out: a spawned coroutine that is not being cancelled, has no waker of its own, and gives way. Whatever is otherwise goes the longer way.
     #[inline]
     pub(crate) fn resume(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
         let Some(flags) = shared.take_queued(id) else {
             return;
         };
-        if flags == Flags::STARTED
+        if !flags.has(Flags::STARTED) {
+            self.admit(shared, id);
+        }
+        if !flags.has(Flags::CANCELLED.or(Flags::ABORTED).or(Flags::IN_CLEANUP))
             && let Some(Slot {
                 body: Some(body),
                 own: None,
@@ -109,7 +111,7 @@ impl Bodies {
         }
     }
 
-    /// Resumes a coroutine for the first time, or one that is not the common case.
+    /// Resumes a coroutine that is not the common case.
     fn resume_rare(
         &mut self,
         shared: &Shared,
@@ -117,9 +119,6 @@ impl Bodies {
         flags: Flags,
         mut root: Option<&mut Root<'_>>,
     ) {
-        if !flags.has(Flags::STARTED) {
-            self.admit(shared);
-        }
         if flags.has(Flags::CANCELLED.or(Flags::ABORTED)) {
             return self.resume_doomed(shared, id, flags, root);
         }
@@ -160,9 +159,10 @@ impl Bodies {
                 }
             }
             Ok(Poll::Ready(())) => {
-                let record = shared.leave(id);
-                shared.contain("drop", || drop(record));
-                self.remove(shared, id, root);
+                if let Some(rare) = shared.leave(id) {
+                    shared.contain("drop", || drop(rare));
+                }
+                self.retire(shared, id, root);
                 if self.common.was_used() {
                     // Whatever still holds the waker of a coroutine that has ended reaches nobody.
                     self.renew_common(shared);
@@ -300,8 +300,30 @@ impl Bodies {
         let keys = take_leaks(shared, id);
         let error = error(label, keys);
         shared.contain("drop", || ending.end(error));
-        let record = shared.leave(id);
-        shared.contain("drop", || drop(record));
+        let rare = shared.leave(id);
+        shared.contain("drop", || drop(rare));
+    }
+
+    /// Drops a body that has ended by itself, and keeps its box if it can be filled again.
+    #[inline]
+    fn retire(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
+        let slot = match root {
+            Some(root) if root.id == id => return self.remove(shared, id, Some(root)),
+            _ => self.slots.get_mut(id.index()),
+        };
+        let Some(slot) = slot else { return };
+        if let Some(own) = slot.own.take() {
+            drop(own);
+        }
+        let Some(mut body) = slot.body.take() else {
+            return;
+        };
+        let kind = shared.contain("drop", || body.as_mut().vacate());
+        if let Some(Some(kind)) = kind {
+            shared.spares.borrow_mut().put(kind, body);
+        } else {
+            shared.contain("drop", || drop(body));
+        }
     }
 
     /// Drops a body. The caller of `block_on` drops its own.
@@ -336,7 +358,7 @@ impl Bodies {
 
     /// Drops every body, and ends whoever joins one with `LoopGone`. Tells whether there was one.
     pub(crate) fn drop_all(&mut self, shared: &Shared) -> bool {
-        self.admit(shared);
+        self.admit_all(shared);
         let slots = std::mem::take(&mut self.slots);
         let mut any = false;
         for slot in slots {
@@ -349,14 +371,29 @@ impl Bodies {
         any
     }
 
+    /// Sees to it that a newcomer is in its slot.
+    #[inline]
+    fn admit(&mut self, shared: &Shared, id: Id) {
+        let slot = self.slots.get(id.index());
+        if slot.is_none_or(|slot| slot.body.is_none()) {
+            self.admit_all(shared);
+        }
+    }
+
     /// Takes newcomers into their slots.
-    fn admit(&mut self, shared: &Shared) {
+    #[inline(never)]
+    fn admit_all(&mut self, shared: &Shared) {
         let mut newcomers = shared.newcomers.borrow_mut();
+        let last = newcomers.iter().map(|(id, _)| id.index()).max();
+        if let Some(last) = last
+            && self.slots.len() <= last
+        {
+            self.slots.resize_with(last + 1, Slot::default);
+        }
         for (id, body) in newcomers.drain(..) {
-            if self.slots.len() <= id.index() {
-                self.slots.resize_with(id.index() + 1, Slot::default);
+            if let Some(slot) = self.slots.get_mut(id.index()) {
+                slot.body = Some(body);
             }
-            self.slots[id.index()].body = Some(body);
         }
     }
 }

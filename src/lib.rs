@@ -27,6 +27,7 @@ mod line;
 mod ledger;
 mod reactor;
 mod record;
+mod spares;
 
 mod shared;
 

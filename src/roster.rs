@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::pin::Pin;
 
 use crate::arena::Id;
-use crate::record::{Body, CancelCause, Flags, Record};
+use crate::record::{Body, CancelCause, Flags, Rare, Record};
 use crate::shared::{Job, Shared};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
@@ -18,7 +18,8 @@ use crate::timers::TimerId;
 use crate::waiter::{Foreign, Note};
 
 impl Shared {
-    /// Enters a coroutine in the table, not yet queued.
+    /// Enters a coroutine in the table. It counts as queued, which [`begin`](Shared::begin) or [`start`](Shared::start) makes true.
+    #[inline]
     pub(crate) fn enter(&self, site: Site) -> Id {
         self.records.borrow_mut().insert(Record::new(site))
     }
@@ -60,15 +61,24 @@ impl Shared {
         }
     }
 
-    /// Hands a body over to the loop and queues it.
+    /// Hands the body of a coroutine that was just entered over to the loop, and queues it.
+    #[inline]
     pub(crate) fn start(&self, id: Id, body: Pin<Box<dyn Body>>) {
         self.newcomers.borrow_mut().push((id, body));
-        self.wake(id);
+        self.begin(id);
     }
 
-    /// Takes a coroutine out of the table, with all it holds, to be dropped by the caller.
-    pub(crate) fn leave(&self, id: Id) -> Option<Record> {
-        self.records.borrow_mut().remove(id)
+    /// Queues a coroutine that was just entered.
+    #[inline]
+    pub(crate) fn begin(&self, id: Id) {
+        self.push(Job(id));
+    }
+
+    /// Takes a coroutine out of the table. Gives all that it holds, to be dropped by the caller.
+    #[inline]
+    pub(crate) fn leave(&self, id: Id) -> Option<Box<Rare>> {
+        let record = self.records.borrow_mut().remove(id)?;
+        record.into_rare()
     }
 
     /// Asks a coroutine to end: every own point it is parked on is woken and will give `Cancelled`. Tells whether it is still there.

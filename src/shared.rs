@@ -31,6 +31,7 @@ use crate::reactor::Reactor;
 use crate::record::{Body, Flags, Record};
 use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
+use crate::spares::Spares;
 use crate::timers::{Nanos, TimerId, Timers};
 use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
 
@@ -109,6 +110,8 @@ pub(crate) struct Shared {
     pub(crate) records: RefCell<Arena<Record>>,
     /// Bodies spawned since the loop last took them over.
     pub(crate) newcomers: RefCell<Vec<Newcomer>>,
+    /// The boxes of bodies that have ended.
+    pub(crate) spares: RefCell<Spares>,
     /// What is to run, in order, behind what the loop has taken over.
     pub(crate) ready: RefCell<Vec<Job>>,
     /// The callbacks among them, oldest first: each has its [`Job::CALL`] in the queue.
@@ -179,6 +182,7 @@ impl Shared {
         Rc::new(Shared {
             records: RefCell::new(Arena::new()),
             newcomers: RefCell::default(),
+            spares: RefCell::default(),
             ready: RefCell::default(),
             calls: RefCell::default(),
             in_batch: Cell::new(0),
@@ -213,7 +217,7 @@ impl Shared {
 
     /// Puts a job at the back of the ready queue.
     #[inline]
-    fn push(&self, job: Job) {
+    pub(crate) fn push(&self, job: Job) {
         self.ready.borrow_mut().push(job);
         self.touched();
     }
@@ -354,6 +358,7 @@ impl Shared {
     /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
     pub(crate) fn take_all(&self) -> Vec<Held> {
         self.ready.borrow_mut().clear();
+        drop(self.spares.take());
         let calls = self.calls.take().into_iter().map(Held::Call);
         let fires = self
             .timers

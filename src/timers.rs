@@ -36,7 +36,7 @@ pub(crate) type TimerId = Id;
 const ARITY: usize = 4;
 
 /// The number of entries up to which a list keeps its memory.
-const KEPT: usize = 64;
+const KEPT: usize = 1024;
 
 /// Holds timers, each with a value, and tells which are due.
 #[derive(Debug)]
