@@ -81,16 +81,15 @@ impl Bodies {
 
     /// Resumes one coroutine, if it is still there.
     ///
-    /// The common case is written out: a spawned coroutine that is not being cancelled, has no waker of its own, and gives way. Whatever is otherwise goes the longer way.
-    #[inline]
+    /// The common case is written out: a spawned coroutine that is not being cancelled, has no waker of its own, and gives way or ends.
+    /// Whatever is otherwise goes the longer way.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as the step it is the most of")]
     pub(crate) fn resume(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
         let Some(flags) = shared.take_queued(id) else {
             return;
         };
-        if !flags.has(Flags::STARTED) {
-            self.admit(shared, id);
-        }
-        if !flags.has(Flags::CANCELLED.or(Flags::ABORTED).or(Flags::IN_CLEANUP))
+        if !flags.has(Flags::UNUSUAL)
             && let Some(Slot {
                 body: Some(body),
                 own: None,
@@ -99,12 +98,9 @@ impl Bodies {
             shared.begin_resume(id);
             let outcome = poll(body.as_mut(), &self.common);
             shared.running.set(Id::NONE);
-            if let Ok(Poll::Pending) = outcome
-                && !self.common.was_used()
-            {
-                shared.park_coroutine(id);
-            } else {
-                self.settle(shared, id, outcome, root);
+            match outcome {
+                Ok(Poll::Pending) if !self.common.was_used() => shared.park_coroutine(id),
+                outcome => self.settle(shared, id, outcome, root),
             }
         } else {
             self.resume_rare(shared, id, flags, root);
@@ -112,6 +108,7 @@ impl Bodies {
     }
 
     /// Resumes a coroutine that is not the common case.
+    #[inline(never)]
     fn resume_rare(
         &mut self,
         shared: &Shared,
@@ -119,6 +116,9 @@ impl Bodies {
         flags: Flags,
         mut root: Option<&mut Root<'_>>,
     ) {
+        if !flags.has(Flags::STARTED) {
+            self.admit(shared);
+        }
         if flags.has(Flags::CANCELLED.or(Flags::ABORTED)) {
             return self.resume_doomed(shared, id, flags, root);
         }
@@ -141,7 +141,11 @@ impl Bodies {
                     body: Some(body),
                     own,
                 }) => run(shared, body.as_mut(), own.as_deref(), common),
-                _ => return None,
+                _ => {
+                    shared.running.set(Id::NONE);
+                    shared.park_coroutine(id);
+                    return None;
+                }
             },
         };
         shared.running.set(Id::NONE);
@@ -149,14 +153,18 @@ impl Bodies {
     }
 
     /// Draws the conclusion from a resume.
-    #[inline]
+    #[inline(never)]
     fn settle(&mut self, shared: &Shared, id: Id, outcome: Outcome, root: Option<&mut Root<'_>>) {
         match outcome {
-            Ok(Poll::Pending) => {
+            Ok(Poll::Pending) if self.common.clones() > 0 => {
                 shared.park_coroutine(id);
-                if self.common.was_used() {
-                    self.hand_over(shared, id, root);
+                self.hand_over(shared, id, root);
+            }
+            Ok(Poll::Pending) => {
+                if self.common.forget_woken() {
+                    shared.give_way();
                 }
+                shared.park_coroutine(id);
             }
             Ok(Poll::Ready(())) => {
                 if let Some(rare) = shared.leave(id) {
@@ -172,24 +180,19 @@ impl Bodies {
         }
     }
 
-    /// The poll just over used the common waker: it becomes the coroutine's own, or its wake-up is this coroutine's.
+    /// The poll just over left a clone of the common waker behind: it becomes the coroutine's own.
     #[cold]
     fn hand_over(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
-        let kept = self.common.clones() > 0;
-        if kept {
-            let used = self.renew_common(shared);
-            used.adopt(id);
-            if used.take_woken() {
-                shared.wake(id);
-            }
-            let own = match root {
-                Some(root) if root.id == id => &mut root.own,
-                _ => &mut self.slots[id.index()].own,
-            };
-            *own = Some(Box::new(used));
-        } else if self.common.take_woken() {
+        let used = self.renew_common(shared);
+        used.adopt(id);
+        if used.take_woken() {
             shared.wake(id);
         }
+        let own = match root {
+            Some(root) if root.id == id => &mut root.own,
+            _ => &mut self.slots[id.index()].own,
+        };
+        *own = Some(Box::new(used));
     }
 
     /// Replaces the common waker and gives the old one out.
@@ -358,7 +361,7 @@ impl Bodies {
 
     /// Drops every body, and ends whoever joins one with `LoopGone`. Tells whether there was one.
     pub(crate) fn drop_all(&mut self, shared: &Shared) -> bool {
-        self.admit_all(shared);
+        self.admit(shared);
         let slots = std::mem::take(&mut self.slots);
         let mut any = false;
         for slot in slots {
@@ -371,18 +374,8 @@ impl Bodies {
         any
     }
 
-    /// Sees to it that a newcomer is in its slot.
-    #[inline]
-    fn admit(&mut self, shared: &Shared, id: Id) {
-        let slot = self.slots.get(id.index());
-        if slot.is_none_or(|slot| slot.body.is_none()) {
-            self.admit_all(shared);
-        }
-    }
-
     /// Takes newcomers into their slots.
-    #[inline(never)]
-    fn admit_all(&mut self, shared: &Shared) {
+    fn admit(&mut self, shared: &Shared) {
         let mut newcomers = shared.newcomers.borrow_mut();
         let last = newcomers.iter().map(|(id, _)| id.index()).max();
         if let Some(last) = last

@@ -280,10 +280,19 @@ impl EventLoop {
     }
 
     /// Runs one job.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the hottest call there is, from three places")]
     fn step(&mut self, job: Job, root: Option<&mut Root<'_>>) {
         match job.work() {
             Work::Coroutine(id) => self.bodies.resume(&self.shared, id, root),
+            other => self.call(other),
+        }
+    }
+
+    /// Runs a callback.
+    fn call(&mut self, work: Work) {
+        match work {
+            Work::Coroutine(_) => {}
             Work::Call => {
                 if let Some(callback) = self.shared.next_call() {
                     self.shared.contain("callback", || callback(&self.shared));

@@ -68,7 +68,7 @@ impl Shared {
     /// Whether this is the waker the loop polls with at this moment, so that the id alone will do. Between resumes nobody has it: a
     /// waker of which a clone is about is not the common one any more.
     #[inline]
-    fn polls_with(&self, waker: &Waker) -> bool {
+    pub(crate) fn polls_with(&self, waker: &Waker) -> bool {
         let (data, vtable) = self.current_waker.get();
         ptr::eq(waker.data(), data) && ptr::eq(waker.vtable(), vtable)
     }

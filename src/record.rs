@@ -63,6 +63,8 @@ impl Flags {
     pub(crate) const ABORTED: Flags = Flags(8);
     /// Is parked inside `cleanup`.
     pub(crate) const IN_CLEANUP: Flags = Flags(16);
+    /// Any of those that most coroutines never have.
+    pub(crate) const UNUSUAL: Flags = Flags(4 | 8 | 16);
 
     /// Whether any bit of `other` is set.
     #[inline]

@@ -11,7 +11,7 @@ use std::pin::Pin;
 
 use crate::arena::Id;
 use crate::record::{Body, CancelCause, Flags, Rare, Record};
-use crate::shared::{Job, Shared};
+use crate::shared::{Job, Next, Shared};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
 use crate::timers::TimerId;
@@ -24,12 +24,11 @@ impl Shared {
         self.records.borrow_mut().insert(Record::new(site))
     }
 
-    /// Takes a coroutine off the ready queue to be resumed. Gives the flags it had there, less the mark of the queue.
+    /// The flags of a coroutine that comes from the ready queue to be resumed. The mark of the queue is left to [`Next`].
     #[inline]
     pub(crate) fn take_queued(&self, id: Id) -> Option<Flags> {
         let mut records = self.records.borrow_mut();
         let record = records.get_mut(id)?;
-        record.flags.clear(Flags::QUEUED);
         let flags = record.flags;
         record.flags.set(Flags::STARTED);
         Some(flags)
@@ -40,24 +39,38 @@ impl Shared {
     pub(crate) fn begin_resume(&self, id: Id) {
         self.running.set(id);
         self.resume.set(self.resume.get().wrapping_add(1).max(1));
-        self.gives_way.set(false);
+        self.next.set(Next::Parks);
         self.set_note(Note::FOREIGN);
     }
 
-    /// Notes what a coroutine has parked on, and queues it again if it only gave way.
+    /// Notes what a coroutine has parked on, or queues it again if it only gave way.
     #[inline]
     pub(crate) fn park_coroutine(&self, id: Id) {
-        let mut records = self.records.borrow_mut();
-        let Some(record) = records.get_mut(id) else {
-            return;
-        };
-        record.parked_on = self.note_kind.get();
-        record.parked_at = self.note_site.get();
-        record.since = self.looked_at.get();
-        if self.gives_way.replace(false) && !record.flags.has(Flags::QUEUED) {
-            record.flags.set(Flags::QUEUED);
+        match self.next.get() {
             // Within a turn nobody has to be told.
-            self.ready.borrow_mut().push(Job(id));
+            Next::GivesWay => self.ready.borrow_mut().push(Job(id)),
+            Next::Queued => {}
+            Next::Parks => self.note_parked(id),
+        }
+    }
+
+    /// Notes what a coroutine has parked on.
+    #[inline(never)]
+    fn note_parked(&self, id: Id) {
+        let mut records = self.records.borrow_mut();
+        if let Some(record) = records.get_mut(id) {
+            record.flags.clear(Flags::QUEUED);
+            record.parked_on = self.note_kind.get();
+            record.parked_at = self.note_site.get();
+            record.since = self.looked_at.get();
+        }
+    }
+
+    /// Makes the running coroutine go to the back of the ready queue when it has given way.
+    #[inline]
+    pub(crate) fn give_way(&self) {
+        if self.next.get() == Next::Parks {
+            self.next.set(Next::GivesWay);
         }
     }
 

@@ -75,6 +75,18 @@ impl Job {
     }
 }
 
+/// What the running coroutine does when it has given way. Its mark of the ready queue stays set while it runs, so that one that only
+/// gives way needs no look at its record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It waits to be woken.
+    Parks,
+    /// It goes to the back of the ready queue.
+    GivesWay,
+    /// It is in the ready queue already: it was woken while it ran.
+    Queued,
+}
+
 /// What a timer does when it is due.
 pub(crate) enum Fire {
     /// Wakes who waits.
@@ -134,8 +146,8 @@ pub(crate) struct Shared {
     pub(crate) resume: Cell<u32>,
     /// The waker the loop polls with now, as its two pointers.
     pub(crate) current_waker: Cell<(*const (), *const RawWakerVTable)>,
-    /// Whether the running coroutine is to go to the back of the queue when it has given way.
-    pub(crate) gives_way: Cell<bool>,
+    /// What the running coroutine does when it has given way.
+    pub(crate) next: Cell<Next>,
     /// Whether points parked in earlier resumes are to end with `Cancelled`.
     pub(crate) cancelling: Cell<bool>,
     /// How many points were ended by a cancel.
@@ -194,7 +206,7 @@ impl Shared {
             running: Cell::new(Id::NONE),
             resume: Cell::new(0),
             current_waker: Cell::new((ptr::null(), ptr::null())),
-            gives_way: Cell::new(false),
+            next: Cell::new(Next::Parks),
             cancelling: Cell::new(false),
             cancels: Cell::new(0),
             cleanups: Cell::new(0),
@@ -262,9 +274,12 @@ impl Shared {
             return;
         };
         if record.flags.has(Flags::QUEUED) {
-            return;
+            if self.running.get() != id || self.next.replace(Next::Queued) == Next::Queued {
+                return;
+            }
+        } else {
+            record.flags.set(Flags::QUEUED);
         }
-        record.flags.set(Flags::QUEUED);
         drop(records);
         self.push(Job(id));
     }

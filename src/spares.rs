@@ -34,7 +34,7 @@ type Spare = Pin<Box<dyn Body>>;
 /// The boxes that are kept.
 #[derive(Default)]
 pub(crate) struct Spares {
-    /// A kind's place is given by its hash.
+    /// By the hash of the kind.
     shelves: [Shelf; SHELVES],
 }
 
@@ -51,33 +51,33 @@ impl Spares {
     /// A box for a body of this kind, if one is kept.
     #[inline]
     pub(crate) fn take(&mut self, kind: TypeId) -> Option<Spare> {
-        let shelf = &mut self.shelves[place(kind)];
-        if shelf.kind != Some(kind) {
+        let kept = &mut self.shelves[index(kind)];
+        if kept.kind != Some(kind) {
             return None;
         }
-        shelf.boxes.pop()
+        kept.boxes.pop()
     }
 
     /// Keeps an empty box (keeps invariant 2).
     #[inline]
     pub(crate) fn put(&mut self, kind: TypeId, spare: Spare) {
-        let shelf = &mut self.shelves[place(kind)];
-        if shelf.kind != Some(kind) {
-            *shelf = Shelf {
+        let kept = &mut self.shelves[index(kind)];
+        if kept.kind != Some(kind) {
+            *kept = Shelf {
                 kind: Some(kind),
                 boxes: Vec::new(),
             };
         }
         let size = size_of_val(&*spare) + CELL;
-        if shelf.boxes.len() * size < KEPT {
-            shelf.boxes.push(spare);
+        if kept.boxes.len() * size < KEPT {
+            kept.boxes.push(spare);
         }
     }
 }
 
 /// The shelf of a kind.
 #[inline]
-fn place(kind: TypeId) -> usize {
+fn index(kind: TypeId) -> usize {
     /// Takes the number that a `TypeId` hashes itself to, which is a hash already.
     struct Low(usize);
     impl Hasher for Low {
