@@ -26,6 +26,7 @@ use std::task::{Context, Poll};
 
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind};
+use crate::fit::Fit;
 use crate::handle::take_leaks;
 use crate::incident::Incident;
 use crate::record::{Body, Flags};
@@ -99,8 +100,10 @@ impl Bodies {
             let outcome = poll(body.as_mut(), &self.common);
             shared.running.set(Id::NONE);
             match outcome {
-                Ok(Poll::Pending) if !self.common.was_used() => shared.park_coroutine(id),
-                outcome => self.settle(shared, id, outcome, root),
+                Ok(Poll::Pending) if self.common.was_used() => self.used(shared, id, root),
+                Ok(Poll::Pending) => shared.park_coroutine(id),
+                Ok(Poll::Ready(())) => self.ended(shared, id),
+                Err(panic) => self.panicked(shared, id, panic, root),
             }
         } else {
             self.resume_rare(shared, id, flags, root);
@@ -153,30 +156,46 @@ impl Bodies {
     }
 
     /// Draws the conclusion from a resume.
-    #[inline(never)]
     fn settle(&mut self, shared: &Shared, id: Id, outcome: Outcome, root: Option<&mut Root<'_>>) {
         match outcome {
-            Ok(Poll::Pending) if self.common.clones() > 0 => {
-                shared.park_coroutine(id);
-                self.hand_over(shared, id, root);
-            }
-            Ok(Poll::Pending) => {
-                if self.common.forget_woken() {
-                    shared.give_way();
-                }
-                shared.park_coroutine(id);
-            }
+            Ok(Poll::Pending) => self.used(shared, id, root),
             Ok(Poll::Ready(())) => {
-                if let Some(rare) = shared.leave(id) {
-                    shared.contain("drop", || drop(rare));
+                if let Some(root) = root.filter(|root| root.id == id) {
+                    // The caller of `block_on` drops its own.
+                    root.done = true;
+                    root.own = None;
+                    shared.interrupted.set(true);
                 }
-                self.retire(shared, id, root);
-                if self.common.was_used() {
-                    // Whatever still holds the waker of a coroutine that has ended reaches nobody.
-                    self.renew_common(shared);
-                }
+                self.ended(shared, id);
             }
             Err(panic) => self.panicked(shared, id, panic, root),
+        }
+    }
+
+    /// Parks a coroutine that may have used the common waker.
+    #[inline(never)]
+    fn used(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
+        if self.common.clones() > 0 {
+            shared.park_coroutine(id);
+            self.hand_over(shared, id, root);
+        } else {
+            if self.common.forget_woken() {
+                shared.give_way();
+            }
+            shared.park_coroutine(id);
+        }
+    }
+
+    /// Takes a coroutine that has ended out of the table, and drops its body.
+    #[inline(never)]
+    fn ended(&mut self, shared: &Shared, id: Id) {
+        if let Some(rare) = shared.leave(id) {
+            shared.contain("drop", || drop(rare));
+        }
+        self.retire(shared, id);
+        if self.common.was_used() {
+            // Whatever still holds the waker of a coroutine that has ended reaches nobody.
+            self.renew_common(shared);
         }
     }
 
@@ -309,23 +328,21 @@ impl Bodies {
 
     /// Drops a body that has ended by itself, and keeps its box if it can be filled again.
     #[inline]
-    fn retire(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
-        let slot = match root {
-            Some(root) if root.id == id => return self.remove(shared, id, Some(root)),
-            _ => self.slots.get_mut(id.index()),
+    fn retire(&mut self, shared: &Shared, id: Id) {
+        let Some(slot) = self.slots.get_mut(id.index()) else {
+            return;
         };
-        let Some(slot) = slot else { return };
-        if let Some(own) = slot.own.take() {
-            drop(own);
+        if slot.own.is_some() {
+            slot.own = None;
         }
         let Some(mut body) = slot.body.take() else {
             return;
         };
-        let kind = shared.contain("drop", || body.as_mut().vacate());
-        if let Some(Some(kind)) = kind {
-            shared.spares.borrow_mut().put(kind, body);
-        } else {
-            shared.contain("drop", || drop(body));
+        match shared.contain("drop", || body.as_mut().vacate()) {
+            Some(fit) if fit != Fit::NONE => shared.spares.borrow_mut().put(fit, body),
+            _ => {
+                shared.contain("drop", || drop(body));
+            }
         }
     }
 

@@ -112,7 +112,8 @@ impl<T, E> JoinCell<T, E> {
         if self.phase.get() != Phase::Running {
             return Some(end);
         }
-        self.end.set(Some(end));
+        // There was none before: forgetting that saves the look whether it must be dropped.
+        std::mem::forget(self.end.replace(Some(end)));
         self.phase.set(Phase::Ended);
         let slot = self.slot.get();
         self.slot.set(slot.vacated());

@@ -8,6 +8,7 @@ mod site;
 mod key;
 
 mod arena;
+mod fit;
 mod snapshot;
 
 mod error;

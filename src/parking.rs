@@ -161,7 +161,9 @@ impl Shared {
     #[inline]
     pub(crate) fn wake_waiter(&self, slot: WaiterSlot) {
         if slot.token().is_none() {
-            self.wake(slot.owner());
+            if !slot.owner().is_none() {
+                self.wake(slot.owner());
+            }
         } else {
             self.wake_foreign(slot);
         }

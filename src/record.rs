@@ -11,7 +11,7 @@
 //!                    dropped unrun         (none)
 //! ```
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 use slab::Slab;
 
 use crate::error::Error;
+use crate::fit::Fit;
 use crate::ledger::Ledger;
 use crate::site::Site;
 use crate::timers::{Nanos, TimerId};
@@ -33,9 +34,9 @@ pub(crate) trait Body {
     /// Who is to be told if the body ends in another way than by itself.
     fn ending(&self) -> Rc<dyn Ending>;
 
-    /// Drops the body, which has ended, and leaves an empty box. Gives the kind of body that fits into it, if it can be filled again.
-    fn vacate(self: Pin<&mut Self>) -> Option<TypeId> {
-        None
+    /// Drops the body, which has ended, and leaves an empty box. Gives what fits into it, if it can be filled again.
+    fn vacate(self: Pin<&mut Self>) -> Fit {
+        Fit::NONE
     }
 
     /// Fills an empty box from what is on its way there.

@@ -30,7 +30,9 @@ impl Shared {
         let mut records = self.records.borrow_mut();
         let record = records.get_mut(id)?;
         let flags = record.flags;
-        record.flags.set(Flags::STARTED);
+        if !flags.has(Flags::STARTED) {
+            record.flags.set(Flags::STARTED);
+        }
         Some(flags)
     }
 
@@ -38,7 +40,8 @@ impl Shared {
     #[inline]
     pub(crate) fn begin_resume(&self, id: Id) {
         self.running.set(id);
-        self.resume.set(self.resume.get().wrapping_add(1).max(1));
+        // Odd, and so never 0, which stands for "never".
+        self.resume.set(self.resume.get().wrapping_add(2));
         self.next.set(Next::Parks);
         self.set_note(Note::FOREIGN);
     }

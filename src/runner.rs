@@ -14,7 +14,7 @@
 //!                        └── returns ──▶ leaked keys? ──▶ result in the cell, joiner ready
 //! ```
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
@@ -30,6 +30,7 @@ use crate::bodies::Root;
 use crate::coroutine::Co;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event_loop::{EventLoop, Outcome};
+use crate::fit::Fit;
 use crate::handle::{Handle, Remote, take_leaks};
 use crate::incident::Incident;
 use crate::join::{JoinCell, JoinHandle};
@@ -72,9 +73,9 @@ where
     }
 
     #[inline]
-    fn vacate(self: Pin<&mut Self>) -> Option<TypeId> {
+    fn vacate(self: Pin<&mut Self>) -> Fit {
         self.project().body.set(None);
-        Some(TypeId::of::<F>())
+        Fit::of::<F>()
     }
 
     #[inline]
@@ -115,7 +116,7 @@ where
     /// Puts the body into a Runner that is kept, if there is one.
     #[inline]
     fn reuse(&mut self, shared: &Shared) -> Option<Filled<T, E>> {
-        let mut runner = shared.spares.borrow_mut().take(TypeId::of::<F>())?;
+        let mut runner = shared.spares.borrow_mut().take(Fit::of::<F>())?;
         runner.as_mut().refill(self);
         Some((runner, self.cell.take()?))
     }

@@ -48,30 +48,19 @@ pub(crate) type Newcomer = (Id, Pin<Box<dyn Body>>);
 #[derive(Clone, Copy)]
 pub(crate) struct Job(pub(crate) Id);
 
-/// What a [`Job`] is.
-pub(crate) enum Work {
-    /// Resume a coroutine.
-    Coroutine(Id),
-    /// Run a timer's callback, unless it was cancelled meanwhile.
-    Timer(TimerId),
-    /// Run the oldest of the queued callbacks.
-    Call,
-}
-
 impl Job {
     /// To run the oldest of the queued callbacks.
     const CALL: Job = Job(Id::NONE);
 
-    /// What it is.
+    /// The coroutine to resume, if it is not a callback.
     #[inline]
-    pub(crate) fn work(self) -> Work {
-        if !self.0.is_marked() {
-            Work::Coroutine(self.0)
-        } else if self.0.is_none() {
-            Work::Call
-        } else {
-            Work::Timer(self.0.unmarked())
-        }
+    pub(crate) fn coroutine(self) -> Option<Id> {
+        (!self.0.is_marked()).then_some(self.0)
+    }
+
+    /// Of a callback: the timer it belongs to, unless it was cancelled meanwhile, or none for the oldest of the queued ones.
+    pub(crate) fn timer(self) -> Option<TimerId> {
+        (!self.0.is_none()).then(|| self.0.unmarked())
     }
 }
 
@@ -204,7 +193,7 @@ impl Shared {
             clock,
             looked_at,
             running: Cell::new(Id::NONE),
-            resume: Cell::new(0),
+            resume: Cell::new(1),
             current_waker: Cell::new((ptr::null(), ptr::null())),
             next: Cell::new(Next::Parks),
             cancelling: Cell::new(false),

@@ -13,10 +13,9 @@
 //!     └───────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
-use std::any::TypeId;
-use std::hash::{Hash, Hasher};
 use std::pin::Pin;
 
+use crate::fit::Fit;
 use crate::record::Body;
 
 /// How many kinds of body are kept at most.
@@ -28,74 +27,66 @@ const KEPT: usize = 128 * 1024;
 /// What a kept box holds on to beside itself: the cell of its result.
 const CELL: usize = 80;
 
-/// An empty box.
-type Spare = Pin<Box<dyn Body>>;
-
 /// The boxes that are kept.
 #[derive(Default)]
 pub(crate) struct Spares {
-    /// By the hash of the kind.
+    /// By the low bits of the kind.
     shelves: [Shelf; SHELVES],
 }
 
 /// The boxes of one kind.
-#[derive(Default)]
 struct Shelf {
     /// What fits into them.
-    kind: Option<TypeId>,
+    fit: Fit,
+    /// How many there may be.
+    room: usize,
     /// The boxes.
-    boxes: Vec<Spare>,
+    boxes: Vec<Pin<Box<dyn Body>>>,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        Shelf {
+            fit: Fit::NONE,
+            room: 0,
+            boxes: Vec::new(),
+        }
+    }
 }
 
 impl Spares {
     /// A box for a body of this kind, if one is kept.
     #[inline]
-    pub(crate) fn take(&mut self, kind: TypeId) -> Option<Spare> {
-        let kept = &mut self.shelves[index(kind)];
-        if kept.kind != Some(kind) {
-            return None;
+    pub(crate) fn take(&mut self, fit: Fit) -> Option<Pin<Box<dyn Body>>> {
+        let kept = &mut self.shelves[fit.shelf(SHELVES)];
+        if kept.fit == fit {
+            kept.boxes.pop()
+        } else {
+            None
         }
-        kept.boxes.pop()
     }
 
     /// Keeps an empty box (keeps invariant 2).
     #[inline]
-    pub(crate) fn put(&mut self, kind: TypeId, spare: Spare) {
-        let kept = &mut self.shelves[index(kind)];
-        if kept.kind != Some(kind) {
-            *kept = Shelf {
-                kind: Some(kind),
-                boxes: Vec::new(),
-            };
+    pub(crate) fn put(&mut self, fit: Fit, spare: Pin<Box<dyn Body>>) {
+        let kept = &mut self.shelves[fit.shelf(SHELVES)];
+        if kept.fit != fit {
+            kept.take_over(fit, size_of_val(&*spare));
         }
-        let size = size_of_val(&*spare) + CELL;
-        if kept.boxes.len() * size < KEPT {
+        if kept.boxes.len() < kept.room {
             kept.boxes.push(spare);
         }
     }
 }
 
-/// The shelf of a kind.
-#[inline]
-fn index(kind: TypeId) -> usize {
-    /// Takes the number that a `TypeId` hashes itself to, which is a hash already.
-    struct Low(usize);
-    impl Hasher for Low {
-        fn finish(&self) -> u64 {
-            self.0 as u64
-        }
-        fn write(&mut self, bytes: &[u8]) {
-            self.0 = bytes
-                .iter()
-                .fold(self.0, |sum, &byte| sum ^ usize::from(byte));
-        }
-        #[inline]
-        #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
-        fn write_u64(&mut self, number: u64) {
-            self.0 = number as usize;
-        }
+impl Shelf {
+    /// Makes it the shelf of another kind.
+    #[cold]
+    fn take_over(&mut self, fit: Fit, size: usize) {
+        *self = Shelf {
+            fit,
+            room: KEPT / (size + CELL),
+            boxes: Vec::new(),
+        };
     }
-    let mut low = Low(0);
-    kind.hash(&mut low);
-    low.0 % SHELVES
 }
