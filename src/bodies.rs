@@ -139,17 +139,17 @@ impl Bodies {
             Some(root) if root.id == id => {
                 run(shared, root.body.as_mut(), root.own.as_deref(), common)
             }
-            _ => match slots.get_mut(id.index()) {
-                Some(Slot {
-                    body: Some(body),
-                    own,
-                }) => run(shared, body.as_mut(), own.as_deref(), common),
-                _ => {
+            _ => {
+                let slot = slots.get_mut(id.index());
+                let Some((body, own)) =
+                    slot.and_then(|slot| Some((slot.body.as_mut()?, &slot.own)))
+                else {
                     shared.running.set(Id::NONE);
                     shared.park_coroutine(id);
                     return None;
-                }
-            },
+                };
+                run(shared, body.as_mut(), own.as_deref(), common)
+            }
         };
         shared.running.set(Id::NONE);
         Some(outcome)

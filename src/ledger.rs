@@ -113,24 +113,17 @@ impl Ledger {
     /// Makes `key` pending.
     ///
     /// # Errors
-    /// Tells where the key was registered first, if it is pending already. The first registration is untouched.
-    pub(crate) fn register(&mut self, key: Key, cell: Rc<dyn Pending>) -> Result<(), Site> {
+    /// Gives the key back and tells where it was registered first, if it is pending already. The first registration is untouched.
+    #[inline]
+    pub(crate) fn register(&mut self, key: Key, cell: Rc<dyn Pending>) -> Result<(), (Key, Site)> {
         if let Some(entry) = self.get(&key) {
-            return Err(entry.cell.created_at());
+            return Err((key, entry.cell.created_at()));
         }
-        let at = self.entries.len();
-        if let Some(index) = &mut self.index {
-            index.insert(key.clone(), at);
-        } else if at == SCAN {
-            let mut index: HashMap<_, _> = self
-                .entries
-                .iter()
-                .enumerate()
-                .map(|(at, entry)| (entry.key.clone(), at))
-                .collect();
-            index.insert(key.clone(), at);
-            self.index = Some(index);
+        if self.index.is_some() || self.entries.len() == SCAN {
+            self.note_position(&key);
         }
+        // An integer is written anew: read from where it was just written in two words, it would stall the CPU.
+        let key = key.integer().map_or(key, Key::from);
         self.registered += 1;
         self.entries.push(Entry {
             key,
@@ -142,12 +135,32 @@ impl Ledger {
         Ok(())
     }
 
+    /// Notes where the entry of a key will be, once there are many.
+    #[cold]
+    fn note_position(&mut self, key: &Key) {
+        let at = self.entries.len();
+        if let Some(index) = &mut self.index {
+            index.insert(key.clone(), at);
+        } else {
+            let mut index: HashMap<_, _> = self
+                .entries
+                .iter()
+                .enumerate()
+                .map(|(at, entry)| (entry.key.clone(), at))
+                .collect();
+            index.insert(key.clone(), at);
+            self.index = Some(index);
+        }
+    }
+
     /// The entry of a pending key.
+    #[inline]
     pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
         self.position(key).map(|at| &self.entries[at])
     }
 
     /// The entry of a pending key, to change who waits for it.
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
         self.position(key).map(|at| &mut self.entries[at])
     }
@@ -170,6 +183,26 @@ impl Ledger {
     pub(crate) fn remove(&mut self, key: &Key) -> Option<Entry> {
         let at = self.position(key)?;
         let entry = self.entries.swap_remove(at);
+        if self.index.is_some() {
+            self.forget_position(key, at);
+        }
+        Some(entry)
+    }
+
+    /// Frees a key whose value is given out, and gives its cell, to be dropped by the caller when nothing is borrowed.
+    #[inline]
+    pub(crate) fn free(&mut self, key: &Key) -> Option<Rc<dyn Pending>> {
+        let at = self.position(key)?;
+        let Entry { cell, .. } = self.entries.swap_remove(at);
+        if self.index.is_some() {
+            self.forget_position(key, at);
+        }
+        Some(cell)
+    }
+
+    /// Forgets where a key's entry was, now that another may be there.
+    #[cold]
+    fn forget_position(&mut self, key: &Key, at: usize) {
         if let Some(index) = &mut self.index {
             index.remove(key);
             if let Some(moved) = self.entries.get(at) {
@@ -179,7 +212,6 @@ impl Ledger {
                 self.index = None;
             }
         }
-        Some(entry)
     }
 
     /// Frees every key, to be dropped by the caller when nothing is borrowed.
@@ -196,7 +228,19 @@ impl Ledger {
     }
 
     /// Where a key's entry is.
+    #[inline]
     fn position(&self, key: &Key) -> Option<usize> {
+        match (key.integer(), &self.index) {
+            (Some(number), None) => self
+                .entries
+                .iter()
+                .position(|entry| entry.key.integer() == Some(number)),
+            _ => self.position_rare(key),
+        }
+    }
+
+    /// The same for what is not an integer, or one of many.
+    fn position_rare(&self, key: &Key) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(key).copied(),
             None => self.entries.iter().position(|entry| entry.key == *key),

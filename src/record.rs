@@ -163,6 +163,7 @@ impl Record {
     }
 
     /// What is rarely needed, made now if need be.
+    #[inline]
     pub(crate) fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }

@@ -62,6 +62,7 @@ impl<T: 'static> YieldPoint for Wait<T> {
     type Output = Result<T>;
     type Started = WaitStarted<T>;
 
+    #[inline]
     fn start(self, co: &Co) -> WaitStarted<T> {
         WaitStarted {
             asker: Asker::new(co, &WAIT, self.site),
@@ -75,6 +76,7 @@ impl<T: 'static> YieldPoint for Wait<T> {
 impl<T: 'static> Future for WaitStarted<T> {
     type Output = Result<T>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = self.get_mut();
         if this.done {
@@ -107,6 +109,7 @@ impl<T: 'static> Future for WaitStarted<T> {
 }
 
 impl<T> Drop for WaitStarted<T> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(cell) = &self.cell
             && cell.unpark()
@@ -123,6 +126,7 @@ impl Co {
     /// `UnknownKey` if it is not pending in this coroutine, `WrongType`, `RepeatedKey` if it is waited for elsewhere already,
     /// `Abandoned` if its resolver was dropped, `Cancelled`.
     #[doc(alias = "gen.Wait")]
+    #[inline]
     #[track_caller]
     pub fn wait<T: 'static>(&self, key: impl Into<Key>) -> WaitStarted<T> {
         Wait::new(key).start(self)
