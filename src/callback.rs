@@ -221,7 +221,12 @@ impl Co {
 #[inline]
 fn register<T: 'static>(co: &Co, key: Key, site: Site) -> Result<Resolver<T>> {
     let (cell, resolver) = OneShot::new(co.handle().shared(), site);
-    match co.with_ledger(|ledger| ledger.register(key, cell)) {
+    // An integer is written anew: a key that was just written as two words and is copied as one would stall the CPU.
+    let registered = match key.integer() {
+        Some(number) => co.with_ledger(|ledger| ledger.register(Key::from(number), cell)),
+        None => co.with_ledger(|ledger| ledger.register(key, cell)),
+    };
+    match registered {
         Some(Ok(())) => Ok(resolver),
         Some(Err((key, created_at))) => Err(ErrorKind::KeyReuse {
             key,
