@@ -75,7 +75,7 @@ impl Drop for EventLoop {
             // One by one: a second panic within one drop would end the process.
             for one in held {
                 match one {
-                    Held::Record(record) => shared.dispose(Some(record)),
+                    Held::Record(record) => shared.dispose(record.into_rare()),
                     one => drop(shared.contain("drop", || drop(one))),
                 }
             }

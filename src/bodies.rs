@@ -26,6 +26,7 @@ use std::task::{Context, Poll};
 
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind};
+use crate::fit::Fit;
 use crate::handle::take_leaks;
 use crate::incident::Incident;
 use crate::record::{Body, Flags};
@@ -84,14 +85,15 @@ impl Bodies {
 
     /// Resumes one coroutine, if it is still there.
     ///
-    /// The common case is written out: a spawned coroutine that has started, is not being cancelled, has no waker of its own, and gives
-    /// way again. Whatever is otherwise goes the longer way.
-    #[inline]
+    /// The common case is written out: a spawned coroutine that is not being cancelled, has no waker of its own, and gives way or ends.
+    /// Whatever is otherwise goes the longer way.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as the step it is the most of")]
     pub(crate) fn resume(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
         let Some(flags) = shared.take_queued(id) else {
             return;
         };
-        if flags == Flags::STARTED
+        if !flags.has(Flags::UNUSUAL)
             && let Some(Slot {
                 body: Some(body),
                 own: None,
@@ -100,19 +102,19 @@ impl Bodies {
             shared.begin_resume(id);
             let outcome = poll(body.as_mut(), &self.common);
             shared.running.set(Id::NONE);
-            if let Ok(Poll::Pending) = outcome
-                && !self.common.was_used()
-            {
-                shared.park_coroutine(id);
-            } else {
-                self.settle(shared, id, outcome, root);
+            match outcome {
+                Ok(Poll::Pending) if self.common.was_used() => self.used(shared, id, root),
+                Ok(Poll::Pending) => shared.park_coroutine(id),
+                Ok(Poll::Ready(())) => self.ended(shared, id),
+                Err(panic) => self.panicked(shared, id, panic, root),
             }
         } else {
             self.resume_rare(shared, id, flags, root);
         }
     }
 
-    /// Resumes a coroutine for the first time, or one that is not the common case.
+    /// Resumes a coroutine that is not the common case.
+    #[inline(never)]
     fn resume_rare(
         &mut self,
         shared: &Shared,
@@ -140,58 +142,77 @@ impl Bodies {
             Some(root) if root.id == id => {
                 run(shared, root.body.as_mut(), root.own.as_deref(), common)
             }
-            _ => match slots.get_mut(id.index()) {
-                Some(Slot {
-                    body: Some(body),
-                    own,
-                }) => run(shared, body.as_mut(), own.as_deref(), common),
-                _ => return None,
-            },
+            _ => {
+                let slot = slots.get_mut(id.index());
+                let Some((body, own)) =
+                    slot.and_then(|slot| Some((slot.body.as_mut()?, &slot.own)))
+                else {
+                    shared.running.set(Id::NONE);
+                    shared.park_coroutine(id);
+                    return None;
+                };
+                run(shared, body.as_mut(), own.as_deref(), common)
+            }
         };
         shared.running.set(Id::NONE);
         Some(outcome)
     }
 
     /// Draws the conclusion from a resume.
-    #[inline]
     fn settle(&mut self, shared: &Shared, id: Id, outcome: Outcome, root: Option<&mut Root<'_>>) {
         match outcome {
-            Ok(Poll::Pending) => {
-                shared.park_coroutine(id);
-                if self.common.was_used() {
-                    self.hand_over(shared, id, root);
-                }
-            }
+            Ok(Poll::Pending) => self.used(shared, id, root),
             Ok(Poll::Ready(())) => {
-                shared.dispose(shared.leave(id));
-                self.remove(shared, id, root);
-                if self.common.was_used() {
-                    // Whatever still holds the waker of a coroutine that has ended reaches nobody.
-                    self.renew_common(shared);
+                if let Some(root) = root.filter(|root| root.id == id) {
+                    // The caller of `block_on` drops its own.
+                    root.done = true;
+                    root.own = None;
+                    shared.interrupted.set(true);
                 }
+                self.ended(shared, id);
             }
             Err(panic) => self.panicked(shared, id, panic, root),
         }
     }
 
-    /// The poll just over used the common waker: it becomes the coroutine's own, or its wake-up is this coroutine's.
+    /// Parks a coroutine that may have used the common waker.
+    #[inline(never)]
+    fn used(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
+        if self.common.clones() > 0 {
+            shared.park_coroutine(id);
+            self.hand_over(shared, id, root);
+        } else {
+            if self.common.forget_woken() {
+                shared.give_way();
+            }
+            shared.park_coroutine(id);
+        }
+    }
+
+    /// Takes a coroutine that has ended out of the table, and drops its body.
+    #[inline(never)]
+    fn ended(&mut self, shared: &Shared, id: Id) {
+        shared.dispose(shared.leave(id));
+        self.retire(shared, id);
+        if self.common.was_used() {
+            // Whatever still holds the waker of a coroutine that has ended reaches nobody.
+            self.renew_common(shared);
+        }
+    }
+
+    /// The poll just over left a clone of the common waker behind: it becomes the coroutine's own.
     #[cold]
     fn hand_over(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
-        let kept = self.common.clones() > 0;
-        if kept {
-            let used = self.renew_common(shared);
-            used.adopt(id);
-            if used.take_woken() {
-                shared.wake(id);
-            }
-            let own = match root {
-                Some(root) if root.id == id => &mut root.own,
-                _ => &mut self.slots[id.index()].own,
-            };
-            *own = Some(Box::new(used));
-        } else if self.common.take_woken() {
+        let used = self.renew_common(shared);
+        used.adopt(id);
+        if used.take_woken() {
             shared.wake(id);
         }
+        let own = match root {
+            Some(root) if root.id == id => &mut root.own,
+            _ => &mut self.slots[id.index()].own,
+        };
+        *own = Some(Box::new(used));
     }
 
     /// Replaces the common waker and gives the old one out.
@@ -305,6 +326,26 @@ impl Bodies {
         shared.dispose(shared.leave(id));
     }
 
+    /// Drops a body that has ended by itself, and keeps its box if it can be filled again.
+    #[inline]
+    fn retire(&mut self, shared: &Shared, id: Id) {
+        let Some(slot) = self.slots.get_mut(id.index()) else {
+            return;
+        };
+        if slot.own.is_some() {
+            slot.own = None;
+        }
+        let Some(mut body) = slot.body.take() else {
+            return;
+        };
+        match shared.contain("drop", || body.as_mut().vacate()) {
+            Some(fit) if fit != Fit::NONE => shared.spares.borrow_mut().put(fit, body),
+            _ => {
+                shared.contain("drop", || drop(body));
+            }
+        }
+    }
+
     /// Drops a body. The caller of `block_on` drops its own.
     #[inline]
     fn remove(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
@@ -366,11 +407,16 @@ impl Bodies {
     /// Takes newcomers into their slots.
     fn admit(&mut self, shared: &Shared) {
         let mut newcomers = shared.newcomers.borrow_mut();
+        let last = newcomers.iter().map(|(id, _)| id.index()).max();
+        if let Some(last) = last
+            && self.slots.len() <= last
+        {
+            self.slots.resize_with(last + 1, Slot::default);
+        }
         for (id, body) in newcomers.drain(..) {
-            if self.slots.len() <= id.index() {
-                self.slots.resize_with(id.index() + 1, Slot::default);
+            if let Some(slot) = self.slots.get_mut(id.index()) {
+                slot.body = Some(body);
             }
-            self.slots[id.index()].body = Some(body);
         }
     }
 }

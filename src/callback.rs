@@ -195,6 +195,7 @@ impl Co {
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
     #[doc(alias = "gen.Callback")]
+    #[inline]
     #[track_caller]
     pub fn callback<T: 'static>(&self, key: impl Into<Key>) -> Result<Resolver<T>> {
         register(self, key.into(), Location::caller())
@@ -255,6 +256,7 @@ impl Co {
     }
 
     /// Looks into this coroutine's ledger. Nothing of the user's may run or be dropped in `look`.
+    #[inline]
     pub(crate) fn with_ledger<R>(&self, look: impl FnOnce(&mut Ledger) -> R) -> Option<R> {
         let mut records = self.handle().shared().records.borrow_mut();
         let record = records.get_mut(self.table_id())?;
@@ -263,22 +265,22 @@ impl Co {
 }
 
 /// Makes a key pending.
+#[inline]
 fn register<T: 'static>(co: &Co, key: Key, site: Site) -> Result<Resolver<T>> {
     let (cell, resolver) = OneShot::new(co.handle().shared(), site);
-    let registered = co.with_ledger(|ledger| {
-        // Cloned for the error only.
-        let again = key.clone();
-        ledger
-            .register(key, cell)
-            .map_err(|created_at| ErrorKind::KeyReuse {
-                key: again,
-                created_at,
-                again_at: site,
-            })
-    });
+    // An integer is written anew: a key that was just written as two words and is copied as one would stall the CPU.
+    let registered = match key.integer() {
+        Some(number) => co.with_ledger(|ledger| ledger.register(Key::from(number), cell)),
+        None => co.with_ledger(|ledger| ledger.register(key, cell)),
+    };
     match registered {
         Some(Ok(())) => Ok(resolver),
-        Some(Err(reuse)) => Err(reuse.into()),
+        Some(Err((key, created_at))) => Err(ErrorKind::KeyReuse {
+            key,
+            created_at,
+            again_at: site,
+        }
+        .into()),
         None if co.handle().shared().is_closed() => Err(ErrorKind::LoopGone.into()),
         None => Err(ErrorKind::Closed { what: "coroutine" }.into()),
     }

@@ -58,6 +58,7 @@ mod site;
 mod key;
 
 mod arena;
+mod fit;
 mod snapshot;
 
 mod error;
@@ -77,6 +78,7 @@ mod line;
 mod ledger;
 mod reactor;
 mod record;
+mod spares;
 
 mod shared;
 

@@ -68,7 +68,7 @@ impl Shared {
     /// Whether this is the waker the loop polls with at this moment, so that the id alone will do. Between resumes nobody has it: a
     /// waker of which a clone is about is not the common one any more.
     #[inline]
-    fn polls_with(&self, waker: &Waker) -> bool {
+    pub(crate) fn polls_with(&self, waker: &Waker) -> bool {
         let (data, vtable) = self.current_waker.get();
         ptr::eq(waker.data(), data) && ptr::eq(waker.vtable(), vtable)
     }
@@ -161,7 +161,9 @@ impl Shared {
     #[inline]
     pub(crate) fn wake_waiter(&self, slot: WaiterSlot) {
         if slot.token().is_none() {
-            self.wake(slot.owner());
+            if !slot.owner().is_none() {
+                self.wake(slot.owner());
+            }
         } else {
             self.wake_foreign(slot);
         }

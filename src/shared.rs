@@ -31,6 +31,7 @@ use crate::reactor::Reactor;
 use crate::record::{Body, Flags, Record};
 use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
+use crate::spares::Spares;
 use crate::timers::{Nanos, TimerId, Timers};
 use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
 
@@ -47,31 +48,32 @@ pub(crate) type Newcomer = (Id, Pin<Box<dyn Body>>);
 #[derive(Clone, Copy)]
 pub(crate) struct Job(pub(crate) Id);
 
-/// What a [`Job`] is.
-pub(crate) enum Work {
-    /// Resume a coroutine.
-    Coroutine(Id),
-    /// Run a timer's callback, unless it was cancelled meanwhile.
-    Timer(TimerId),
-    /// Run the oldest of the queued callbacks.
-    Call,
-}
-
 impl Job {
     /// To run the oldest of the queued callbacks.
     const CALL: Job = Job(Id::NONE);
 
-    /// What it is.
+    /// The coroutine to resume, if it is not a callback.
     #[inline]
-    pub(crate) fn work(self) -> Work {
-        if !self.0.is_marked() {
-            Work::Coroutine(self.0)
-        } else if self.0.is_none() {
-            Work::Call
-        } else {
-            Work::Timer(self.0.unmarked())
-        }
+    pub(crate) fn coroutine(self) -> Option<Id> {
+        (!self.0.is_marked()).then_some(self.0)
     }
+
+    /// Of a callback: the timer it belongs to, unless it was cancelled meanwhile, or none for the oldest of the queued ones.
+    pub(crate) fn timer(self) -> Option<TimerId> {
+        (!self.0.is_none()).then(|| self.0.unmarked())
+    }
+}
+
+/// What the running coroutine does when it has given way. Its mark of the ready queue stays set while it runs, so that one that only
+/// gives way needs no look at its record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It waits to be woken.
+    Parks,
+    /// It goes to the back of the ready queue.
+    GivesWay,
+    /// It is in the ready queue already: it was woken while it ran.
+    Queued,
 }
 
 /// What a timer does when it is due.
@@ -109,6 +111,8 @@ pub(crate) struct Shared {
     pub(crate) records: RefCell<Arena<Record>>,
     /// Bodies spawned since the loop last took them over.
     pub(crate) newcomers: RefCell<Vec<Newcomer>>,
+    /// The boxes of bodies that have ended.
+    pub(crate) spares: RefCell<Spares>,
     /// What is to run, in order, behind what the loop has taken over.
     pub(crate) ready: RefCell<Vec<Job>>,
     /// The callbacks among them, oldest first: each has its [`Job::CALL`] in the queue.
@@ -131,8 +135,8 @@ pub(crate) struct Shared {
     pub(crate) resume: Cell<u32>,
     /// The waker the loop polls with now, as its two pointers.
     pub(crate) current_waker: Cell<(*const (), *const RawWakerVTable)>,
-    /// Whether the running coroutine is to go to the back of the queue when it has given way.
-    pub(crate) gives_way: Cell<bool>,
+    /// What the running coroutine does when it has given way.
+    pub(crate) next: Cell<Next>,
     /// Whether points parked in earlier resumes are to end with `Cancelled`.
     pub(crate) cancelling: Cell<bool>,
     /// How many points were ended by a cancel.
@@ -179,6 +183,7 @@ impl Shared {
         Rc::new(Shared {
             records: RefCell::new(Arena::new()),
             newcomers: RefCell::default(),
+            spares: RefCell::default(),
             ready: RefCell::default(),
             calls: RefCell::default(),
             in_batch: Cell::new(0),
@@ -188,9 +193,9 @@ impl Shared {
             clock,
             looked_at,
             running: Cell::new(Id::NONE),
-            resume: Cell::new(0),
+            resume: Cell::new(1),
             current_waker: Cell::new((ptr::null(), ptr::null())),
-            gives_way: Cell::new(false),
+            next: Cell::new(Next::Parks),
             cancelling: Cell::new(false),
             cancels: Cell::new(0),
             cleanups: Cell::new(0),
@@ -213,7 +218,7 @@ impl Shared {
 
     /// Puts a job at the back of the ready queue.
     #[inline]
-    fn push(&self, job: Job) {
+    pub(crate) fn push(&self, job: Job) {
         self.ready.borrow_mut().push(job);
         self.touched();
     }
@@ -245,6 +250,7 @@ impl Shared {
         }
         rest(&mut self.ready.borrow_mut(), kept);
         rest(&mut self.newcomers.borrow_mut(), kept);
+        self.spares.borrow_mut().rest();
         let mut calls = self.calls.borrow_mut();
         if calls.is_empty() && calls.capacity() > kept {
             *calls = VecDeque::new();
@@ -273,9 +279,12 @@ impl Shared {
             return;
         };
         if record.flags.has(Flags::QUEUED) {
-            return;
+            if self.running.get() != id || self.next.replace(Next::Queued) == Next::Queued {
+                return;
+            }
+        } else {
+            record.flags.set(Flags::QUEUED);
         }
-        record.flags.set(Flags::QUEUED);
         drop(records);
         self.push(Job(id));
     }
@@ -369,6 +378,7 @@ impl Shared {
     /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
     pub(crate) fn take_all(&self) -> Vec<Held> {
         self.ready.borrow_mut().clear();
+        drop(self.spares.take());
         let calls = self.calls.take().into_iter().map(Held::Call);
         let fires = self
             .timers

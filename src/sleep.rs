@@ -230,18 +230,32 @@ impl Future for YieldNowStarted {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let shared = &*self.shared;
-        if self.slot.parked_before(shared.resume.get()) && !shared.cancelling.get() {
+        let resume = shared.resume.get();
+        if shared.cancelling.get() || !shared.polls_with(cx.waker()) || self.slot.token().is_some()
+        {
+            return self.poll_rare(cx);
+        }
+        if self.slot.parked_before(resume) {
             return Poll::Ready(Ok(()));
         }
-        self.give_way(cx)
+        shared.set_note(Note {
+            kind: &YIELD_NOW,
+            site: Some(self.site),
+        });
+        shared.give_way();
+        self.slot = WaiterSlot::passed(resume);
+        Poll::Pending
     }
 }
 
 impl YieldNowStarted {
-    /// Gives way, or ends because of a cancel, or outside of any coroutine.
-    #[inline]
-    fn give_way(&mut self, cx: &Context<'_>) -> Poll<Result> {
+    /// Gives way, or goes on, under a foreign waker, during a cancel, or outside of any coroutine.
+    #[cold]
+    fn poll_rare(&mut self, cx: &Context<'_>) -> Poll<Result> {
         let shared = &*self.shared;
+        if self.slot.parked_before(shared.resume.get()) && !shared.cancelling.get() {
+            return Poll::Ready(Ok(()));
+        }
         let note = Note {
             kind: &YIELD_NOW,
             site: Some(self.site),
@@ -255,7 +269,7 @@ impl YieldNowStarted {
                 if slot.token().is_some() {
                     cx.waker().wake_by_ref();
                 } else {
-                    shared.gives_way.set(true);
+                    shared.give_way();
                 }
                 Poll::Pending
             }
@@ -294,7 +308,7 @@ impl Drop for YieldNowStarted {
 impl std::fmt::Debug for YieldNowStarted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("YieldNowStarted")
-            .field("gave_way", &self.slot.is_waiting())
+            .field("slot", &self.slot)
             .finish_non_exhaustive()
     }
 }

@@ -39,7 +39,7 @@ pub(crate) const NEVER: Nanos = Nanos::MAX;
 const ARITY: usize = 4;
 
 /// The number of entries up to which a list keeps its memory.
-const KEPT: usize = 64;
+const KEPT: usize = 1024;
 
 /// Holds timers, each with a value, and tells which are due.
 #[derive(Debug)]

@@ -73,6 +73,7 @@ impl<T: 'static> YieldPoint for Wait<T> {
     type Output = Result<T>;
     type Started = WaitStarted<T>;
 
+    #[inline]
     fn start(self, co: &Co) -> WaitStarted<T> {
         WaitStarted {
             asker: Asker::new(co, &WAIT, self.site),
@@ -86,6 +87,7 @@ impl<T: 'static> YieldPoint for Wait<T> {
 impl<T: 'static> Future for WaitStarted<T> {
     type Output = Result<T>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = self.get_mut();
         if this.done {
@@ -118,6 +120,7 @@ impl<T: 'static> Future for WaitStarted<T> {
 }
 
 impl<T> Drop for WaitStarted<T> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(cell) = &self.cell
             && cell.unpark()
@@ -149,6 +152,7 @@ impl Co {
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
     #[doc(alias = "gen.Wait")]
+    #[inline]
     #[track_caller]
     pub fn wait<T: 'static>(&self, key: impl Into<Key>) -> WaitStarted<T> {
         Wait::new(key).start(self)

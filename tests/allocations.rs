@@ -94,8 +94,26 @@ fn a_key_used_over_and_over_allocates_its_cell_alone() {
     assert_eq!(count, ROUNDS as u64);
 }
 
+/// The Runner and the cell of its result.
 #[test]
-fn a_spawn_and_its_join_allocate_twice() {
+fn the_first_spawn_of_a_kind_allocates_twice() {
+    let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+    let spawned = event_loop.block_on(async |co| -> Result<u64> {
+        for _ in 0..WARM {
+            co.handle().spawn(async |_| -> Result<u8> { Ok(1) }).await?;
+        }
+        let mut join = None;
+        let info = measure(|| {
+            join = Some(co.handle().spawn(async |_| -> Result<u32> { Ok(1) }));
+        });
+        join.unwrap().await?;
+        Ok(info.count_total)
+    });
+    assert_eq!(spawned.unwrap(), 2);
+}
+
+#[test]
+fn a_spawn_of_a_kind_that_has_ended_before_and_its_join_allocate_nothing() {
     let count = allocations_of_rounds(async |co, round| {
         loop {
             co.handle()
@@ -107,7 +125,21 @@ fn a_spawn_and_its_join_allocate_twice() {
             round();
         }
     });
-    assert_eq!(count, 2 * ROUNDS as u64);
+    assert_eq!(count, 0);
+}
+
+/// The box comes back, and the cell that the handle still holds does not.
+#[test]
+fn a_kept_join_handle_keeps_its_cell_out_of_reuse() {
+    let count = allocations_of_rounds(async |co, round| {
+        let mut kept = Vec::with_capacity(2 * (WARM + ROUNDS));
+        loop {
+            kept.push(co.handle().spawn(async |_| -> Result<u32> { Ok(1) }));
+            co.yield_now().await?;
+            round();
+        }
+    });
+    assert_eq!(count, ROUNDS as u64);
 }
 
 #[test]
