@@ -54,6 +54,8 @@ impl Flags {
     pub(crate) const ABORTED: Flags = Flags(8);
     /// Is parked inside `cleanup`.
     pub(crate) const IN_CLEANUP: Flags = Flags(16);
+    /// Was told of its cancel: a point of it gave `Cancelled`.
+    pub(crate) const TOLD: Flags = Flags(32);
     /// Keeps no name, no keys, nothing rare: most coroutines.
     pub(crate) const NONE: Flags = Flags(0);
 
