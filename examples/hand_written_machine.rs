@@ -44,12 +44,12 @@ fn main() -> Result {
 
         // Machines are data: this one was saved when it had one to go, and goes on from there.
         let saved = Countdown { left: 1 };
-        let thawed = co.handle().spawn_coroutine(saved.clone());
+        let thawed = co.spawn_coroutine(saved.clone());
         let end = thawed.await?;
         println!("{end}, once more");
         assert_eq!(end, "lift-off");
 
-        let cancelled = co.handle().spawn_coroutine(Countdown { left: 9 });
+        let cancelled = co.spawn_coroutine(Countdown { left: 9 });
         co.yield_now().await?;
         cancelled.cancel("weather");
         let end = cancelled.await?;

@@ -35,6 +35,9 @@ use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
 use crate::waker::OwnedWaker;
 
+/// The number of slots that are kept, used or not.
+const KEPT: usize = 1024;
+
 /// Where one body is kept.
 #[derive(Default)]
 struct Slot {
@@ -161,8 +164,7 @@ impl Bodies {
                 }
             }
             Ok(Poll::Ready(())) => {
-                let record = shared.leave(id);
-                shared.contain("drop", || drop(record));
+                shared.dispose(shared.leave(id));
                 self.remove(shared, id, root);
                 if self.common.was_used() {
                     // Whatever still holds the waker of a coroutine that has ended reaches nobody.
@@ -312,8 +314,7 @@ impl Bodies {
         let keys = take_leaks(shared, id);
         let error = error(label, keys);
         shared.contain("drop", || ending.end(error));
-        let record = shared.leave(id);
-        shared.contain("drop", || drop(record));
+        shared.dispose(shared.leave(id));
     }
 
     /// Drops a body. The caller of `block_on` drops its own.
@@ -344,6 +345,19 @@ impl Bodies {
                 .filter_map(|slot| slot.own.as_ref())
                 .map(|own| own.clones())
                 .sum::<usize>()
+    }
+
+    /// Gives back the slots above the last body, where a burst has left many.
+    pub(crate) fn rest(&mut self) {
+        if self.slots.capacity() <= KEPT {
+            return;
+        }
+        while self.slots.len() > KEPT && self.slots.last().is_some_and(|slot| slot.body.is_none()) {
+            self.slots.pop();
+        }
+        if self.slots.len() <= self.slots.capacity() / 4 {
+            self.slots.shrink_to(self.slots.len() * 2);
+        }
     }
 
     /// Drops every body, and ends whoever joins one with `LoopGone`. Tells whether there was one.

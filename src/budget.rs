@@ -26,8 +26,8 @@ const DEFAULT_STEPS: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a budget does nothing until a turn is given it"]
 pub struct Budget {
-    /// The most steps.
-    steps: usize,
+    /// The most steps, if any were named.
+    steps: Option<usize>,
     /// The most time.
     time: Option<Duration>,
 }
@@ -36,15 +36,16 @@ impl Budget {
     /// At most `n` steps. Zero only looks at timers, sockets and inbox.
     pub const fn steps(n: usize) -> Self {
         Budget {
-            steps: n,
+            steps: Some(n),
             time: None,
         }
     }
 
-    /// As many steps as begin within `limit` of the turn's beginning; at least one if anything is ready.
+    /// As many steps as begin within `limit` of the turn's beginning; at least one if anything is ready. On a
+    /// [`ManualClock`](crate::ManualClock), which may stand still, at most 4096 as well.
     pub const fn time(limit: Duration) -> Self {
         Budget {
-            steps: usize::MAX,
+            steps: None,
             time: Some(limit),
         }
     }
@@ -57,9 +58,14 @@ impl Budget {
         }
     }
 
-    /// The most steps.
-    pub(crate) const fn max_steps(self) -> usize {
-        self.steps
+    /// The most steps. Where the clock may stand still, a limit in time alone would not end the turn.
+    pub(crate) fn max_steps(self, may_stand_still: bool) -> usize {
+        let unnamed = if may_stand_still {
+            DEFAULT_STEPS
+        } else {
+            usize::MAX
+        };
+        self.steps.unwrap_or(unnamed)
     }
 
     /// The most time.

@@ -227,6 +227,30 @@ impl Error {
         matches!(*self.0, ErrorKind::Panicked { .. })
     }
 
+    /// Returns whether the other side of a connection has gone: closed, reset, or broken off in the middle. Everyday to a server, which
+    /// may want to tell it from errors of its own.
+    ///
+    /// ```
+    /// use yieldpoint::{Error, ErrorKind};
+    ///
+    /// let error = Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+    /// assert!(error.is_disconnect());
+    /// assert!(!Error::from(ErrorKind::TooLong { max: 80 }).is_disconnect());
+    /// ```
+    #[must_use]
+    pub fn is_disconnect(&self) -> bool {
+        use std::io::ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
+        };
+        let ErrorKind::Io(error) = &*self.0 else {
+            return false;
+        };
+        matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+        )
+    }
+
     /// Returns whether the loop was found unable ever to move again.
     ///
     /// ```
@@ -412,8 +436,13 @@ pub enum ErrorKind {
 }
 
 impl fmt::Debug for Error {
+    /// The text for a person, since it is what `main` and `expect` print; `{:#?}` gives the kind with its fields.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        if f.alternate() {
+            fmt::Debug::fmt(&self.0, f)
+        } else {
+            fmt::Display::fmt(&self.0, f)
+        }
     }
 }
 
@@ -707,6 +736,13 @@ mod tests {
     #[track_caller]
     fn assert_shown(kind: ErrorKind, text: impl AsRef<str>) {
         assert_eq!(Error::from(kind).to_string(), text.as_ref());
+    }
+
+    #[test]
+    fn what_main_prints_is_the_text_and_the_fields_are_one_flag_away() {
+        let error = Error::from(ErrorKind::LoopGone);
+        assert_eq!(format!("{error:?}"), error.to_string());
+        assert_eq!(format!("{error:#?}"), "LoopGone");
     }
 
     #[test]
@@ -1045,17 +1081,5 @@ mod tests {
                 assert_eq!(predicate(&error), own == index, "{error:?}");
             }
         }
-    }
-
-    #[test]
-    fn debug_is_the_kind() {
-        assert_eq!(
-            format!("{:?}", Error::from(ErrorKind::LoopGone)),
-            "LoopGone"
-        );
-        assert_eq!(
-            format!("{:?}", Error::from(ErrorKind::TooLong { max: 80 })),
-            "TooLong { max: 80 }"
-        );
     }
 }

@@ -259,13 +259,27 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     }
 
     /// Gives the coroutine a name for reports.
-    #[must_use = "naming gives the handle back"]
+    #[expect(
+        clippy::return_self_not_must_use,
+        reason = "named for its effect, and detached"
+    )]
     pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
-        let name = name.into();
-        if let Some(record) = self.cell.shared.records.borrow_mut().get_mut(self.cell.id) {
-            record.rare_mut().name = Some(name);
-        }
+        self.cell.shared.set_name(self.cell.id, name.into());
         self
+    }
+
+    /// Lets the coroutine run on by itself: the same as dropping the handle, said aloud. An `Err` or a panic goes to the error hook.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result};
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.handle().spawn(async |co| -> Result { co.yield_now().await }).named("by itself").detach();
+    /// let _ = event_loop.run()?;
+    /// assert!(event_loop.snapshot().coroutines.is_empty());
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    pub fn detach(self) {
+        drop(self);
     }
 
     /// Whether the coroutine has ended, so that awaiting gives its result at once.

@@ -180,12 +180,11 @@ impl Shared {
 
     /// Wakes what was taken out of where it is kept.
     pub(crate) fn wake_taken(&self, foreign: Foreign) {
-        match foreign {
-            Foreign::Waker(waker) => {
-                self.contain("waker", || waker.wake());
-            }
+        self.contain("waker", || match foreign {
+            Foreign::Waker(waker) => waker.wake(),
+            // The combinator may be inside a foreign one, and wakes that.
             Foreign::Child(parent, place) => parent.woken(place),
-        }
+        });
     }
 
     /// The error by which the running coroutine learns of its own cancel.
@@ -209,6 +208,12 @@ impl Shared {
         if !self.running.get().is_none() {
             self.set_note(note);
         }
+    }
+
+    /// Says what the running coroutine is parked on when one point is wrapped in another: the inner one, if it is one of ours, since that
+    /// is what does not come; else the outer one.
+    pub(crate) fn parked_inside(&self, inner: Note, outer: Note) {
+        self.parked_on(if inner.site.is_some() { inner } else { outer });
     }
 
     /// Notes what the running coroutine parks on.

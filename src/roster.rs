@@ -71,6 +71,31 @@ impl Shared {
         self.records.borrow_mut().remove(id)
     }
 
+    /// Names a coroutine, if it is still there.
+    pub(crate) fn set_name(&self, id: Id, name: Cow<'static, str>) {
+        let before = {
+            let mut records = self.records.borrow_mut();
+            records
+                .get_mut(id)
+                .and_then(|record| record.rare_mut().name.replace(name))
+        };
+        drop(before);
+    }
+
+    /// Drops the record of a coroutine that has ended, each value contained. A waker that is still in it is of a point that outlives the
+    /// coroutine, in a combinator that has moved on: woken, that point is asked again and parks with whoever asks.
+    #[inline]
+    pub(crate) fn dispose(&self, record: Option<Record>) {
+        if let Some(mut record) = record
+            && let Some(rare) = record.rare_if_any()
+        {
+            for foreign in rare.wakers.drain().flatten() {
+                self.wake_taken(foreign);
+            }
+            self.contain("drop", || drop(record));
+        }
+    }
+
     /// Asks a coroutine to end: every own point it is parked on is woken and will give `Cancelled`. Tells whether it is still there.
     /// The first reason stands.
     pub(crate) fn cancel(&self, id: Id, reason: Cow<'static, str>, site: Site) -> bool {

@@ -220,7 +220,7 @@ impl Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         if !self.started {
-            drop(self.shared.leave(self.id));
+            self.shared.dispose(self.shared.leave(self.id));
         }
     }
 }

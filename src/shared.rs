@@ -239,6 +239,21 @@ impl Shared {
         self.calls.borrow_mut().pop_front()
     }
 
+    /// Gives back the memory of queues that are empty and have grown past `kept` entries.
+    pub(crate) fn rest(&self, kept: usize) {
+        fn rest<T>(queue: &mut Vec<T>, kept: usize) {
+            if queue.is_empty() && queue.capacity() > kept {
+                *queue = Vec::new();
+            }
+        }
+        rest(&mut self.ready.borrow_mut(), kept);
+        rest(&mut self.newcomers.borrow_mut(), kept);
+        let mut calls = self.calls.borrow_mut();
+        if calls.is_empty() && calls.capacity() > kept {
+            *calls = VecDeque::new();
+        }
+    }
+
     /// Tells a foreign poller of the loop's descriptor that there is something to do now.
     #[inline]
     pub(crate) fn touched(&self) {
@@ -414,7 +429,7 @@ pub(crate) enum Held {
     /// From a timer.
     Fire(#[expect(dead_code, reason = "kept to be dropped")] Fire),
     /// From the table.
-    Record(#[expect(dead_code, reason = "kept to be dropped")] Record),
+    Record(Record),
     /// Kept for another thread.
     Vault(#[expect(dead_code, reason = "kept to be dropped")] Box<dyn Any>),
 }

@@ -1,7 +1,7 @@
 //! What a steady state allocates: counted, in a test binary of its own.
 
 use allocation_counter::measure;
-use yieldpoint::{Budget, Co, EventLoop, ManualClock, Result, ms};
+use yieldpoint::{Budget, Co, EventLoop, ManualClock, Outcome, Result, ms};
 
 /// Rounds that fill every list to the size it keeps.
 const WARM: usize = 200;
@@ -169,4 +169,24 @@ fn a_coroutine_that_ended_leaves_nothing() {
     batch();
     batch();
     assert_eq!(measure(&mut batch).bytes_current, 0);
+}
+
+/// What a burst needed is given back once the loop rests: bodies, queues, timers, callbacks.
+#[test]
+fn a_burst_leaves_no_memory_behind_once_the_loop_rests() {
+    let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+    let handle = event_loop.handle();
+    let kept = measure(|| {
+        for _ in 0..20_000 {
+            drop(handle.spawn(async |co: Co| -> Result { co.sleep(ms(1)).await }));
+            handle.call_soon(|| {});
+        }
+        assert!(matches!(event_loop.run().unwrap(), Outcome::Done));
+    });
+    assert!(
+        kept.bytes_current < 64 * 1024,
+        "{} bytes",
+        kept.bytes_current
+    );
+    assert!(kept.bytes_max > 1024 * 1024, "it was no burst");
 }
