@@ -6,8 +6,9 @@
 //! Invariants:
 //! 1. A body sits in the slot whose index its id names; its record is in the table exactly as long as the body is here.
 //! 2. A body is dropped before whoever joins it hears of its end, and with nothing borrowed.
-//! 3. A resume of a cancelled coroutine leaves it ended or parked inside `cleanup`; otherwise the body is dropped there and that is
-//!    reported: a cancel is neither swallowed nor does it spin.
+//! 3. Once a cancelled coroutine was told, a resume leaves it ended or parked inside `cleanup`; otherwise the body is dropped there and
+//!    that is reported: a cancel is neither swallowed nor does it spin. One that was not, because a value had arrived, is resumed
+//!    again to be told by the point of ours on which it parked next; with none, it is dropped.
 //!
 //! ```text
 //!                       ┌────────────── Pending, or woken ◀────────────┐
@@ -236,12 +237,23 @@ impl Bodies {
                 doom(shared, id, label, keys, flags.has(Flags::ABORTED), false)
             });
         }
+        let cancels = shared.cancels.get();
+        shared.parked_anew.set(false);
         shared.cancelling.set(true);
         let outcome = self.poll(shared, id, root.as_deref_mut());
         shared.cancelling.set(false);
         let Some(outcome) = outcome else { return };
+        let told = flags.has(Flags::TOLD) || shared.cancels.get() != cancels;
+        if told && let Some(record) = shared.records.borrow_mut().get_mut(id) {
+            record.flags.set(Flags::TOLD);
+        }
         let in_cleanup = shared.in_cleanup(id);
         if matches!(outcome, Ok(Poll::Pending)) && !in_cleanup {
+            if !told && shared.parked_anew.get() {
+                // A value won, or a clean-up hid the cancel: the point it is parked on now gives it.
+                self.settle(shared, id, outcome, root);
+                return shared.wake_points(id);
+            }
             let note = shared.note();
             let parked_on = note.site.map(|site| (note.kind.0, Some(site)));
             if self.common.was_used() {

@@ -353,9 +353,9 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     /// Asks the coroutine to end. Tells whether it had not ended yet.
     ///
     /// One that has not started is dropped unrun. Otherwise every yield-point of ours on which it is parked gives `Cancelled` with
-    /// this reason and place, unless its value has arrived: that wins. From then on the body may run, and may wait inside
-    /// [`Co::cleanup`](crate::Co::cleanup) only; if it parks on anything else, it is dropped there and that is reported. The first
-    /// reason stands.
+    /// this reason and place, unless its value has arrived: that wins, and the next point it waits on gives the cancel. From then on
+    /// the body may run, and may wait inside [`Co::cleanup`](crate::Co::cleanup) only; if it parks on anything else, it is dropped
+    /// there and that is reported. The first reason stands.
     ///
     /// ```
     /// # use yieldpoint::{EventLoop, ErrorKind, Result, ms};

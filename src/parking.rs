@@ -58,6 +58,9 @@ impl Shared {
         if self.cancelling.get() && slot.parked_before(resume) {
             return Err(self.cancelled());
         }
+        if self.cancelling.get() {
+            self.parked_anew.set(true);
+        }
         if self.polls_with(cx.waker()) {
             self.set_note(note);
             return Ok(WaiterSlot::direct(self.running.get(), resume));

@@ -66,6 +66,8 @@ impl Flags {
     pub(crate) const IN_CLEANUP: Flags = Flags(16);
     /// Any of those that most coroutines never have.
     pub(crate) const UNUSUAL: Flags = Flags(4 | 8 | 16);
+    /// Was told of its cancel: a point of it gave `Cancelled`.
+    pub(crate) const TOLD: Flags = Flags(32);
 
     /// Whether any bit of `other` is set.
     #[inline]

