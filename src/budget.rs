@@ -95,6 +95,8 @@ pub struct TurnReport {
     pub work_left: bool,
     /// When the next timer is due. A timer that has passed counts as work left.
     pub next_deadline: Option<Instant>,
-    /// Who waits for what, if it is certain that nothing can ever wake any of them: see [`Outcome::Stuck`](crate::Outcome::Stuck).
+    /// Who waits for what, if it is certain that nothing in the loop can ever wake any of them: see
+    /// [`Outcome::Stuck`](crate::Outcome::Stuck). What the host itself may do between turns, with a handle or a resolver that it
+    /// keeps, is the host's to know.
     pub stuck: Option<Snapshot>,
 }

@@ -581,7 +581,9 @@ impl AsRawFd for EventLoop {
     /// The loop's descriptor, for another poller: readable, level-triggered, whenever a turn would find something to do, perhaps once
     /// in vain. It must be watched for reading only, and never read.
     ///
-    /// From this call on the loop keeps that promise, also for what is queued, posted or set between turns.
+    /// From this call on the loop keeps that promise, also for what is queued, posted or set between turns. Two deadlines only
+    /// [`next_deadline`](EventLoop::next_deadline) tells of: those of a [`ManualClock`](crate::ManualClock), and any while the system
+    /// has no descriptor left for the timer.
     fn as_raw_fd(&self) -> RawFd {
         if !self.handed_out.replace(true) {
             let deadline = self.next_deadline();
