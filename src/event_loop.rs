@@ -221,9 +221,7 @@ impl EventLoop {
         // After an error too, or the descriptor would be silent from then on.
         self.end_turn(&mut report)?;
         spent?;
-        if !report.work_left && report.next_deadline.is_none() && self.is_stuck(None) {
-            report.stuck = Some(snapshot(&self.shared));
-        }
+        report.stuck = !report.work_left && report.next_deadline.is_none() && self.is_stuck(None);
         Ok(report)
     }
 
