@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::snapshot::Snapshot;
-
 /// The steps of a turn whose budget names none.
 const DEFAULT_STEPS: usize = 4096;
 
@@ -95,6 +93,8 @@ pub struct TurnReport {
     pub work_left: bool,
     /// When the next timer is due. A timer that has passed counts as work left.
     pub next_deadline: Option<Instant>,
-    /// Who waits for what, if it is certain that nothing can ever wake any of them: see [`Outcome::Stuck`](crate::Outcome::Stuck).
-    pub stuck: Option<Snapshot>,
+    /// Whether coroutines are left and it is certain that nothing in the loop can ever wake any of them: see
+    /// [`Outcome::Stuck`](crate::Outcome::Stuck); [`snapshot`](crate::EventLoop::snapshot) says who waits for what. What the host
+    /// itself may do between turns, with a handle or a resolver that it keeps, is the host's to know.
+    pub stuck: bool,
 }

@@ -223,9 +223,7 @@ impl EventLoop {
         // After an error too, or the descriptor would be silent from then on.
         self.end_turn(&mut report)?;
         spent?;
-        if !report.work_left && report.next_deadline.is_none() && self.is_stuck(None) {
-            report.stuck = Some(snapshot(&self.shared));
-        }
+        report.stuck = !report.work_left && report.next_deadline.is_none() && self.is_stuck(None);
         Ok(report)
     }
 
@@ -595,7 +593,9 @@ impl AsRawFd for EventLoop {
     /// The loop's descriptor, for another poller: readable, level-triggered, whenever a turn would find something to do, perhaps once
     /// in vain. It must be watched for reading only, and never read.
     ///
-    /// From this call on the loop keeps that promise, also for what is queued, posted or set between turns.
+    /// From this call on the loop keeps that promise, also for what is queued, posted or set between turns. Two deadlines only
+    /// [`next_deadline`](EventLoop::next_deadline) tells of: those of a [`ManualClock`](crate::ManualClock), and any while the system
+    /// has no descriptor left for the timer.
     fn as_raw_fd(&self) -> RawFd {
         if !self.handed_out.replace(true) {
             let deadline = self.next_deadline();

@@ -73,7 +73,8 @@ impl Handle {
     }
 
     /// Queues a callback for `after` from now. It never runs early; timers for the same moment run in the order in which they were
-    /// set. Zero means as soon as the loop comes to it. A duration past the end of the clock (584 years) never ends.
+    /// set. Zero means as soon as the loop comes to it. A duration past the end of the clock (584 years) never ends, and keeps no loop
+    /// running.
     ///
     /// The time is taken at the loop's next look, in one reading for all timers set since the last.
     ///
