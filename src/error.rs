@@ -571,7 +571,7 @@ impl fmt::Display for ErrorKind {
                     ". It went on waiting, so its body was dropped: after a cancel, wait only \
                      inside cleanup(..)."
                 } else {
-                    ". Its result is lost; spawn it again if it is still wanted."
+                    ". It gave no result. If that was meant, take this error as its end."
                 })
             }
             Self::Aborted {
@@ -848,8 +848,8 @@ mod tests {
         assert_shown(
             joined_cancel(false, vec![]),
             format!(
-                "reader #3 (created at {a}) was cancelled (shutdown) at {b}. Its result is lost; \
-                 spawn it again if it is still wanted."
+                "reader #3 (created at {a}) was cancelled (shutdown) at {b}. It gave no result. \
+                 If that was meant, take this error as its end."
             ),
         );
         assert_shown(
