@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use crate::bodies::{Bodies, Root};
+use crate::bodies::{Bodies, Root, give_back};
 use crate::budget::{Budget, TurnReport};
 use crate::builder::Builder;
 use crate::clock::nanos;
@@ -271,7 +271,13 @@ impl EventLoop {
     #[inline(never)]
     fn refill(&mut self) {
         std::mem::swap(&mut self.batch, &mut *self.shared.ready.borrow_mut());
-        self.batch.reverse();
+        if self.batch.is_empty() {
+            // The end of a turn: what a rush left is given back.
+            give_back(&mut self.batch);
+            give_back(&mut self.shared.ready.borrow_mut());
+        } else {
+            self.batch.reverse();
+        }
     }
 
     /// How many jobs are ready.

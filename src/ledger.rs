@@ -241,14 +241,11 @@ impl Ledger {
 
     /// The same for what is not an integer, or one of many.
     fn position_rare(&self, key: &Key) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.get(key).copied(),
-            None => {
-                let mut entries = self.entries.iter();
-                entries
-                    .find(|(_, entry)| entry.key == *key)
-                    .map(|(at, _)| at)
-            }
+        if let Some(index) = &self.index {
+            return index.get(key).copied();
         }
+        let mut entries = self.entries.iter();
+        let (at, _) = entries.find(|(_, entry)| entry.key == *key)?;
+        Some(at)
     }
 }

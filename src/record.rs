@@ -64,8 +64,10 @@ impl Flags {
     pub(crate) const ABORTED: Flags = Flags(8);
     /// Is parked inside `cleanup`.
     pub(crate) const IN_CLEANUP: Flags = Flags(16);
+    /// Has a waker of its own.
+    pub(crate) const OWN_WAKER: Flags = Flags(32);
     /// Any of those that most coroutines never have.
-    pub(crate) const UNUSUAL: Flags = Flags(4 | 8 | 16);
+    pub(crate) const UNUSUAL: Flags = Flags(4 | 8 | 16 | 32);
 
     /// Whether any bit of `other` is set.
     #[inline]
