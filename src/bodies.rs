@@ -328,7 +328,10 @@ impl Bodies {
         let Some(mut body) = slot else { return };
         self.drop_own(id);
         match shared.contain("drop", || body.as_mut().vacate()) {
-            Some(fit) if fit != Fit::NONE => shared.spares.borrow_mut().put(fit, body),
+            Some(fit) if fit != Fit::NONE => {
+                let size = size_of_val(&*body);
+                shared.spares.borrow_mut().put(fit, size, body);
+            }
             _ => {
                 shared.contain("drop", || drop(body));
             }
@@ -408,6 +411,7 @@ impl Bodies {
 }
 
 /// Gives the memory of an empty list back, unless it is little.
+#[inline]
 pub(crate) fn give_back<T>(list: &mut Vec<T>) {
     if list.capacity() > KEPT {
         *list = Vec::new();

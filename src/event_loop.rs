@@ -270,13 +270,13 @@ impl EventLoop {
     /// Takes the whole ready queue over (keeps invariant 3).
     #[inline(never)]
     fn refill(&mut self) {
-        std::mem::swap(&mut self.batch, &mut *self.shared.ready.borrow_mut());
-        if self.batch.is_empty() {
-            // The end of a turn: what a rush left is given back.
-            give_back(&mut self.batch);
-            give_back(&mut self.shared.ready.borrow_mut());
-        } else {
+        let mut ready = self.shared.ready.borrow_mut();
+        std::mem::swap(&mut self.batch, &mut *ready);
+        if self.batch.len() > 1 {
             self.batch.reverse();
+        } else {
+            // What a rush left is given back.
+            give_back(&mut ready);
         }
     }
 
@@ -303,9 +303,7 @@ impl EventLoop {
     fn call(&mut self, job: Job) {
         match job.timer() {
             None => {
-                if let Some(callback) = self.shared.next_call() {
-                    self.shared.contain("callback", || callback(&self.shared));
-                }
+                self.shared.call_next();
             }
             Some(id) => {
                 let fire = self.shared.timers.borrow_mut().remove(id);

@@ -65,9 +65,10 @@ impl Handle {
     /// assert_eq!(*log.borrow(), [1, 2, 3]);
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
+    #[inline]
     pub fn call_soon(&self, callback: impl FnOnce() + 'static) {
         if self.is_open_for("a callback queued with call_soon") {
-            self.shared.push_call(Box::new(move |_| callback()));
+            self.shared.push_call(move |_: &Rc<Shared>| callback());
         }
     }
 
