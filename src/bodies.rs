@@ -36,18 +36,6 @@ use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
 use crate::waker::OwnedWaker;
 
-/// The number of slots that are kept, used or not.
-const KEPT: usize = 1024;
-
-/// Where one body is kept.
-#[derive(Default)]
-struct Slot {
-    /// The body.
-    body: Option<Pin<Box<dyn Body>>>,
-    /// Its own waker, once a foreign future has asked for one.
-    own: Option<Box<OwnedWaker>>,
-}
-
 /// A body that borrows from the caller of `block_on` and therefore stays on its stack.
 pub(crate) struct Root<'a> {
     /// Its id in the table.
@@ -65,10 +53,15 @@ pub(crate) struct Root<'a> {
 /// The bodies of a loop.
 pub(crate) struct Bodies {
     /// By the index of their id (invariant 1).
-    slots: Vec<Slot>,
+    slots: Vec<Option<Pin<Box<dyn Body>>>>,
+    /// By the same: the waker of a coroutine whose foreign future has asked for one. Its record is marked.
+    own: Vec<Option<Box<OwnedWaker>>>,
     /// The waker of everybody who has none of his own.
     common: OwnedWaker,
 }
+
+/// The number of slots that are kept, used or not.
+const KEPT: usize = 1024;
 
 /// How one resume went.
 type Outcome = Result<Poll<()>, Box<dyn Any + Send>>;
@@ -80,6 +73,7 @@ impl Bodies {
         shared.set_current_waker(common.waker());
         Bodies {
             slots: Vec::new(),
+            own: Vec::new(),
             common,
         }
     }
@@ -95,10 +89,7 @@ impl Bodies {
             return;
         };
         if !flags.has(Flags::UNUSUAL)
-            && let Some(Slot {
-                body: Some(body),
-                own: None,
-            }) = self.slots.get_mut(id.index())
+            && let Some(Some(body)) = self.slots.get_mut(id.index())
         {
             shared.begin_resume(id);
             let outcome = poll(body.as_mut(), &self.common);
@@ -138,21 +129,19 @@ impl Bodies {
     #[inline]
     fn poll(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) -> Option<Outcome> {
         shared.begin_resume(id);
-        let Bodies { slots, common } = self;
+        let Bodies { slots, own, common } = self;
         let outcome = match root {
             Some(root) if root.id == id => {
                 run(shared, root.body.as_mut(), root.own.as_deref(), common)
             }
             _ => {
-                let slot = slots.get_mut(id.index());
-                let Some((body, own)) =
-                    slot.and_then(|slot| Some((slot.body.as_mut()?, &slot.own)))
-                else {
+                let Some(Some(body)) = slots.get_mut(id.index()) else {
                     shared.running.set(Id::NONE);
                     shared.park_coroutine(id);
                     return None;
                 };
-                run(shared, body.as_mut(), own.as_deref(), common)
+                let own = own.get(id.index()).and_then(Option::as_deref);
+                run(shared, body.as_mut(), own, common)
             }
         };
         shared.running.set(Id::NONE);
@@ -209,11 +198,18 @@ impl Bodies {
         if used.take_woken() {
             shared.wake(id);
         }
-        let own = match root {
-            Some(root) if root.id == id => &mut root.own,
-            _ => &mut self.slots[id.index()].own,
-        };
-        *own = Some(Box::new(used));
+        let used = Some(Box::new(used));
+        match root {
+            Some(root) if root.id == id => root.own = used,
+            _ => {
+                let place = id.index();
+                if self.own.len() <= place {
+                    self.own.resize_with(place + 1, || None);
+                }
+                self.own[place] = used;
+                shared.mark(id, Flags::OWN_WAKER);
+            }
+        }
     }
 
     /// Replaces the common waker and gives the old one out.
@@ -319,13 +315,9 @@ impl Bodies {
     ) {
         let ending = match &root {
             Some(root) if root.id == id => root.body.ending(),
-            _ => match self
-                .slots
-                .get(id.index())
-                .and_then(|slot| slot.body.as_ref())
-            {
-                Some(body) => body.ending(),
-                None => return,
+            _ => match self.slots.get(id.index()) {
+                Some(Some(body)) => body.ending(),
+                _ => return,
             },
         };
         self.remove(shared, id, root);
@@ -341,17 +333,14 @@ impl Bodies {
     /// Drops a body that has ended by itself, and keeps its box if it can be filled again.
     #[inline]
     fn retire(&mut self, shared: &Shared, id: Id) {
-        let Some(slot) = self.slots.get_mut(id.index()) else {
-            return;
-        };
-        if slot.own.is_some() {
-            slot.own = None;
-        }
-        let Some(mut body) = slot.body.take() else {
-            return;
-        };
+        let slot = self.slots.get_mut(id.index()).and_then(Option::take);
+        let Some(mut body) = slot else { return };
+        self.drop_own(id);
         match shared.contain("drop", || body.as_mut().vacate()) {
-            Some(fit) if fit != Fit::NONE => shared.spares.borrow_mut().put(fit, body),
+            Some(fit) if fit != Fit::NONE => {
+                let size = size_of_val(&*body);
+                shared.spares.borrow_mut().put(fit, size, body);
+            }
             _ => {
                 shared.contain("drop", || drop(body));
             }
@@ -368,9 +357,18 @@ impl Bodies {
                 root.own = None;
             }
             _ => {
-                let slot = self.slots.get_mut(id.index()).map(std::mem::take);
-                shared.contain("drop", || drop(slot));
+                let body = self.slots.get_mut(id.index()).and_then(Option::take);
+                self.drop_own(id);
+                shared.contain("drop", || drop(body));
             }
+        }
+    }
+
+    /// Drops a coroutine's own waker, if it has one.
+    #[inline]
+    fn drop_own(&mut self, id: Id) {
+        if let Some(own) = self.own.get_mut(id.index()) {
+            *own = None;
         }
     }
 
@@ -381,9 +379,9 @@ impl Bodies {
             .map_or(0, |own| own.clones());
         of_root
             + self
-                .slots
+                .own
                 .iter()
-                .filter_map(|slot| slot.own.as_ref())
+                .flatten()
                 .map(|own| own.clones())
                 .sum::<usize>()
     }
@@ -393,9 +391,11 @@ impl Bodies {
         if self.slots.capacity() <= KEPT {
             return;
         }
-        while self.slots.len() > KEPT && self.slots.last().is_some_and(|slot| slot.body.is_none()) {
+        while self.slots.len() > KEPT && self.slots.last().is_some_and(Option::is_none) {
             self.slots.pop();
         }
+        self.own.truncate(self.slots.len());
+        self.own.shrink_to(self.slots.len());
         if self.slots.len() <= self.slots.capacity() / 4 {
             self.slots.shrink_to(self.slots.len() * 2);
         }
@@ -404,10 +404,10 @@ impl Bodies {
     /// Drops every body, and ends whoever joins one with `LoopGone`. Tells whether there was one.
     pub(crate) fn drop_all(&mut self, shared: &Shared) -> bool {
         self.admit(shared);
-        let slots = std::mem::take(&mut self.slots);
+        let bodies = std::mem::take(&mut self.slots);
+        self.own = Vec::new();
         let mut any = false;
-        for slot in slots {
-            let Some(body) = slot.body else { continue };
+        for body in bodies.into_iter().flatten() {
             any = true;
             let ending = body.ending();
             shared.contain("drop", || drop(body));
@@ -423,11 +423,11 @@ impl Bodies {
         if let Some(last) = last
             && self.slots.len() <= last
         {
-            self.slots.resize_with(last + 1, Slot::default);
+            self.slots.resize_with(last + 1, || None);
         }
         for (id, body) in newcomers.drain(..) {
             if let Some(slot) = self.slots.get_mut(id.index()) {
-                slot.body = Some(body);
+                *slot = Some(body);
             }
         }
     }

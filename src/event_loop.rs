@@ -290,8 +290,11 @@ impl EventLoop {
     /// Takes the whole ready queue over (keeps invariant 3).
     #[inline(never)]
     fn refill(&mut self) {
-        std::mem::swap(&mut self.batch, &mut *self.shared.ready.borrow_mut());
-        self.batch.reverse();
+        let mut ready = self.shared.ready.borrow_mut();
+        std::mem::swap(&mut self.batch, &mut *ready);
+        if self.batch.len() > 1 {
+            self.batch.reverse();
+        }
     }
 
     /// How many jobs are ready.
@@ -317,9 +320,7 @@ impl EventLoop {
     fn call(&mut self, job: Job) {
         match job.timer() {
             None => {
-                if let Some(callback) = self.shared.next_call() {
-                    self.shared.contain("callback", || callback(&self.shared));
-                }
+                self.shared.call_next();
             }
             Some(id) => {
                 let fire = self.shared.timers.borrow_mut().remove(id);

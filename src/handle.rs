@@ -66,9 +66,10 @@ impl Handle {
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
     #[doc(alias = "add_callback")]
+    #[inline]
     pub fn call_soon(&self, callback: impl FnOnce() + 'static) {
         if self.is_open_for("a callback queued with call_soon") {
-            self.shared.push_call(Box::new(move |_| callback()));
+            self.shared.push_call(move |_: &Rc<Shared>| callback());
         }
     }
 

@@ -245,8 +245,7 @@ impl Ledger {
             return index.get(key).copied();
         }
         let mut entries = self.entries.iter();
-        entries
-            .find(|(_, entry)| entry.key == *key)
-            .map(|(at, _)| at)
+        let (at, _) = entries.find(|(_, entry)| entry.key == *key)?;
+        Some(at)
     }
 }

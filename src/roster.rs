@@ -36,6 +36,13 @@ impl Shared {
         Some(flags)
     }
 
+    /// Marks a coroutine.
+    pub(crate) fn mark(&self, id: Id, flags: Flags) {
+        if let Some(record) = self.records.borrow_mut().get_mut(id) {
+            record.flags.set(flags);
+        }
+    }
+
     /// Makes a coroutine the running one.
     #[inline]
     pub(crate) fn begin_resume(&self, id: Id) {

@@ -24,6 +24,7 @@ use slab::Slab;
 
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
+use crate::fit::Fit;
 use crate::inbox::Inbox;
 use crate::incident::{self, Incident};
 use crate::pool::Pool;
@@ -35,8 +36,34 @@ use crate::spares::Spares;
 use crate::timers::{Nanos, TimerId, Timers};
 use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
 
-/// A queued call. It is given what it needs to make a handle from.
+/// A call. It is given what it needs to make a handle from.
 pub(crate) type Callback = Box<dyn FnOnce(&Rc<Shared>)>;
+
+/// A queued call, in a box that can be filled again.
+pub(crate) trait Call {
+    /// Makes the call, which empties the box. Gives what fits into it.
+    fn call(&mut self, shared: &Rc<Shared>) -> Fit;
+
+    /// Fills the empty box from an `Option` of what fits.
+    fn refill(&mut self, seed: &mut dyn Any);
+}
+
+impl<F: FnOnce(&Rc<Shared>) + 'static> Call for Option<F> {
+    #[inline]
+    fn call(&mut self, shared: &Rc<Shared>) -> Fit {
+        if let Some(call) = self.take() {
+            call(shared);
+        }
+        Fit::of::<F>()
+    }
+
+    #[inline]
+    fn refill(&mut self, seed: &mut dyn Any) {
+        if let Some(seed) = seed.downcast_mut::<Self>() {
+            *self = seed.take();
+        }
+    }
+}
 
 /// A call that another thread posts.
 pub(crate) type SendCallback = Box<dyn FnOnce(&Rc<Shared>) + Send>;
@@ -112,11 +139,13 @@ pub(crate) struct Shared {
     /// Bodies spawned since the loop last took them over.
     pub(crate) newcomers: RefCell<Vec<Newcomer>>,
     /// The boxes of bodies that have ended.
-    pub(crate) spares: RefCell<Spares>,
+    pub(crate) spares: RefCell<Spares<Pin<Box<dyn Body>>>>,
+    /// The boxes of callbacks that were called.
+    spare_calls: RefCell<Spares<Box<dyn Call>>>,
     /// What is to run, in order, behind what the loop has taken over.
     pub(crate) ready: RefCell<Vec<Job>>,
     /// The callbacks among them, oldest first: each has its [`Job::CALL`] in the queue.
-    calls: RefCell<VecDeque<Callback>>,
+    calls: RefCell<VecDeque<Box<dyn Call>>>,
     /// How many jobs the loop has taken over and not run.
     pub(crate) in_batch: Cell<usize>,
     /// Deadlines.
@@ -186,6 +215,7 @@ impl Shared {
             records: RefCell::new(Arena::new()),
             newcomers: RefCell::default(),
             spares: RefCell::default(),
+            spare_calls: RefCell::default(),
             ready: RefCell::default(),
             calls: RefCell::default(),
             in_batch: Cell::new(0),
@@ -232,16 +262,38 @@ impl Shared {
     }
 
     /// Queues a callback. It is dropped if the loop is gone (keeps invariant 4).
-    pub(crate) fn push_call(&self, callback: Callback) {
+    #[inline]
+    pub(crate) fn push_call<F: FnOnce(&Rc<Shared>) + 'static>(&self, callback: F) {
         if !self.closed.get() {
-            self.calls.borrow_mut().push_back(callback);
+            let call = self.boxed(callback);
+            self.calls.borrow_mut().push_back(call);
             self.push(Job::CALL);
         }
     }
 
-    /// The oldest of the queued callbacks.
-    pub(crate) fn next_call(&self) -> Option<Callback> {
-        self.calls.borrow_mut().pop_front()
+    /// Puts a callback into a box, if possible one that is kept.
+    #[inline]
+    fn boxed<F: FnOnce(&Rc<Shared>) + 'static>(&self, callback: F) -> Box<dyn Call> {
+        let mut seed = Some(callback);
+        let spare = self.spare_calls.borrow_mut().take(Fit::of::<F>());
+        if let Some(mut call) = spare {
+            call.refill(&mut seed);
+            if seed.is_none() {
+                return call;
+            }
+        }
+        Box::new(seed)
+    }
+
+    /// Calls the oldest of the queued callbacks, and keeps its box.
+    #[inline]
+    pub(crate) fn call_next(self: &Rc<Self>) {
+        let call = self.calls.borrow_mut().pop_front();
+        let Some(mut call) = call else { return };
+        if let Some(fit) = self.contain("callback", || call.call(self)) {
+            let size = size_of_val(&*call);
+            self.spare_calls.borrow_mut().put(fit, size, call);
+        }
     }
 
     /// Gives back the memory of queues that are empty and have grown past `kept` entries.
@@ -254,6 +306,7 @@ impl Shared {
         rest(&mut self.ready.borrow_mut(), kept);
         rest(&mut self.newcomers.borrow_mut(), kept);
         self.spares.borrow_mut().rest();
+        self.spare_calls.borrow_mut().rest();
         let mut calls = self.calls.borrow_mut();
         if calls.is_empty() && calls.capacity() > kept {
             *calls = VecDeque::new();
@@ -381,7 +434,7 @@ impl Shared {
     /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
     pub(crate) fn take_all(&self) -> Vec<Held> {
         self.ready.borrow_mut().clear();
-        drop(self.spares.take());
+        drop((self.spares.take(), self.spare_calls.take()));
         let calls = self.calls.take().into_iter().map(Held::Call);
         let fires = self
             .timers
@@ -435,7 +488,7 @@ impl Shared {
 /// Something taken out of a loop that is going; see [`Shared::take_all`].
 pub(crate) enum Held {
     /// From the ready queue.
-    Call(#[expect(dead_code, reason = "kept to be dropped")] Callback),
+    Call(#[expect(dead_code, reason = "kept to be dropped")] Box<dyn Call>),
     /// From a timer.
     Fire(#[expect(dead_code, reason = "kept to be dropped")] Fire),
     /// From the table.

@@ -1,22 +1,18 @@
-//! The boxes of coroutines that have ended, kept to be filled again: a coroutine of a kind that was spawned before costs no
-//! allocation.
+//! Emptied boxes, kept to be filled again: a coroutine, or a queued callback, of a type that was there before costs no allocation.
 //!
-//! They are apart from the loop's bodies because whoever spawns takes one, and may be anywhere.
+//! They are apart because whoever spawns or queues takes one, and may be anywhere; and because two lists are kept in this way.
 //!
 //! Invariants:
-//! 1. What is kept holds nothing of the user's: its body was dropped before it came here.
+//! 1. What is kept holds nothing of the user's: what was in it was dropped, or called, before it came here.
 //! 2. Memory is bounded: so many shelves, so many bytes on each. A kind that meets another one's shelf takes it over.
 //!
 //! ```text
-//!   spawn ── take, refill ──▶ in its slot ── ended, vacated ── put ──▶ on the shelf of its kind ──┐
-//!     ▲                                                                                           │
-//!     └───────────────────────────────────────────────────────────────────────────────────────────┘
+//!   take, refill ──▶ in use ── ended, or called ──▶ put ──▶ on the shelf of what fits ──┐
+//!        ▲                                                                              │
+//!        └──────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
-use std::pin::Pin;
-
 use crate::fit::Fit;
-use crate::record::Body;
 
 /// How many kinds of body are kept at most.
 const SHELVES: usize = 16;
@@ -31,25 +27,33 @@ const RESTING: usize = 64;
 const CELL: usize = 80;
 
 /// The boxes that are kept.
-#[derive(Default)]
-pub(crate) struct Spares {
+pub(crate) struct Spares<B> {
     /// By the low bits of the kind.
-    shelves: [Shelf; SHELVES],
+    shelves: [Shelf<B>; SHELVES],
     /// Whether a box was put back since the last rest, so that there may be some to give back.
     stocked: bool,
 }
 
 /// The boxes of one kind.
-struct Shelf {
+struct Shelf<B> {
     /// What fits into them.
     fit: Fit,
     /// How many there may be.
     room: usize,
     /// The boxes.
-    boxes: Vec<Pin<Box<dyn Body>>>,
+    boxes: Vec<B>,
 }
 
-impl Default for Shelf {
+impl<B> Default for Spares<B> {
+    fn default() -> Self {
+        Spares {
+            shelves: std::array::from_fn(|_| Shelf::default()),
+            stocked: false,
+        }
+    }
+}
+
+impl<B> Default for Shelf<B> {
     fn default() -> Self {
         Shelf {
             fit: Fit::NONE,
@@ -59,10 +63,10 @@ impl Default for Shelf {
     }
 }
 
-impl Spares {
+impl<B> Spares<B> {
     /// A box for a body of this kind, if one is kept.
     #[inline]
-    pub(crate) fn take(&mut self, fit: Fit) -> Option<Pin<Box<dyn Body>>> {
+    pub(crate) fn take(&mut self, fit: Fit) -> Option<B> {
         let kept = &mut self.shelves[fit.shelf(SHELVES)];
         if kept.fit == fit {
             kept.boxes.pop()
@@ -71,12 +75,12 @@ impl Spares {
         }
     }
 
-    /// Keeps an empty box (keeps invariant 2).
+    /// Keeps an empty box of this size (keeps invariant 2).
     #[inline]
-    pub(crate) fn put(&mut self, fit: Fit, spare: Pin<Box<dyn Body>>) {
+    pub(crate) fn put(&mut self, fit: Fit, size: usize, spare: B) {
         let kept = &mut self.shelves[fit.shelf(SHELVES)];
         if kept.fit != fit {
-            kept.take_over(fit, size_of_val(&*spare));
+            kept.take_over(fit, size);
         }
         if kept.boxes.len() < kept.room {
             kept.boxes.push(spare);
@@ -95,7 +99,7 @@ impl Spares {
     }
 }
 
-impl Shelf {
+impl<B> Shelf<B> {
     /// Makes it the shelf of another kind.
     #[cold]
     fn take_over(&mut self, fit: Fit, size: usize) {
