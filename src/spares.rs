@@ -18,7 +18,7 @@ use crate::fit::Fit;
 const SHELVES: usize = 16;
 
 /// How many bytes are kept of one kind, with what each box holds on to.
-const KEPT: usize = 128 * 1024;
+const KEPT: usize = 256 * 1024;
 
 /// What a kept box holds on to beside itself: the cell of its result.
 const CELL: usize = 80;
