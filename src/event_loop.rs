@@ -279,22 +279,26 @@ impl EventLoop {
     /// Takes the front of the ready queue.
     #[inline]
     fn next_job(&mut self) -> Option<Job> {
-        if self.batch.is_empty() {
-            self.refill();
-        }
-        let job = self.batch.pop();
+        let Some(job) = self.batch.pop() else {
+            return self.refill();
+        };
         self.shared.in_batch.set(self.batch.len());
-        job
+        Some(job)
     }
 
-    /// Takes the whole ready queue over (keeps invariant 3).
+    /// Takes the whole ready queue over (keeps invariant 3), and its front out.
     #[inline(never)]
-    fn refill(&mut self) {
+    fn refill(&mut self) -> Option<Job> {
         let mut ready = self.shared.ready.borrow_mut();
-        std::mem::swap(&mut self.batch, &mut *ready);
-        if self.batch.len() > 1 {
+        if ready.len() > 1 {
+            std::mem::swap(&mut self.batch, &mut *ready);
             self.batch.reverse();
+            let job = self.batch.pop();
+            self.shared.in_batch.set(self.batch.len());
+            return job;
         }
+        // One alone is handed on as it is: what waits for it need not wait for the lists to be written and read.
+        ready.pop()
     }
 
     /// How many jobs are ready.

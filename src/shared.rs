@@ -40,12 +40,9 @@ use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
 pub(crate) type Callback = Box<dyn FnOnce(&Rc<Shared>)>;
 
 /// A queued call, in a box that can be filled again.
-pub(crate) trait Call {
+pub(crate) trait Call: Any {
     /// Makes the call, which empties the box. Gives what fits into it.
     fn call(&mut self, shared: &Rc<Shared>) -> Fit;
-
-    /// Fills the empty box from an `Option` of what fits.
-    fn refill(&mut self, seed: &mut dyn Any);
 }
 
 impl<F: FnOnce(&Rc<Shared>) + 'static> Call for Option<F> {
@@ -55,13 +52,6 @@ impl<F: FnOnce(&Rc<Shared>) + 'static> Call for Option<F> {
             call(shared);
         }
         Fit::of::<F>()
-    }
-
-    #[inline]
-    fn refill(&mut self, seed: &mut dyn Any) {
-        if let Some(seed) = seed.downcast_mut::<Self>() {
-            *self = seed.take();
-        }
     }
 }
 
@@ -274,15 +264,16 @@ impl Shared {
     /// Puts a callback into a box, if possible one that is kept.
     #[inline]
     fn boxed<F: FnOnce(&Rc<Shared>) + 'static>(&self, callback: F) -> Box<dyn Call> {
-        let mut seed = Some(callback);
         let spare = self.spare_calls.borrow_mut().take(Fit::of::<F>());
-        if let Some(mut call) = spare {
-            call.refill(&mut seed);
-            if seed.is_none() {
-                return call;
+        let spare = spare.and_then(|spare| (spare as Box<dyn Any>).downcast::<Option<F>>().ok());
+        match spare {
+            // Written where it belongs: by way of another place it would be copied from what was just written, and stall the CPU.
+            Some(mut call) => {
+                *call = Some(callback);
+                call
             }
+            None => Box::new(Some(callback)),
         }
-        Box::new(seed)
     }
 
     /// Calls the oldest of the queued callbacks, and keeps its box.

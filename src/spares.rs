@@ -18,7 +18,7 @@ use crate::fit::Fit;
 const SHELVES: usize = 16;
 
 /// How many bytes are kept of one kind, with what each box holds on to.
-const KEPT: usize = 128 * 1024;
+const KEPT: usize = 256 * 1024;
 
 /// How many boxes of one kind are kept while the loop rests.
 const RESTING: usize = 64;
