@@ -26,7 +26,7 @@ const ROUNDS: u32 = 5;
 pub(crate) const RUN: &str = "--run";
 
 /// How long one run may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,7 +42,11 @@ struct Options {
 impl Options {
     /// Reads the arguments; what it does not know is an error, so that a misspelt workload is never "all passed".
     fn parse(args: impl Iterator<Item = String>, known: &[Workload]) -> Result<Self, String> {
-        let mut options = Self { test: false, rounds: ROUNDS, names: Vec::new() };
+        let mut options = Self {
+            test: false,
+            rounds: ROUNDS,
+            names: Vec::new(),
+        };
         let mut args = args;
         while let Some(arg) = args.next() {
             match arg.as_str() {
@@ -51,9 +55,13 @@ impl Options {
                 "--test" => options.test = true,
                 "--rounds" => {
                     let rounds = args.next().and_then(|rounds| rounds.parse().ok());
-                    options.rounds = rounds.filter(|&rounds| rounds > 0).ok_or("--rounds takes a number above 0")?;
+                    options.rounds = rounds
+                        .filter(|&rounds| rounds > 0)
+                        .ok_or("--rounds takes a number above 0")?;
                 }
-                name if name == scaling::NAME || known.iter().any(|workload| workload.is_chosen_by(name)) => {
+                name if name == scaling::NAME
+                    || known.iter().any(|workload| workload.is_chosen_by(name)) =>
+                {
                     options.names.push(arg);
                 }
                 _ => {
@@ -103,9 +111,18 @@ pub(crate) struct Comparison {
 
 impl Comparison {
     /// Compares the values of the rounds, pair by pair.
-    pub(crate) fn new(workload: &Workload, metric: Metric, peer: &'static str, ours: &[f64], theirs: &[f64]) -> Self {
-        let mut ratios: Vec<f64> =
-            ours.iter().zip(theirs).map(|(&ours, &theirs)| metric.unit.ratio(ours, theirs)).collect();
+    pub(crate) fn new(
+        workload: &Workload,
+        metric: Metric,
+        peer: &'static str,
+        ours: &[f64],
+        theirs: &[f64],
+    ) -> Self {
+        let mut ratios: Vec<f64> = ours
+            .iter()
+            .zip(theirs)
+            .map(|(&ours, &theirs)| metric.unit.ratio(ours, theirs))
+            .collect();
         let ratio = median(&mut ratios);
         Self {
             workload: *workload,
@@ -152,11 +169,22 @@ pub fn main(workloads: &[Workload]) -> ExitCode {
 
 /// One run in a process of its own: prints the result and the values.
 fn child(mut args: impl Iterator<Item = String>, workloads: &[Workload]) {
-    let mut next = || args.next().expect("the harness passes workload, side, count and whether to warm up");
+    let mut next = || {
+        args.next()
+            .expect("the harness passes workload, side, count and whether to warm up")
+    };
     let (name, side, count, warm) = (next(), next(), next(), next());
-    let sides = workloads.iter().find(|workload| workload.name == name).map(|workload| (workload, workload.sides));
-    let (workload, sides) = sides.or_else(|| scaling::find(&name)).expect("the workload is known");
-    let side = sides.iter().find(|known| known.name == side).expect("the side is known");
+    let sides = workloads
+        .iter()
+        .find(|workload| workload.name == name)
+        .map(|workload| (workload, workload.sides));
+    let (workload, sides) = sides
+        .or_else(|| scaling::find(&name))
+        .expect("the workload is known");
+    let side = sides
+        .iter()
+        .find(|known| known.name == side)
+        .expect("the side is known");
     machine::allow_many_files();
     if side.name == THREADED {
         let _ = machine::other_core();
@@ -172,13 +200,27 @@ fn child(mut args: impl Iterator<Item = String>, workloads: &[Workload]) {
 }
 
 /// Starts a run in a process of its own.
-pub(crate) fn run(workload: &Workload, side: &Side, count: u64, warm: bool) -> Result<Measured, String> {
+pub(crate) fn run(
+    workload: &Workload,
+    side: &Side,
+    count: u64,
+    warm: bool,
+) -> Result<Measured, String> {
     let this = env::current_exe().expect("the bench has a file");
     let mut command = Command::new(this);
-    command.args([RUN, workload.name, side.name, &count.to_string(), &warm.to_string()]);
+    command.args([
+        RUN,
+        workload.name,
+        side.name,
+        &count.to_string(),
+        &warm.to_string(),
+    ]);
     let (output, _) = output_of(&mut command)?;
     let mut numbers = output.split_whitespace();
-    let result = numbers.next().and_then(|result| result.parse().ok()).ok_or("it printed no result")?;
+    let result = numbers
+        .next()
+        .and_then(|result| result.parse().ok())
+        .ok_or("it printed no result")?;
     let values: Vec<f64> = numbers.filter_map(|value| value.parse().ok()).collect();
     assert_eq!(
         result,
@@ -187,7 +229,13 @@ pub(crate) fn run(workload: &Workload, side: &Side, count: u64, warm: bool) -> R
         side.name,
         workload.name
     );
-    assert_eq!(values.len(), workload.metrics.len(), "{} of {} measures all metrics", side.name, workload.name);
+    assert_eq!(
+        values.len(),
+        workload.metrics.len(),
+        "{} of {} measures all metrics",
+        side.name,
+        workload.name
+    );
     Ok(Measured { values, result })
 }
 
@@ -200,7 +248,10 @@ pub(crate) fn output_of(command: &mut Command) -> Result<(String, String), Strin
         .spawn()
         .map_err(|error| error.to_string())?;
     // Read by threads of their own, so that the child never waits for a pipe and we never wait longer than allowed.
-    let (mut stdout, mut stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+    let (mut stdout, mut stderr) = (
+        child.stdout.take().expect("piped"),
+        child.stderr.take().expect("piped"),
+    );
     let (sender, receiver) = mpsc::channel();
     let reader = thread::spawn(move || {
         let mut text = String::new();
@@ -222,17 +273,29 @@ pub(crate) fn output_of(command: &mut Command) -> Result<(String, String), Strin
     if status.success() {
         return Ok((output, errors));
     }
-    let why = errors.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("note:"));
-    let why: Vec<&str> = why.skip_while(|line| line.starts_with("thread '")).take(1).collect();
+    let why = errors
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("note:"));
+    let why: Vec<&str> = why
+        .skip_while(|line| line.starts_with("thread '"))
+        .take(1)
+        .collect();
     Err(format!("{status}: {}", why.join(" ")))
 }
 
 /// Runs and compares everything wanted.
 fn parent(options: &Options, workloads: &[Workload]) {
     let started = Instant::now();
-    let mut outcome = Outcome { rounds: options.rounds, ..Outcome::default() };
+    let mut outcome = Outcome {
+        rounds: options.rounds,
+        ..Outcome::default()
+    };
     let mut absent: BTreeMap<&str, String> = BTreeMap::new();
-    let wanted: Vec<_> = workloads.iter().filter(|workload| options.wants(workload)).collect();
+    let wanted: Vec<_> = workloads
+        .iter()
+        .filter(|workload| options.wants(workload))
+        .collect();
     for (place, workload) in wanted.iter().enumerate() {
         let mut sides: Vec<Side> = workload.sides.to_vec();
         sides.retain(|side| !absent.contains_key(side.name));
@@ -244,7 +307,10 @@ fn parent(options: &Options, workloads: &[Workload]) {
                 Ok(_) => true,
                 Err(why) => {
                     assert_ne!(side.name, OURS, "{}: {why}", workload.name);
-                    outcome.notes.push(format!("{} left out of {}: {why}", side.name, workload.name));
+                    outcome.notes.push(format!(
+                        "{} left out of {}: {why}",
+                        side.name, workload.name
+                    ));
                     if cannot_start(side, workloads) {
                         absent.insert(side.name, why);
                     }
@@ -256,7 +322,13 @@ fn parent(options: &Options, workloads: &[Workload]) {
             show(&progress, "");
             println!("\rTEST {} ok, {} sides", workload.name, sides.len());
         } else {
-            measure(workload, &mut sides, options.rounds, &progress, &mut outcome);
+            measure(
+                workload,
+                &mut sides,
+                options.rounds,
+                &progress,
+                &mut outcome,
+            );
         }
     }
     let everything = options.names.is_empty();
@@ -268,8 +340,13 @@ fn parent(options: &Options, workloads: &[Workload]) {
     }
     if !options.test {
         for workload in wanted.iter().filter(|workload| probes::counts(workload)) {
-            eprintln!("counting instructions and system calls of {}", workload.name);
-            outcome.counts.extend(probes::count(workload, &mut outcome.notes));
+            eprintln!(
+                "counting instructions and system calls of {}",
+                workload.name
+            );
+            outcome
+                .counts
+                .extend(probes::count(workload, &mut outcome.notes));
         }
         if everything {
             report::write(&outcome);
@@ -285,12 +362,23 @@ fn parent(options: &Options, workloads: &[Workload]) {
 /// Whether the side cannot even make its loop on this machine.
 fn cannot_start(side: &Side, workloads: &[Workload]) -> bool {
     let startup = workloads.iter().find(|workload| workload.name == "startup");
-    let known = startup.and_then(|startup| Some((startup, startup.sides.iter().find(|known| known.name == side.name)?)));
+    let known = startup.and_then(|startup| {
+        Some((
+            startup,
+            startup.sides.iter().find(|known| known.name == side.name)?,
+        ))
+    });
     known.is_some_and(|(startup, side)| run(startup, side, 1, false).is_err())
 }
 
 /// Measures all sides of a workload.
-fn measure(workload: &Workload, sides: &mut Vec<Side>, rounds: u32, progress: &str, outcome: &mut Outcome) {
+fn measure(
+    workload: &Workload,
+    sides: &mut Vec<Side>,
+    rounds: u32,
+    progress: &str,
+    outcome: &mut Outcome,
+) {
     let started = Instant::now();
     let mut values: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
     for round in 1..=rounds {
@@ -300,19 +388,35 @@ fn measure(workload: &Workload, sides: &mut Vec<Side>, rounds: u32, progress: &s
                 Ok(measured) => values.entry(side.name).or_default().push(measured.values),
                 Err(why) => {
                     assert_ne!(side.name, OURS, "{}: {why}", workload.name);
-                    outcome.notes.push(format!("{} left out of {}: {why}", side.name, workload.name));
+                    outcome.notes.push(format!(
+                        "{} left out of {}: {why}",
+                        side.name, workload.name
+                    ));
                     sides.retain(|kept| kept.name != side.name);
                     values.remove(side.name);
                 }
             }
         }
     }
-    show(progress, &format!("{rounds} rounds in {:.1} s\n", started.elapsed().as_secs_f64()));
+    show(
+        progress,
+        &format!(
+            "{rounds} rounds in {:.1} s\n",
+            started.elapsed().as_secs_f64()
+        ),
+    );
     for (place, &metric) in workload.metrics.iter().enumerate() {
-        let of = |side: &str| -> Vec<f64> { values[side].iter().map(|values| values[place]).collect() };
+        let of =
+            |side: &str| -> Vec<f64> { values[side].iter().map(|values| values[place]).collect() };
         let ours = of(OURS);
         for side in sides.iter().filter(|side| side.name != OURS) {
-            outcome.comparisons.push(Comparison::new(workload, metric, side.name, &ours, &of(side.name)));
+            outcome.comparisons.push(Comparison::new(
+                workload,
+                metric,
+                side.name,
+                &ours,
+                &of(side.name),
+            ));
         }
     }
 }
@@ -326,14 +430,19 @@ pub(crate) fn show(progress: &str, what: &str) {
 /// The sides in an order that is shuffled by the number of the round and the moment, so that no side always runs after
 /// the same neighbour.
 fn shuffled(sides: &[Side], round: u64) -> Vec<Side> {
-    let moment = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| u64::from(since.subsec_nanos()));
+    let moment = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |since| u64::from(since.subsec_nanos()));
     let mut random = moment ^ round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut order = sides.to_vec();
     for last in (1..order.len()).rev() {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        order.swap(last, usize::try_from(random % (last as u64 + 1)).expect("an index"));
+        order.swap(
+            last,
+            usize::try_from(random % (last as u64 + 1)).expect("an index"),
+        );
     }
     order
 }
@@ -343,10 +452,16 @@ mod tests {
     use super::*;
     use crate::workload::Unit;
 
-    const NANOS: Metric = Metric { suffix: "", unit: Unit::Nanos };
+    const NANOS: Metric = Metric {
+        suffix: "",
+        unit: Unit::Nanos,
+    };
 
     fn three(_: u64) -> Measured {
-        Measured { values: vec![1.0], result: 3 }
+        Measured {
+            values: vec![1.0],
+            result: 3,
+        }
     }
 
     const WORKLOAD: Workload = Workload {
@@ -357,7 +472,16 @@ mod tests {
         test_count: 3,
         warm: true,
         expected: |n| n,
-        sides: &[Side { name: OURS, run: three }, Side { name: "peer", run: three }],
+        sides: &[
+            Side {
+                name: OURS,
+                run: three,
+            },
+            Side {
+                name: "peer",
+                run: three,
+            },
+        ],
     };
 
     fn parse(args: &[&str]) -> Result<Options, String> {
@@ -366,9 +490,22 @@ mod tests {
 
     #[test]
     fn ratio_is_taken_within_a_round_and_not_between_medians() {
-        let comparison = Comparison::new(&WORKLOAD, NANOS, "peer", &[1.0, 10.0, 100.0], &[2.0, 40.0, 50.0]);
+        let comparison = Comparison::new(
+            &WORKLOAD,
+            NANOS,
+            "peer",
+            &[1.0, 10.0, 100.0],
+            &[2.0, 40.0, 50.0],
+        );
         assert_eq!(
-            [comparison.ours, comparison.theirs, comparison.ratio, comparison.least, comparison.most].map(f64::to_bits),
+            [
+                comparison.ours,
+                comparison.theirs,
+                comparison.ratio,
+                comparison.least,
+                comparison.most
+            ]
+            .map(f64::to_bits),
             [10.0_f64, 40.0, 2.0, 0.5, 4.0].map(f64::to_bits)
         );
     }
@@ -376,7 +513,10 @@ mod tests {
     #[test]
     fn shuffling_loses_no_side() {
         for round in 0..100 {
-            let mut names: Vec<_> = shuffled(WORKLOAD.sides, round).iter().map(|side| side.name).collect();
+            let mut names: Vec<_> = shuffled(WORKLOAD.sides, round)
+                .iter()
+                .map(|side| side.name)
+                .collect();
             names.sort_unstable();
             assert_eq!(names, [OURS, "peer"]);
         }
@@ -384,16 +524,30 @@ mod tests {
 
     #[test]
     fn misspelt_workload_is_refused() {
-        assert!(parse(&["--bench", "thre"]).unwrap_err().contains("out of: three_c1"));
+        assert!(
+            parse(&["--bench", "thre"])
+                .unwrap_err()
+                .contains("out of: three_c1")
+        );
         assert!(parse(&["--rounds", "0"]).is_err());
-        let wanted = Options { test: true, rounds: 2, names: vec!["three".into(), "three_c1".into()] };
-        assert_eq!(parse(&["--bench", "--test", "--rounds", "2", "three", "three_c1"]), Ok(wanted));
+        let wanted = Options {
+            test: true,
+            rounds: 2,
+            names: vec!["three".into(), "three_c1".into()],
+        };
+        assert_eq!(
+            parse(&["--bench", "--test", "--rounds", "2", "three", "three_c1"]),
+            Ok(wanted)
+        );
     }
 
     #[test]
     fn failing_process_says_why() {
         let why = output_of(Command::new("sh").args(["-c", "echo sorry >&2; exit 3"])).unwrap_err();
         assert!(why.contains('3') && why.contains("sorry"), "{why}");
-        assert_eq!(output_of(Command::new("echo").arg("fine")), Ok(("fine\n".into(), String::new())));
+        assert_eq!(
+            output_of(Command::new("echo").arg("fine")),
+            Ok(("fine\n".into(), String::new()))
+        );
     }
 }

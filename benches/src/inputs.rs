@@ -85,7 +85,8 @@ impl Arrived {
     pub fn add(&self, i: u64) -> u64 {
         let count = self.count.load(Ordering::Relaxed) + 1;
         self.count.store(count, Ordering::Relaxed);
-        self.sum.store(self.sum.load(Ordering::Relaxed) + i, Ordering::Relaxed);
+        self.sum
+            .store(self.sum.load(Ordering::Relaxed) + i, Ordering::Relaxed);
         count
     }
 
@@ -122,7 +123,12 @@ struct Turn(u64, oneshot::Sender<Turn>);
 /// before it, and so meet the runtime through its `Waker` only. The first gives the number on the last one.
 ///
 /// `n` is even, so that the first gets the last one.
-pub fn one_shots(n: u64) -> (impl Future<Output = u64> + Send + 'static, impl Future<Output = u64> + Send + 'static) {
+pub fn one_shots(
+    n: u64,
+) -> (
+    impl Future<Output = u64> + Send + 'static,
+    impl Future<Output = u64> + Send + 'static,
+) {
     let (mut to_second, mut second_inbox) = oneshot::channel::<Turn>();
     let first = async move {
         let mut number = 0;

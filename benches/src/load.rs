@@ -48,14 +48,26 @@ impl Load {
     /// If the requests cannot be spread evenly.
     #[must_use]
     pub fn echo(connections: u64, depth: u64, requests: u64) -> Self {
-        assert_eq!(requests % (connections * depth), 0, "every connection sends the same number of requests");
-        Self { connections, depth, requests }
+        assert_eq!(
+            requests % (connections * depth),
+            0,
+            "every connection sends the same number of requests"
+        );
+        Self {
+            connections,
+            depth,
+            requests,
+        }
     }
 
     /// Opens `connections` that echo once and then stay idle; some more are opened before, and not counted.
     #[must_use]
     pub fn idle(connections: u64) -> Self {
-        Self { connections: connections + FIRST, depth: 0, requests: connections }
+        Self {
+            connections: connections + FIRST,
+            depth: 0,
+            requests: connections,
+        }
     }
 
     /// Starts the load generator against `server`.
@@ -92,10 +104,19 @@ impl Running {
         let output = self.0.wait_with_output().expect("the load generator ends");
         assert!(output.status.success(), "the load generator failed");
         let text = String::from_utf8(output.stdout).expect("the load generator prints numbers");
-        let mut numbers = text.split_whitespace().map(|number| number.parse::<f64>().expect("a number"));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was printed from a count")]
+        let mut numbers = text
+            .split_whitespace()
+            .map(|number| number.parse::<f64>().expect("a number"));
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it was printed from a count"
+        )]
         let result = numbers.next().expect("the result comes first") as u64;
-        Measured { values: numbers.collect(), result }
+        Measured {
+            values: numbers.collect(),
+            result,
+        }
     }
 }
 
@@ -105,14 +126,21 @@ impl Running {
 ///
 /// If the server does not do its part.
 pub fn main(mut args: impl Iterator<Item = String>) {
-    let mut next = || args.next().expect("the load generator is started by the bench");
+    let mut next = || {
+        args.next()
+            .expect("the load generator is started by the bench")
+    };
     let server: SocketAddr = next().parse().expect("an address");
     if let Ok(core) = next().parse() {
         machine::pin(core);
     }
     machine::allow_many_files();
     let [connections, depth, requests] = [(); 3].map(|()| next().parse::<u64>().expect("a number"));
-    let measured = if depth == 0 { idle(server, connections) } else { echo(server, connections, depth, requests) };
+    let measured = if depth == 0 {
+        idle(server, connections)
+    } else {
+        echo(server, connections, depth, requests)
+    };
     let values: Vec<String> = measured.values.iter().map(ToString::to_string).collect();
     println!("{} {}", measured.result, values.join(" "));
 }
@@ -120,7 +148,9 @@ pub fn main(mut args: impl Iterator<Item = String>) {
 /// Opens a connection that has echoed once; 1 if the reply was right.
 fn open(server: SocketAddr) -> (TcpStream, u64) {
     let mut stream = TcpStream::connect(server).expect("the server listens");
-    stream.set_nodelay(true).expect("a TCP socket has the option");
+    stream
+        .set_nodelay(true)
+        .expect("a TCP socket has the option");
     let request = message(u64::MAX);
     stream.write_all(&request).expect("the server reads");
     let mut reply = [0; MESSAGE];
@@ -185,11 +215,21 @@ fn echo(server: SocketAddr, connections: u64, depth: u64, requests: u64) -> Meas
     let mut open: Vec<Connection> = (0..connections)
         .map(|token| {
             let (stream, _) = open(server);
-            stream.set_nonblocking(true).expect("a TCP socket has the option");
+            stream
+                .set_nonblocking(true)
+                .expect("a TCP socket has the option");
             let mut stream = mio::net::TcpStream::from_std(stream);
-            let registered = poll.registry().register(&mut stream, Token(index(token)), Interest::READABLE);
+            let registered =
+                poll.registry()
+                    .register(&mut stream, Token(index(token)), Interest::READABLE);
             registered.expect("a socket can be watched");
-            Connection { stream, sent: 0, answered: 0, sent_at: VecDeque::new(), partial: Vec::new() }
+            Connection {
+                stream,
+                sent: 0,
+                answered: 0,
+                sent_at: VecDeque::new(),
+                partial: Vec::new(),
+            }
         })
         .collect();
     let each = requests / connections;
@@ -222,7 +262,12 @@ fn echo(server: SocketAddr, connections: u64, depth: u64, requests: u64) -> Meas
                 for reply in connection.partial[..whole].chunks_exact(MESSAGE) {
                     right += u64::from(reply == message(connection.answered));
                     connection.answered += 1;
-                    latencies.push(now - connection.sent_at.pop_front().expect("a reply follows its request"));
+                    latencies.push(
+                        now - connection
+                            .sent_at
+                            .pop_front()
+                            .expect("a reply follows its request"),
+                    );
                 }
                 connection.partial.drain(..whole);
                 // Edge-triggered: after a short read the next arrival is an event of its own.
@@ -239,7 +284,8 @@ fn echo(server: SocketAddr, connections: u64, depth: u64, requests: u64) -> Meas
     let elapsed = started.elapsed();
     let cpu = cpu_nanos(&pid).saturating_sub(cpu);
     latencies.sort_unstable();
-    let percentile = |per_cent: usize| latencies[latencies.len() * per_cent / 100].as_secs_f64() * 1e9;
+    let percentile =
+        |per_cent: usize| latencies[latencies.len() * per_cent / 100].as_secs_f64() * 1e9;
     Measured {
         values: vec![
             as_f64(requests) / elapsed.as_secs_f64(),
@@ -253,12 +299,16 @@ fn echo(server: SocketAddr, connections: u64, depth: u64, requests: u64) -> Meas
 
 /// The process that started this one: the server.
 fn server_pid() -> String {
-    rustix::process::getppid().expect("the server started us").as_raw_nonzero().to_string()
+    rustix::process::getppid()
+        .expect("the server started us")
+        .as_raw_nonzero()
+        .to_string()
 }
 
 /// Nanoseconds of CPU time that all threads of the process have used.
 fn cpu_nanos(pid: &str) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("Linux shows the threads of a process");
+    let threads =
+        fs::read_dir(format!("/proc/{pid}/task")).expect("Linux shows the threads of a process");
     let nanos = |thread: std::io::Result<fs::DirEntry>| {
         let schedstat = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
         schedstat.split(' ').next()?.parse::<u64>().ok()

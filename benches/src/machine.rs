@@ -16,7 +16,9 @@ static CORES: OnceLock<Vec<usize>> = OnceLock::new();
 fn cores() -> &'static [usize] {
     CORES.get_or_init(|| {
         let allowed = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
-        (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect()
+        (0..CpuSet::MAX_CPU)
+            .filter(|&core| allowed.is_set(core))
+            .collect()
     })
 }
 
@@ -50,7 +52,13 @@ pub fn pin(core: usize) {
 /// Allows as many open files as the system lets us: ten thousand connections need as many.
 pub fn allow_many_files() {
     let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    );
 }
 
 /// The machine in general words: nothing that names it.
@@ -59,7 +67,8 @@ pub fn description() -> String {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release: Vec<&str> = release.trim().split(['.', '-']).take(2).collect();
     let cpus = cores().len();
-    let virtualized = fs::read_to_string("/proc/cpuinfo").is_ok_and(|info| info.contains("hypervisor"));
+    let virtualized =
+        fs::read_to_string("/proc/cpuinfo").is_ok_and(|info| info.contains("hypervisor"));
     format!(
         "{cpus} {} of {} machine, {}, Linux {}",
         if cpus == 1 { "core" } else { "cores" },

@@ -48,7 +48,9 @@ pub fn with_wall_time(n: u64, run: impl FnOnce() -> Measured) -> Measured {
     let started = Instant::now();
     let mut measured = run();
     let elapsed = started.elapsed();
-    measured.values.push(elapsed.as_secs_f64() * 1e9 / as_f64(n));
+    measured
+        .values
+        .push(elapsed.as_secs_f64() * 1e9 / as_f64(n));
     measured
 }
 
@@ -59,7 +61,10 @@ pub fn with_wall_time(n: u64, run: impl FnOnce() -> Measured) -> Measured {
 /// If there are no samples.
 #[must_use]
 pub fn median_nanos(samples: &[Duration], result: u64) -> Measured {
-    let mut nanos: Vec<f64> = samples.iter().map(|sample| sample.as_secs_f64() * 1e9).collect();
+    let mut nanos: Vec<f64> = samples
+        .iter()
+        .map(|sample| sample.as_secs_f64() * 1e9)
+        .collect();
     Measured {
         values: vec![median(&mut nanos)],
         result,
@@ -71,7 +76,11 @@ pub fn median_nanos(samples: &[Duration], result: u64) -> Measured {
 pub fn with_lateness(run: impl FnOnce(&mut Vec<Lateness>) -> Measured) -> Measured {
     let mut latenesses = Vec::new();
     let mut measured = run(&mut latenesses);
-    let mut late: Vec<f64> = latenesses.iter().flatten().map(Duration::as_secs_f64).collect();
+    let mut late: Vec<f64> = latenesses
+        .iter()
+        .flatten()
+        .map(Duration::as_secs_f64)
+        .collect();
     measured.result = late.len() as u64;
     measured.values.push(median(&mut late) * 1e9);
     measured
@@ -115,8 +124,12 @@ pub fn resident_bytes() -> u64 {
 /// If the system does not show them.
 #[must_use]
 pub fn resident_bytes_of(pid: &str) -> u64 {
-    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).expect("Linux shows the memory of a process");
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm"))
+        .expect("Linux shows the memory of a process");
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
     pages.expect("the second field is a number of pages") * rustix::param::page_size() as u64
 }
 
@@ -127,7 +140,8 @@ pub fn resident_bytes_of(pid: &str) -> u64 {
 /// If the system does not show them.
 #[must_use]
 pub fn peak_resident_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux shows the memory of a process");
+    let status =
+        fs::read_to_string("/proc/self/status").expect("Linux shows the memory of a process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
     kib.expect("VmHWM is a number of KiB") * 1024
@@ -137,7 +151,9 @@ pub fn peak_resident_bytes() -> u64 {
 pub fn with_peak_memory(run: impl FnOnce() -> Measured) -> Measured {
     let before = resident_bytes();
     let mut measured = run();
-    measured.values.push(as_f64(peak_resident_bytes().saturating_sub(before)));
+    measured
+        .values
+        .push(as_f64(peak_resident_bytes().saturating_sub(before)));
     measured
 }
 
@@ -154,7 +170,10 @@ mod tests {
 
     #[test]
     fn median_of_an_even_count_is_the_mean_of_the_middle_two() {
-        assert_eq!(median(&mut [4.0, 1.0, 3.0, 2.0]).to_bits(), 2.5_f64.to_bits());
+        assert_eq!(
+            median(&mut [4.0, 1.0, 3.0, 2.0]).to_bits(),
+            2.5_f64.to_bits()
+        );
     }
 
     #[test]

@@ -7,7 +7,8 @@ use crate::measure::as_f64;
 use crate::scaling::Curve;
 
 const COLOURS: [&str; 11] = [
-    "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf", "#444444",
+    "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f",
+    "#bcbd22", "#17becf", "#444444",
 ];
 
 /// The height of a row, and the space around the picture.
@@ -25,7 +26,10 @@ fn open(height: f64, title: &str) -> String {
 }
 
 fn text(svg: &mut String, x: f64, y: f64, anchor: &str, words: &str) {
-    let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>");
+    let _ = writeln!(
+        svg,
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>"
+    );
 }
 
 fn line(svg: &mut String, from: (f64, f64), to: (f64, f64), colour: &str) {
@@ -59,12 +63,27 @@ pub(crate) fn ratios(comparisons: &[Comparison]) -> String {
     let rows = each_once(comparisons.iter().map(Comparison::name));
     let peers = each_once(comparisons.iter().map(|comparison| comparison.peer));
     let height = TOP + ROW * as_f64(rows.len() as u64) + 20.0;
-    let mut svg = open(height, "How many times better yieldpoint is (right of 1: yieldpoint is better)");
-    let x = |ratio: f64| LEFT + (ratio.clamp(0.01, 1000.0).log10() + 2.0) / 5.0 * (WIDTH - LEFT - 20.0);
+    let mut svg = open(
+        height,
+        "How many times better yieldpoint is (right of 1: yieldpoint is better)",
+    );
+    let x =
+        |ratio: f64| LEFT + (ratio.clamp(0.01, 1000.0).log10() + 2.0) / 5.0 * (WIDTH - LEFT - 20.0);
     for tens in -2..=3 {
         let ratio = 10_f64.powi(tens);
-        line(&mut svg, (x(ratio), TOP - 4.0), (x(ratio), height - 18.0), if tens == 0 { "#000" } else { "#ddd" });
-        text(&mut svg, x(ratio), height - 6.0, "middle", &ratio.to_string());
+        line(
+            &mut svg,
+            (x(ratio), TOP - 4.0),
+            (x(ratio), height - 18.0),
+            if tens == 0 { "#000" } else { "#ddd" },
+        );
+        text(
+            &mut svg,
+            x(ratio),
+            height - 6.0,
+            "middle",
+            &ratio.to_string(),
+        );
     }
     for (place, peer) in peers.iter().enumerate() {
         let left = 14.0 + 80.0 * as_f64(place as u64);
@@ -74,10 +93,22 @@ pub(crate) fn ratios(comparisons: &[Comparison]) -> String {
     for (place, row) in rows.iter().enumerate() {
         let y = TOP + ROW * (as_f64(place as u64) + 0.5);
         text(&mut svg, LEFT - 8.0, y + 4.0, "end", row);
-        for comparison in comparisons.iter().filter(|comparison| comparison.name() == *row) {
-            let peer = peers.iter().position(|&peer| peer == comparison.peer).unwrap_or_default();
+        for comparison in comparisons
+            .iter()
+            .filter(|comparison| comparison.name() == *row)
+        {
+            let peer = peers
+                .iter()
+                .position(|&peer| peer == comparison.peer)
+                .unwrap_or_default();
             let title = format!("{row} {}: {:.2}", comparison.peer, comparison.ratio);
-            dot(&mut svg, x(comparison.ratio), y, COLOURS[peer % COLOURS.len()], &title);
+            dot(
+                &mut svg,
+                x(comparison.ratio),
+                y,
+                COLOURS[peer % COLOURS.len()],
+                &title,
+            );
         }
     }
     svg.push_str("</svg>\n");
@@ -88,15 +119,28 @@ pub(crate) fn ratios(comparisons: &[Comparison]) -> String {
 pub(crate) fn scaling(curves: &[Curve]) -> String {
     const HEIGHT: f64 = 420.0;
     let points = || curves.iter().flat_map(|curve| &curve.points);
-    let top = points().map(|point| point.1).fold(10.0, f64::max).log10().ceil();
-    let mut svg = open(HEIGHT, "Nanoseconds an operation, with as many at once: flat means that cost grows linearly");
+    let top = points()
+        .map(|point| point.1)
+        .fold(10.0, f64::max)
+        .log10()
+        .ceil();
+    let mut svg = open(
+        HEIGHT,
+        "Nanoseconds an operation, with as many at once: flat means that cost grows linearly",
+    );
     let x = |size: f64| LEFT + (size.log10() - 3.0) / 3.0 * (WIDTH - LEFT - 160.0);
     let y = |nanos: f64| HEIGHT - 40.0 - nanos.max(1.0).log10() / top * (HEIGHT - 40.0 - TOP);
     let mut decade = 0.0;
     while decade <= top {
         let nanos = 10_f64.powf(decade);
         line(&mut svg, (x(1e3), y(nanos)), (x(1e6), y(nanos)), "#ddd");
-        text(&mut svg, LEFT - 8.0, y(nanos) + 4.0, "end", &format!("{nanos:.0} ns"));
+        text(
+            &mut svg,
+            LEFT - 8.0,
+            y(nanos) + 4.0,
+            "end",
+            &format!("{nanos:.0} ns"),
+        );
         decade += 1.0;
     }
     for (size, words) in [(1e3, "1k"), (1e4, "10k"), (1e5, "100k"), (1e6, "1M")] {
@@ -105,14 +149,37 @@ pub(crate) fn scaling(curves: &[Curve]) -> String {
     for (place, curve) in curves.iter().enumerate() {
         let colour = COLOURS[place % COLOURS.len()];
         for pair in curve.points.windows(2) {
-            line(&mut svg, (x(pair[0].0), y(pair[0].1)), (x(pair[1].0), y(pair[1].1)), colour);
+            line(
+                &mut svg,
+                (x(pair[0].0), y(pair[0].1)),
+                (x(pair[1].0), y(pair[1].1)),
+                colour,
+            );
         }
         for point in &curve.points {
-            dot(&mut svg, x(point.0), y(point.1), colour, &format!("{} {}: {:.1} ns", curve.name, point.0, point.1));
+            dot(
+                &mut svg,
+                x(point.0),
+                y(point.1),
+                colour,
+                &format!("{} {}: {:.1} ns", curve.name, point.0, point.1),
+            );
         }
         if let Some(last) = curve.points.last() {
-            text(&mut svg, x(last.0) + 8.0, y(last.1) - 4.0, "start", curve.name);
-            text(&mut svg, x(last.0) + 8.0, y(last.1) + 8.0, "start", curve.what);
+            text(
+                &mut svg,
+                x(last.0) + 8.0,
+                y(last.1) - 4.0,
+                "start",
+                curve.name,
+            );
+            text(
+                &mut svg,
+                x(last.0) + 8.0,
+                y(last.1) + 8.0,
+                "start",
+                curve.what,
+            );
         }
     }
     svg.push_str("</svg>\n");
@@ -136,11 +203,21 @@ mod tests {
             expected: |n| n,
             sides: &[],
         };
-        let metric = Metric { suffix: "", unit: Unit::Nanos };
+        let metric = Metric {
+            suffix: "",
+            unit: Unit::Nanos,
+        };
         let at = |theirs| {
             let svg = ratios(&[Comparison::new(&workload, metric, "p", &[10.0], &[theirs])]);
-            let dot = svg.lines().rfind(|line| line.starts_with("<circle")).expect("a dot").to_owned();
-            dot.split('"').nth(1).and_then(|x| x.parse::<f64>().ok()).expect("a place")
+            let dot = svg
+                .lines()
+                .rfind(|line| line.starts_with("<circle"))
+                .expect("a dot")
+                .to_owned();
+            dot.split('"')
+                .nth(1)
+                .and_then(|x| x.parse::<f64>().ok())
+                .expect("a place")
         };
         assert!(at(1.0) < at(10.0) && at(10.0) < at(100.0));
         assert_eq!(at(10.0).to_bits(), (474.0_f64).to_bits());
@@ -148,8 +225,15 @@ mod tests {
 
     #[test]
     fn flat_curve_is_drawn_flat() {
-        let svg = scaling(&[Curve { name: "c", what: "", points: vec![(1e3, 20.0), (1e6, 20.0)] }]);
-        let line = svg.lines().rfind(|line| line.starts_with("<line")).expect("a line");
+        let svg = scaling(&[Curve {
+            name: "c",
+            what: "",
+            points: vec![(1e3, 20.0), (1e6, 20.0)],
+        }]);
+        let line = svg
+            .lines()
+            .rfind(|line| line.starts_with("<line"))
+            .expect("a line");
         let numbers: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
         assert_eq!(numbers[1], numbers[3], "{line}");
     }

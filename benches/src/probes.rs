@@ -39,7 +39,10 @@ pub(crate) fn count(workload: &Workload, notes: &mut Vec<String>) -> Vec<Counts>
         let difference = |total: fn(&Workload, &str, u64) -> Option<u64>| {
             show("counting", side.name);
             let few_total = total(workload, side.name, few)?;
-            Some(as_f64(total(workload, side.name, more)?.checked_sub(few_total)?) / as_f64(more - few))
+            Some(
+                as_f64(total(workload, side.name, more)?.checked_sub(few_total)?)
+                    / as_f64(more - few),
+            )
         };
         Counts {
             workload: workload.name,
@@ -58,13 +61,17 @@ fn instructions(workload: &Workload, side: &str, count: u64) -> Option<u64> {
     let this = env::current_exe().ok()?;
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-    valgrind.arg(this).args([RUN, workload.name, side, &count.to_string(), "false"]);
+    valgrind
+        .arg(this)
+        .args([RUN, workload.name, side, &count.to_string(), "false"]);
     collected(&output_of(&mut valgrind).ok()?.1)
 }
 
 /// The number of instructions in what callgrind says at its end.
 pub fn collected(report: &str) -> Option<u64> {
-    let line = report.lines().find_map(|line| line.split_once("Collected :"))?;
+    let line = report
+        .lines()
+        .find_map(|line| line.split_once("Collected :"))?;
     line.1.trim().parse().ok()
 }
 
@@ -73,9 +80,13 @@ fn system_calls(workload: &Workload, side: &str, count: u64) -> Option<u64> {
     let this = env::current_exe().ok()?;
     let mut strace = Command::new("strace");
     strace.args(["-c", "-U", "calls,name"]);
-    strace.arg(this).args([RUN, workload.name, side, &count.to_string(), "false"]);
+    strace
+        .arg(this)
+        .args([RUN, workload.name, side, &count.to_string(), "false"]);
     let report = output_of(&mut strace).ok()?.1;
-    let total = report.lines().find_map(|line| line.trim().strip_suffix("total"))?;
+    let total = report
+        .lines()
+        .find_map(|line| line.trim().strip_suffix("total"))?;
     total.trim().parse().ok()
 }
 
@@ -85,7 +96,10 @@ mod tests {
 
     #[test]
     fn instructions_are_found_in_the_report() {
-        assert_eq!(collected("==7== Events    : Ir\n==7== Collected : 208543\n"), Some(208_543));
+        assert_eq!(
+            collected("==7== Events    : Ir\n==7== Collected : 208543\n"),
+            Some(208_543)
+        );
         assert_eq!(collected("valgrind: failed"), None);
     }
 }

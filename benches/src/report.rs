@@ -57,7 +57,9 @@ const ABOVE: &str = include_str!("report_above.md");
 const BELOW: &str = include_str!("report_below.md");
 
 fn markdown(outcome: &Outcome) -> String {
-    let mut text = ABOVE.replace("{machine}", &machine::description()).replace("{rounds}", &outcome.rounds.to_string());
+    let mut text = ABOVE
+        .replace("{machine}", &machine::description())
+        .replace("{rounds}", &outcome.rounds.to_string());
     let mut last = String::new();
     for comparison in &outcome.comparisons {
         let name = comparison.name();
@@ -87,7 +89,9 @@ fn markdown(outcome: &Outcome) -> String {
              strace; – where the tool cannot follow the runtime.\n\n| workload | side | instructions | system calls |\n|---|---|---:|---:|\n",
         );
         for counts in &outcome.counts {
-            let number = |number: Option<f64>, places| number.map_or("–".to_owned(), |number| format!("{number:.places$}"));
+            let number = |number: Option<f64>, places| {
+                number.map_or("–".to_owned(), |number| format!("{number:.places$}"))
+            };
             let _ = writeln!(
                 text,
                 "| {} | {} | {} | {} |",
@@ -110,7 +114,11 @@ fn markdown(outcome: &Outcome) -> String {
 
 /// Three digits that matter, and no more decimals than those.
 fn rounded(value: f64) -> String {
-    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+    if value >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.1}")
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +126,10 @@ mod tests {
     use super::*;
     use crate::workload::{Metric, Unit, Workload};
 
-    const P50: Metric = Metric { suffix: "_p50", unit: Unit::Nanos };
+    const P50: Metric = Metric {
+        suffix: "_p50",
+        unit: Unit::Nanos,
+    };
 
     const WORKLOAD: Workload = Workload {
         name: "echo",
@@ -133,7 +144,11 @@ mod tests {
 
     fn outcome() -> Outcome {
         let comparison = Comparison::new(&WORKLOAD, P50, "peer", &[10.0, 20.0], &[40.0, 20.0]);
-        Outcome { rounds: 2, comparisons: vec![comparison], ..Outcome::default() }
+        Outcome {
+            rounds: 2,
+            comparisons: vec![comparison],
+            ..Outcome::default()
+        }
     }
 
     #[test]
@@ -147,8 +162,14 @@ mod tests {
     #[test]
     fn table_has_least_and_most() {
         let text = markdown(&outcome());
-        assert!(text.contains("### echo_p50\n\nEcho. Ours: 15.0 ns.\n"), "{text}");
-        assert!(text.contains("| peer | 30.0 | 2.50 | 1.00 | 4.00 |"), "{text}");
+        assert!(
+            text.contains("### echo_p50\n\nEcho. Ours: 15.0 ns.\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("| peer | 30.0 | 2.50 | 1.00 | 4.00 |"),
+            "{text}"
+        );
         assert!(!text.contains('{'), "every gap is filled: {text}");
     }
 }

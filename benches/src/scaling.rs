@@ -14,9 +14,33 @@ const SIZES: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
 /// What grows: as many coroutines as operations, each giving way once after it was spawned, say.
 const CURVES: &[Workload] = &[
-    curve("coroutines", "spawn, give way once, join", |n| n, &[Side { name: OURS, run: |n| ours::yield_all(n, n) }]),
-    curve("timers", "arm, fire", |n| n, &[Side { name: OURS, run: ours::timer_fire }]),
-    curve("keys", "make pending, resolve, wait", |n| n * (n - 1) / 2, &[Side { name: OURS, run: ours::key_wait_all }]),
+    curve(
+        "coroutines",
+        "spawn, give way once, join",
+        |n| n,
+        &[Side {
+            name: OURS,
+            run: |n| ours::yield_all(n, n),
+        }],
+    ),
+    curve(
+        "timers",
+        "arm, fire",
+        |n| n,
+        &[Side {
+            name: OURS,
+            run: ours::timer_fire,
+        }],
+    ),
+    curve(
+        "keys",
+        "make pending, resolve, wait",
+        |n| n * (n - 1) / 2,
+        &[Side {
+            name: OURS,
+            run: ours::key_wait_all,
+        }],
+    ),
 ];
 
 const fn curve(
@@ -28,7 +52,10 @@ const fn curve(
     Workload {
         name,
         what,
-        metrics: &[Metric { suffix: "", unit: Unit::Nanos }],
+        metrics: &[Metric {
+            suffix: "",
+            unit: Unit::Nanos,
+        }],
         count: 0,
         test_count: 1_000,
         warm: true,
@@ -47,7 +74,10 @@ pub(crate) struct Curve {
 
 /// The workload of that name, for the process that is one run of it.
 pub(crate) fn find(name: &str) -> Option<(&'static Workload, &'static [Side])> {
-    CURVES.iter().find(|curve| curve.name == name).map(|curve| (curve, curve.sides))
+    CURVES
+        .iter()
+        .find(|curve| curve.name == name)
+        .map(|curve| (curve, curve.sides))
 }
 
 /// Measures all curves; with no rounds, checks the smallest size only.
@@ -56,7 +86,10 @@ pub(crate) fn measure(rounds: u32) -> Vec<Curve> {
     let point = |workload: &Workload, size: u64| {
         let mut nanos: Vec<f64> = (0..rounds.max(1))
             .map(|round| {
-                show(NAME, &format!("{} {size} round {}", workload.name, round + 1));
+                show(
+                    NAME,
+                    &format!("{} {size} round {}", workload.name, round + 1),
+                );
                 let Measured { values, .. } =
                     run(workload, &workload.sides[0], size, true).expect("ours does not fail");
                 values[0]

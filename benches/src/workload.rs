@@ -94,6 +94,9 @@ mod tests {
     fn ratio_says_how_many_times_better_ours_is_in_each_unit() {
         assert_eq!(Unit::Nanos.ratio(10.0, 40.0).to_bits(), 4.0_f64.to_bits());
         assert_eq!(Unit::Bytes.ratio(10.0, 40.0).to_bits(), 4.0_f64.to_bits());
-        assert_eq!(Unit::PerSecond.ratio(10.0, 40.0).to_bits(), 0.25_f64.to_bits());
+        assert_eq!(
+            Unit::PerSecond.ratio(10.0, 40.0).to_bits(),
+            0.25_f64.to_bits()
+        );
     }
 }

@@ -21,14 +21,23 @@ impl Local for Compio {
     type Sender = Tx<u64>;
     type Receiver = Rx<u64>;
 
-    fn measured<F: Future<Output = u64> + 'static>(n: u64, body: impl FnOnce(Self) -> F) -> Measured {
+    fn measured<F: Future<Output = u64> + 'static>(
+        n: u64,
+        body: impl FnOnce(Self) -> F,
+    ) -> Measured {
         let runtime = Runtime::new().expect("a runtime");
         cpu_nanos_per_op(n, || runtime.block_on(body(Self)))
     }
 
-    fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
+    fn spawn<T: 'static>(
+        &self,
+        future: impl Future<Output = T> + 'static,
+    ) -> impl Future<Output = T> + 'static {
         let join = compio::runtime::spawn(future);
-        async { join.await.expect("the future neither panics nor is cancelled") }
+        async {
+            join.await
+                .expect("the future neither panics nor is cancelled")
+        }
     }
 
     fn detach(&self, future: impl Future<Output = ()> + 'static) {
@@ -60,7 +69,10 @@ impl Local for Compio {
         receiver.recv().await
     }
 
-    fn unbounded() -> (impl Fn(u64) + 'static, impl AsyncFnMut() -> Option<u64> + 'static) {
+    fn unbounded() -> (
+        impl Fn(u64) + 'static,
+        impl AsyncFnMut() -> Option<u64> + 'static,
+    ) {
         crate::local_sync_unbounded()
     }
 }
@@ -81,15 +93,21 @@ fn serve<const BUFFER: usize>(load: Load) -> Measured {
         let mut joins = Vec::new();
         for _ in 0..load.connections {
             let (stream, _) = listener.accept().await.expect("the client connects");
-            stream.set_nodelay(true).expect("a TCP socket has the option");
+            stream
+                .set_nodelay(true)
+                .expect("a TCP socket has the option");
             joins.push(compio::runtime::spawn(echo::<BUFFER>(stream)));
         }
         for join in joins {
-            join.await.expect("the future neither panics nor is cancelled");
+            join.await
+                .expect("the future neither panics nor is cancelled");
         }
         running
     };
-    Runtime::new().expect("a runtime").block_on(serving).finish()
+    Runtime::new()
+        .expect("a runtime")
+        .block_on(serving)
+        .finish()
 }
 
 /// The buffer is the kernel's during a read or a write, and so travels with it; it is boxed, as it must be for that.

@@ -19,19 +19,27 @@ pub struct Glommio;
 
 fn executor() -> LocalExecutor {
     // Not placed anywhere by glommio, since every side is pinned to the same core already.
-    LocalExecutorBuilder::new(Placement::Unbound).make().expect("an executor")
+    LocalExecutorBuilder::new(Placement::Unbound)
+        .make()
+        .expect("an executor")
 }
 
 impl Local for Glommio {
     type Sender = LocalSender<u64>;
     type Receiver = LocalReceiver<u64>;
 
-    fn measured<F: Future<Output = u64> + 'static>(n: u64, body: impl FnOnce(Self) -> F) -> Measured {
+    fn measured<F: Future<Output = u64> + 'static>(
+        n: u64,
+        body: impl FnOnce(Self) -> F,
+    ) -> Measured {
         let executor = executor();
         cpu_nanos_per_op(n, || executor.run(body(Self)))
     }
 
-    fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
+    fn spawn<T: 'static>(
+        &self,
+        future: impl Future<Output = T> + 'static,
+    ) -> impl Future<Output = T> + 'static {
         glommio::spawn_local(future)
     }
 
@@ -50,8 +58,10 @@ impl Local for Glommio {
     /// Glommio has no one-shot; its local channel for one value is the nearest.
     fn one_shot<T: 'static>() -> (impl FnOnce(T) + 'static, impl Future<Output = T> + 'static) {
         let (sender, receiver) = new_bounded(1);
-        let send = move |value| sender.try_send(value).ok().expect("the other end is there");
-        (send, async move { receiver.recv().await.expect("the other end sends") })
+        let send = move |value| sender.try_send(value).expect("the other end is there");
+        (send, async move {
+            receiver.recv().await.expect("the other end sends")
+        })
     }
 
     fn channel(bound: usize) -> (Self::Sender, Self::Receiver) {
@@ -59,17 +69,20 @@ impl Local for Glommio {
     }
 
     async fn send(sender: &Self::Sender, value: u64) {
-        sender.send(value).await.ok().expect("the other end is there");
+        sender.send(value).await.expect("the other end is there");
     }
 
     async fn receive(receiver: &mut Self::Receiver) -> Option<u64> {
         receiver.recv().await
     }
 
-    fn unbounded() -> (impl Fn(u64) + 'static, impl AsyncFnMut() -> Option<u64> + 'static) {
+    fn unbounded() -> (
+        impl Fn(u64) + 'static,
+        impl AsyncFnMut() -> Option<u64> + 'static,
+    ) {
         let (sender, receiver) = new_unbounded();
         let receiver = Rc::new(receiver);
-        let send = move |value| sender.try_send(value).ok().expect("the other end is there");
+        let send = move |value| sender.try_send(value).expect("the other end is there");
         (send, async move || receiver.recv().await)
     }
 }
@@ -84,12 +97,15 @@ pub fn idle_conn(n: u64) -> Measured {
 
 fn serve<const BUFFER: usize>(load: Load) -> Measured {
     let serving = async {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let listener =
+            TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let running = load.start(listener.local_addr().expect("a bound address"));
         let mut joins = Vec::new();
         for _ in 0..load.connections {
             let stream = listener.accept().await.expect("the client connects");
-            stream.set_nodelay(true).expect("a TCP socket has the option");
+            stream
+                .set_nodelay(true)
+                .expect("a TCP socket has the option");
             joins.push(glommio::spawn_local(echo::<BUFFER>(stream)));
         }
         for join in joins {
@@ -103,10 +119,16 @@ fn serve<const BUFFER: usize>(load: Load) -> Measured {
 async fn echo<const BUFFER: usize>(mut stream: TcpStream) {
     let mut buffer = [0; BUFFER];
     loop {
-        let count = stream.read(&mut buffer).await.expect("the connection holds");
+        let count = stream
+            .read(&mut buffer)
+            .await
+            .expect("the connection holds");
         if count == 0 {
             return;
         }
-        stream.write_all(&buffer[..count]).await.expect("the client reads");
+        stream
+            .write_all(&buffer[..count])
+            .await
+            .expect("the client reads");
     }
 }

@@ -12,11 +12,13 @@ use std::task;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use benches::inputs::{Arrived, BATCH, BOUND, Delays, EARLIER, InOrder, KEYS, ORDERED_KEYS, Places, index, one_shots};
+use benches::inputs::{
+    Arrived, BATCH, BOUND, Delays, EARLIER, InOrder, KEYS, ORDERED_KEYS, Places, index, one_shots,
+};
 use benches::machine;
 use benches::measure::{
-    Measured, as_f64, cpu_nanos_per_op, lateness, median_nanos, resident_bytes, with_lateness, with_peak_memory,
-    with_wall_time,
+    Measured, as_f64, cpu_nanos_per_op, lateness, median_nanos, resident_bytes, with_lateness,
+    with_peak_memory, with_wall_time,
 };
 
 /// What a peer calls these things.
@@ -27,10 +29,16 @@ pub trait Local: Clone + 'static {
     type Receiver: 'static;
 
     /// Makes a runtime, and measures `body` on it.
-    fn measured<F: Future<Output = u64> + 'static>(n: u64, body: impl FnOnce(Self) -> F) -> Measured;
+    fn measured<F: Future<Output = u64> + 'static>(
+        n: u64,
+        body: impl FnOnce(Self) -> F,
+    ) -> Measured;
 
     /// Spawns a future that will be joined.
-    fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static;
+    fn spawn<T: 'static>(
+        &self,
+        future: impl Future<Output = T> + 'static,
+    ) -> impl Future<Output = T> + 'static;
 
     /// Spawns a future that nobody waits for.
     fn detach(&self, future: impl Future<Output = ()> + 'static);
@@ -50,7 +58,10 @@ pub trait Local: Clone + 'static {
     fn receive(receiver: &mut Self::Receiver) -> impl Future<Output = Option<u64>>;
 
     /// The sending end of a channel without a bound, as a function.
-    fn unbounded() -> (impl Fn(u64) + 'static, impl AsyncFnMut() -> Option<u64> + 'static);
+    fn unbounded() -> (
+        impl Fn(u64) + 'static,
+        impl AsyncFnMut() -> Option<u64> + 'static,
+    );
 }
 
 pub fn spawn_join<P: Local>(n: u64) -> Measured {
@@ -58,7 +69,8 @@ pub fn spawn_join<P: Local>(n: u64) -> Measured {
         let mut sum = 0;
         let mut joins = Vec::with_capacity(index(BATCH));
         for batch in 0..n / BATCH {
-            joins.extend((batch * BATCH..(batch + 1) * BATCH).map(|i| peer.spawn(async move { i })));
+            joins
+                .extend((batch * BATCH..(batch + 1) * BATCH).map(|i| peer.spawn(async move { i })));
             // One after the other: the batch has run when the first is ready, so a set of joins would only add its own
             // bookkeeping.
             for join in joins.drain(..) {
@@ -95,7 +107,11 @@ pub async fn wake_self() {
     .await;
 }
 
-fn give_way<P: Local, F: Future<Output = ()> + 'static>(coroutines: u64, n: u64, way: fn() -> F) -> Measured {
+fn give_way<P: Local, F: Future<Output = ()> + 'static>(
+    coroutines: u64,
+    n: u64,
+    way: fn() -> F,
+) -> Measured {
     let each = n / coroutines;
     P::measured(n, |peer| async move {
         let turns = async move || {
@@ -106,7 +122,9 @@ fn give_way<P: Local, F: Future<Output = ()> + 'static>(coroutines: u64, n: u64,
             }
             turns
         };
-        let joins: Vec<_> = (0..coroutines).map(|_| peer.spawn(async move { turns().await })).collect();
+        let joins: Vec<_> = (0..coroutines)
+            .map(|_| peer.spawn(async move { turns().await }))
+            .collect();
         let mut sum = 0;
         for join in joins {
             sum += join.await;
@@ -391,6 +409,8 @@ pub fn parked<P: Local>(n: u64) -> Measured {
 
 pub fn startup<P: Local>(n: u64) -> Measured {
     cpu_nanos_per_op(n, || {
-        (0..n).map(|_| P::measured(1, |peer| async move { peer.spawn(async { 1 }).await }).result).sum()
+        (0..n)
+            .map(|_| P::measured(1, |peer| async move { peer.spawn(async { 1 }).await }).result)
+            .sum()
     })
 }

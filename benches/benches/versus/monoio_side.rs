@@ -18,7 +18,11 @@ pub struct Monoio;
 /// Runs a future on a runtime of its own. Monoio has two types of runtime, and a macro in place of a function over both.
 macro_rules! block_on {
     ($runtime:ident => $run:expr) => {
-        match monoio::RuntimeBuilder::<monoio::FusionDriver>::new().enable_timer().build().expect("a runtime") {
+        match monoio::RuntimeBuilder::<monoio::FusionDriver>::new()
+            .enable_timer()
+            .build()
+            .expect("a runtime")
+        {
             monoio::FusionRuntime::Uring(mut $runtime) => $run,
             monoio::FusionRuntime::Legacy(mut $runtime) => $run,
         }
@@ -29,11 +33,17 @@ impl Local for Monoio {
     type Sender = Tx<u64>;
     type Receiver = Rx<u64>;
 
-    fn measured<F: Future<Output = u64> + 'static>(n: u64, body: impl FnOnce(Self) -> F) -> Measured {
+    fn measured<F: Future<Output = u64> + 'static>(
+        n: u64,
+        body: impl FnOnce(Self) -> F,
+    ) -> Measured {
         block_on!(runtime => cpu_nanos_per_op(n, || runtime.block_on(body(Self))))
     }
 
-    fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
+    fn spawn<T: 'static>(
+        &self,
+        future: impl Future<Output = T> + 'static,
+    ) -> impl Future<Output = T> + 'static {
         monoio::spawn(future)
     }
 
@@ -66,7 +76,10 @@ impl Local for Monoio {
         receiver.recv().await
     }
 
-    fn unbounded() -> (impl Fn(u64) + 'static, impl AsyncFnMut() -> Option<u64> + 'static) {
+    fn unbounded() -> (
+        impl Fn(u64) + 'static,
+        impl AsyncFnMut() -> Option<u64> + 'static,
+    ) {
         crate::local_sync_unbounded()
     }
 }
@@ -81,12 +94,15 @@ pub fn idle_conn(n: u64) -> Measured {
 
 fn serve<const BUFFER: usize>(load: Load) -> Measured {
     let serving = async {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let listener =
+            TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let running = load.start(listener.local_addr().expect("a bound address"));
         let mut joins = Vec::new();
         for _ in 0..load.connections {
             let (stream, _) = listener.accept().await.expect("the client connects");
-            stream.set_nodelay(true).expect("a TCP socket has the option");
+            stream
+                .set_nodelay(true)
+                .expect("a TCP socket has the option");
             joins.push(monoio::spawn(echo::<BUFFER>(stream)));
         }
         for join in joins {

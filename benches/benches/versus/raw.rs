@@ -1,8 +1,8 @@
 //! No coroutines: the cheapest safe data structure that does the job, or a plain mio loop. The limit of what is possible,
 //! and what a program would have to be written like to reach it.
 
-use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hint::black_box;
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
@@ -13,10 +13,13 @@ use std::time::{Duration, Instant};
 use benches::inputs::{Arrived, BATCH, BOUND, Delays, InOrder, KEYS, ORDERED_KEYS, index};
 use benches::machine;
 use benches::measure::{
-    Measured, as_f64, cpu_nanos_per_op, lateness, median_nanos, resident_bytes, with_lateness, with_peak_memory,
-    with_wall_time,
+    Measured, as_f64, cpu_nanos_per_op, lateness, median_nanos, resident_bytes, with_lateness,
+    with_peak_memory, with_wall_time,
 };
 use mio::{Events, Token};
+
+/// A queued callback, given where to put what it brings.
+type Callback<T> = Box<dyn FnOnce(&mut T)>;
 
 /// A boxed closure each, called when the batch is complete.
 pub fn spawn_join(n: u64) -> Measured {
@@ -24,8 +27,14 @@ pub fn spawn_join(n: u64) -> Measured {
         let mut sum = 0;
         let mut batch: Vec<Box<dyn FnOnce() -> u64>> = Vec::with_capacity(index(BATCH));
         for number in 0..n / BATCH {
-            batch.extend((number * BATCH..(number + 1) * BATCH).map(|i| Box::new(move || i) as Box<dyn FnOnce() -> u64>));
-            sum += black_box(&mut batch).drain(..).map(|one| one()).sum::<u64>();
+            batch.extend(
+                (number * BATCH..(number + 1) * BATCH)
+                    .map(|i| Box::new(move || i) as Box<dyn FnOnce() -> u64>),
+            );
+            sum += black_box(&mut batch)
+                .drain(..)
+                .map(|one| one())
+                .sum::<u64>();
         }
         sum
     })
@@ -61,7 +70,12 @@ impl Future for Turns {
 /// A queue of boxed futures that are polled in turn.
 fn give_way(coroutines: u64, n: u64) -> Measured {
     cpu_nanos_per_op(n, || {
-        let make = |_| Box::pin(Turns { left: n / coroutines, done: 0 }) as Pin<Box<dyn Future<Output = u64>>>;
+        let make = |_| {
+            Box::pin(Turns {
+                left: n / coroutines,
+                done: 0,
+            }) as Pin<Box<dyn Future<Output = u64>>>
+        };
         let mut ready: VecDeque<_> = black_box((0..coroutines).map(make).collect());
         let mut context = Context::from_waker(Waker::noop());
         let mut sum = 0;
@@ -78,7 +92,7 @@ fn give_way(coroutines: u64, n: u64) -> Measured {
 /// A boxed callback in a queue that writes into a slot.
 pub fn task(n: u64) -> Measured {
     cpu_nanos_per_op(n, || {
-        let mut callbacks: VecDeque<Box<dyn FnOnce(&mut u64)>> = VecDeque::new();
+        let mut callbacks = VecDeque::<Callback<u64>>::new();
         let (mut sum, mut slot) = (0, 0);
         for i in 0..n {
             callbacks.push_back(Box::new(move |slot| *slot = i));
@@ -93,7 +107,7 @@ pub fn task(n: u64) -> Measured {
 /// The values under their keys in a map, written by boxed callbacks.
 pub fn key_wait(n: u64) -> Measured {
     cpu_nanos_per_op(n, || {
-        let mut callbacks: VecDeque<Box<dyn FnOnce(&mut HashMap<u64, Option<u64>>)>> = VecDeque::new();
+        let mut callbacks = VecDeque::<Callback<HashMap<u64, Option<u64>>>>::new();
         let mut pending = HashMap::new();
         let mut sum = 0;
         for round in 0..n / KEYS {
@@ -166,7 +180,12 @@ struct Wheel {
 
 impl Wheel {
     fn new() -> Self {
-        Self { slots: vec![Vec::new(); 64], timers: Vec::new(), free: Vec::new(), begin: Instant::now() }
+        Self {
+            slots: vec![Vec::new(); 64],
+            timers: Vec::new(),
+            free: Vec::new(),
+            begin: Instant::now(),
+        }
     }
 
     fn arm(&mut self, deadline: Instant) -> usize {
@@ -226,7 +245,9 @@ pub fn timer_sleep(n: u64) -> Measured {
         let (mut poll, mut events) = (mio::Poll::new().expect("a poll"), Events::with_capacity(1));
         cpu_nanos_per_op(n, || {
             let mut delays = Delays::new();
-            let mut sleepers: BinaryHeap<_> = (0..n).map(|_| Reverse(Instant::now() + delays.next_short())).collect();
+            let mut sleepers: BinaryHeap<_> = (0..n)
+                .map(|_| Reverse(Instant::now() + delays.next_short()))
+                .collect();
             while let Some(&Reverse(next)) = sleepers.peek() {
                 let now = Instant::now();
                 if next > now {
@@ -342,7 +363,8 @@ pub fn ordered(n: u64) -> Measured {
             let key = &mut keys[id as usize];
             if key.begun {
                 key.begun = false;
-                key.checked.take(key.messages.pop_front().expect("it has begun"));
+                key.checked
+                    .take(key.messages.pop_front().expect("it has begun"));
             }
             if key.messages.is_empty() {
                 key.queued = false;
@@ -383,7 +405,10 @@ pub fn parked(n: u64) -> Measured {
         *value = Some(1);
     }
     let result = parked.iter().filter_map(|(_, value)| *value).sum();
-    Measured { values: vec![as_f64(bytes) / as_f64(n)], result }
+    Measured {
+        values: vec![as_f64(bytes) / as_f64(n)],
+        result,
+    }
 }
 
 /// A poll, a waker, room for events, and one call.
@@ -395,7 +420,8 @@ pub fn startup(n: u64) -> Measured {
                 let waker = mio::Waker::new(poll.registry(), Token(0)).expect("a waker");
                 let mut events = Events::with_capacity(1024);
                 waker.wake().expect("the poll is there");
-                poll.poll(&mut events, Some(Duration::ZERO)).expect("a poll");
+                poll.poll(&mut events, Some(Duration::ZERO))
+                    .expect("a poll");
                 events.iter().count() as u64
             })
             .sum()

@@ -22,8 +22,11 @@ pub fn idle_conn(n: u64) -> Measured {
 
 fn serve<const BUFFER: usize>(load: Load) -> Measured {
     let mut poll = Poll::new().expect("a poll");
-    let mut listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE).expect("a socket can be watched");
+    let mut listener =
+        TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+    poll.registry()
+        .register(&mut listener, LISTENER, Interest::READABLE)
+        .expect("a socket can be watched");
     let running = load.start(listener.local_addr().expect("a bound address"));
     let mut events = Events::with_capacity(1024);
     let mut buffer = [0; BUFFER];
@@ -37,15 +40,22 @@ fn serve<const BUFFER: usize>(load: Load) -> Measured {
         for event in &events {
             if event.token() == LISTENER {
                 while let Ok((mut stream, _)) = listener.accept() {
-                    stream.set_nodelay(true).expect("a TCP socket has the option");
+                    stream
+                        .set_nodelay(true)
+                        .expect("a TCP socket has the option");
                     let token = Token(connections.len());
-                    poll.registry().register(&mut stream, token, Interest::READABLE).expect("a socket can be watched");
+                    poll.registry()
+                        .register(&mut stream, token, Interest::READABLE)
+                        .expect("a socket can be watched");
                     connections.push(Some(stream));
                 }
                 continue;
             }
             let place = &mut connections[event.token().0];
-            if place.as_mut().is_some_and(|stream| echo(stream, &mut buffer)) {
+            if place
+                .as_mut()
+                .is_some_and(|stream| echo(stream, &mut buffer))
+            {
                 *place = None;
                 left -= 1;
             }
@@ -65,7 +75,9 @@ fn echo(stream: &mut TcpStream, buffer: &mut [u8]) -> bool {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
             Err(error) => panic!("the connection broke: {error}"),
         };
-        stream.write_all(&buffer[..count]).expect("the client reads");
+        stream
+            .write_all(&buffer[..count])
+            .expect("the client reads");
         // Edge-triggered: after a short read the next arrival is an event of its own.
         if count < buffer.len() {
             return false;

@@ -22,13 +22,19 @@ impl Local for Smol {
     type Sender = Sender<u64>;
     type Receiver = Receiver<u64>;
 
-    fn measured<F: Future<Output = u64> + 'static>(n: u64, body: impl FnOnce(Self) -> F) -> Measured {
+    fn measured<F: Future<Output = u64> + 'static>(
+        n: u64,
+        body: impl FnOnce(Self) -> F,
+    ) -> Measured {
         let executor = Rc::new(LocalExecutor::new());
         let body = body(Self(Rc::clone(&executor)));
         cpu_nanos_per_op(n, || async_io::block_on(executor.run(body)))
     }
 
-    fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
+    fn spawn<T: 'static>(
+        &self,
+        future: impl Future<Output = T> + 'static,
+    ) -> impl Future<Output = T> + 'static {
         self.0.spawn(future)
     }
 
@@ -60,7 +66,10 @@ impl Local for Smol {
         receiver.recv().await.ok()
     }
 
-    fn unbounded() -> (impl Fn(u64) + 'static, impl AsyncFnMut() -> Option<u64> + 'static) {
+    fn unbounded() -> (
+        impl Fn(u64) + 'static,
+        impl AsyncFnMut() -> Option<u64> + 'static,
+    ) {
         let (sender, receiver) = async_channel::unbounded();
         let send = move |value| sender.try_send(value).expect("the other end is there");
         (send, async move || receiver.recv().await.ok())
@@ -84,7 +93,9 @@ fn serve<const BUFFER: usize>(load: Load) -> Measured {
         let mut joins = Vec::new();
         for _ in 0..load.connections {
             let (stream, _) = listener.accept().await.expect("the client connects");
-            stream.set_nodelay(true).expect("a TCP socket has the option");
+            stream
+                .set_nodelay(true)
+                .expect("a TCP socket has the option");
             joins.push(executor.spawn(echo::<BUFFER>(stream)));
         }
         for join in joins {
@@ -98,10 +109,16 @@ fn serve<const BUFFER: usize>(load: Load) -> Measured {
 async fn echo<const BUFFER: usize>(mut stream: TcpStream) {
     let mut buffer = [0; BUFFER];
     loop {
-        let count = stream.read(&mut buffer).await.expect("the connection holds");
+        let count = stream
+            .read(&mut buffer)
+            .await
+            .expect("the connection holds");
         if count == 0 {
             return;
         }
-        stream.write_all(&buffer[..count]).await.expect("the client reads");
+        stream
+            .write_all(&buffer[..count])
+            .await
+            .expect("the client reads");
     }
 }

@@ -22,9 +22,15 @@ macro_rules! local_calls {
         type Sender = Sender<u64>;
         type Receiver = Receiver<u64>;
 
-        fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
+        fn spawn<T: 'static>(
+            &self,
+            future: impl Future<Output = T> + 'static,
+        ) -> impl Future<Output = T> + 'static {
             let join = spawn_local(future);
-            async { join.await.expect("the future neither panics nor is aborted") }
+            async {
+                join.await
+                    .expect("the future neither panics nor is aborted")
+            }
         }
 
         fn detach(&self, future: impl Future<Output = ()> + 'static) {
@@ -57,7 +63,10 @@ macro_rules! local_calls {
             receiver.recv().await
         }
 
-        fn unbounded() -> (impl Fn(u64) + 'static, impl AsyncFnMut() -> Option<u64> + 'static) {
+        fn unbounded() -> (
+            impl Fn(u64) + 'static,
+            impl AsyncFnMut() -> Option<u64> + 'static,
+        ) {
             let (sender, mut receiver) = unbounded_channel();
             let send = move |value| sender.send(value).expect("the other end is there");
             (send, async move || receiver.recv().await)
@@ -70,8 +79,13 @@ macro_rules! local_calls {
 pub struct InLocalRuntime;
 
 impl Local for InLocalRuntime {
-    fn measured<F: Future<Output = u64> + 'static>(n: u64, body: impl FnOnce(Self) -> F) -> Measured {
-        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    fn measured<F: Future<Output = u64> + 'static>(
+        n: u64,
+        body: impl FnOnce(Self) -> F,
+    ) -> Measured {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
         let runtime = runtime.expect("a runtime");
         cpu_nanos_per_op(n, || runtime.block_on(body(Self)))
     }
@@ -84,8 +98,14 @@ impl Local for InLocalRuntime {
 pub struct InLocalSet;
 
 impl Local for InLocalSet {
-    fn measured<F: Future<Output = u64> + 'static>(n: u64, body: impl FnOnce(Self) -> F) -> Measured {
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    fn measured<F: Future<Output = u64> + 'static>(
+        n: u64,
+        body: impl FnOnce(Self) -> F,
+    ) -> Measured {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let local = LocalSet::new();
         cpu_nanos_per_op(n, || local.block_on(&runtime, body(Self)))
     }
@@ -120,7 +140,10 @@ impl Callbacks {
 }
 
 /// Runs `body` beside a driver of callbacks.
-fn with_callbacks<F: Future<Output = u64> + 'static>(n: u64, body: impl FnOnce(Rc<Callbacks>) -> F + 'static) -> Measured {
+fn with_callbacks<F: Future<Output = u64> + 'static>(
+    n: u64,
+    body: impl FnOnce(Rc<Callbacks>) -> F + 'static,
+) -> Measured {
     InLocalSet::measured(n, |_| async move {
         let callbacks = Rc::new(Callbacks::default());
         let queue = Rc::clone(&callbacks);
@@ -168,7 +191,10 @@ pub fn key_wait(n: u64) -> Measured {
 
 /// The echo server in a [`LocalRuntime`](tokio::runtime::LocalRuntime).
 pub mod in_runtime {
-    use super::*;
+    use super::{
+        Builder, Connection, ECHO_BUFFER, IDLE_BUFFER, Load, LocalOptions, Measured, serve,
+        spawn_local,
+    };
 
     pub fn tcp_echo<const CONNECTIONS: u64, const DEPTH: u64>(n: u64) -> Measured {
         server::<ECHO_BUFFER>(Load::echo(CONNECTIONS, DEPTH, n))
@@ -179,15 +205,22 @@ pub mod in_runtime {
     }
 
     fn server<const BUFFER: usize>(load: Load) -> Measured {
-        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
         let spawn = |connection: Connection<BUFFER>| spawn_local(connection.echo());
-        runtime.expect("a runtime").block_on(serve(load, spawn)).finish()
+        runtime
+            .expect("a runtime")
+            .block_on(serve(load, spawn))
+            .finish()
     }
 }
 
 /// The echo server in a [`LocalSet`].
 pub mod in_set {
-    use super::*;
+    use super::{
+        Builder, Connection, ECHO_BUFFER, IDLE_BUFFER, Load, LocalSet, Measured, serve, spawn_local,
+    };
 
     pub fn tcp_echo<const CONNECTIONS: u64, const DEPTH: u64>(n: u64) -> Measured {
         server::<ECHO_BUFFER>(Load::echo(CONNECTIONS, DEPTH, n))
@@ -198,8 +231,13 @@ pub mod in_set {
     }
 
     fn server<const BUFFER: usize>(load: Load) -> Measured {
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let spawn = |connection: Connection<BUFFER>| spawn_local(connection.echo());
-        LocalSet::new().block_on(&runtime, serve(load, spawn)).finish()
+        LocalSet::new()
+            .block_on(&runtime, serve(load, spawn))
+            .finish()
     }
 }

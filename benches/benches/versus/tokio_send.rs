@@ -11,13 +11,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use benches::inputs::{
-    Arrived, BATCH, BOUND, Delays, EARLIER, ECHO_BUFFER, IDLE_BUFFER, InOrder, KEYS, ORDERED_KEYS, Places, index, one_shots,
+    Arrived, BATCH, BOUND, Delays, EARLIER, ECHO_BUFFER, IDLE_BUFFER, InOrder, KEYS, ORDERED_KEYS,
+    Places, index, one_shots,
 };
 use benches::load::{Load, Running};
 use benches::machine;
 use benches::measure::{
-    Measured, as_f64, cpu_nanos_per_op, lateness, median_nanos, process_nanos_per_op, resident_bytes, with_lateness,
-    with_peak_memory, with_wall_time,
+    Measured, as_f64, cpu_nanos_per_op, lateness, median_nanos, process_nanos_per_op,
+    resident_bytes, with_lateness, with_peak_memory, with_wall_time,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,7 +46,8 @@ fn run(runtime: &Runtime, body: impl Future<Output = u64> + Send + 'static) -> u
 }
 
 async fn joined<T>(join: JoinHandle<T>) -> T {
-    join.await.expect("the future neither panics nor is aborted")
+    join.await
+        .expect("the future neither panics nor is aborted")
 }
 
 /// One thread, with drivers for timers and sockets, as in a program.
@@ -53,7 +55,10 @@ pub struct Plain;
 
 impl Flavour for Plain {
     fn runtime() -> Runtime {
-        Builder::new_current_thread().enable_all().build().expect("a runtime")
+        Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
     }
 }
 
@@ -71,7 +76,11 @@ pub struct Multi;
 
 impl Flavour for Multi {
     fn runtime() -> Runtime {
-        Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+        Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime")
     }
 
     fn measured(n: u64, body: impl Future<Output = u64> + Send + 'static) -> Measured {
@@ -85,7 +94,9 @@ pub fn spawn_join<T: Flavour>(n: u64) -> Measured {
         let mut sum = 0;
         let mut joins = Vec::with_capacity(index(BATCH));
         for batch in 0..n / BATCH {
-            joins.extend((batch * BATCH..(batch + 1) * BATCH).map(|i| tokio::spawn(async move { i })));
+            joins.extend(
+                (batch * BATCH..(batch + 1) * BATCH).map(|i| tokio::spawn(async move { i })),
+            );
             // One after the other: the batch has run when the first is ready, so a `JoinSet` would only add its own
             // bookkeeping.
             for join in joins.drain(..) {
@@ -108,7 +119,11 @@ pub fn foreign_yield<T: Flavour>(n: u64) -> Measured {
     give_way::<T, _>(1000, n, wake_self)
 }
 
-fn give_way<T: Flavour, F: Future<Output = ()> + Send + 'static>(coroutines: u64, n: u64, way: fn() -> F) -> Measured {
+fn give_way<T: Flavour, F: Future<Output = ()> + Send + 'static>(
+    coroutines: u64,
+    n: u64,
+    way: fn() -> F,
+) -> Measured {
     let each = n / coroutines;
     T::measured(n, async move {
         let turns = move || async move {
@@ -376,7 +391,9 @@ pub fn parked<T: Flavour>(n: u64) -> Measured {
         }
         sleep(Duration::from_millis(1)).await;
         let grown = resident_bytes().saturating_sub(before);
-        report.send(as_f64(grown) / as_f64(n)).expect("the bench listens");
+        report
+            .send(as_f64(grown) / as_f64(n))
+            .expect("the bench listens");
         for done in senders.into_values() {
             done.send(1).expect("it is parked");
         }
@@ -391,7 +408,11 @@ pub fn parked<T: Flavour>(n: u64) -> Measured {
 }
 
 pub fn startup<T: Flavour>(n: u64) -> Measured {
-    let work = || (0..n).map(|_| T::runtime().block_on(async { joined(tokio::spawn(async { 1 })).await })).sum();
+    let work = || {
+        (0..n)
+            .map(|_| T::runtime().block_on(async { joined(tokio::spawn(async { 1 })).await }))
+            .sum()
+    };
     cpu_nanos_per_op(n, work)
 }
 
@@ -410,13 +431,20 @@ fn with_spawn<T: Flavour, const BUFFER: usize>(load: Load) -> Measured {
 
 /// An echo server: a coroutine per connection, and `TCP_NODELAY` as on the client's side. The load generator is started
 /// when the server listens.
-pub async fn serve<const BUFFER: usize>(load: Load, spawn: impl Fn(Connection<BUFFER>) -> JoinHandle<()>) -> Running {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
+pub async fn serve<const BUFFER: usize>(
+    load: Load,
+    spawn: impl Fn(Connection<BUFFER>) -> JoinHandle<()>,
+) -> Running {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .expect("a free port");
     let running = load.start(listener.local_addr().expect("a bound address"));
     let mut joins = Vec::new();
     for _ in 0..load.connections {
         let (stream, _) = listener.accept().await.expect("the client connects");
-        stream.set_nodelay(true).expect("a TCP socket has the option");
+        stream
+            .set_nodelay(true)
+            .expect("a TCP socket has the option");
         joins.push(spawn(Connection(stream)));
     }
     for join in joins {
@@ -434,11 +462,17 @@ impl<const BUFFER: usize> Connection<BUFFER> {
         let mut stream = self.0;
         let mut buffer = [0; BUFFER];
         loop {
-            let count = stream.read(&mut buffer).await.expect("the connection holds");
+            let count = stream
+                .read(&mut buffer)
+                .await
+                .expect("the connection holds");
             if count == 0 {
                 return;
             }
-            stream.write_all(&buffer[..count]).await.expect("the client reads");
+            stream
+                .write_all(&buffer[..count])
+                .await
+                .expect("the client reads");
         }
     }
 }

@@ -11,6 +11,7 @@
 //! 3. Only our side is counted, so no peer is built.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::process::{Command, ExitCode};
 use std::{env, fs, thread};
 
@@ -25,8 +26,11 @@ const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.toml");
 /// By how much a count may grow.
 const TOLERANCE: f64 = 0.05;
 
+/// Does that many operations.
+type Run = fn(u64) -> Measured;
+
 /// A workload, how many operations it does at first, and how many more at the second time.
-const WORKLOADS: &[(&str, fn(u64) -> Measured, u64, u64)] = &[
+const WORKLOADS: &[(&str, Run, u64, u64)] = &[
     ("spawn_join", ours::spawn_join, 5 * BATCH, 20 * BATCH),
     ("yield_1", ours::yield_1, 5_000, 50_000),
     ("yield_1000", ours::yield_1000, 5_000, 50_000),
@@ -46,7 +50,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--run", name, count] => {
-            let found = WORKLOADS.iter().find(|workload| workload.0 == name).expect("the workload is known");
+            let found = WORKLOADS
+                .iter()
+                .find(|workload| workload.0 == name)
+                .expect("the workload is known");
             found.1(count.parse().expect("a count"));
             ExitCode::SUCCESS
         }
@@ -81,7 +88,8 @@ fn count_all() -> Vec<(&'static str, f64)> {
             counts.extend(worker.join().expect("every count succeeds"));
         }
     });
-    counts.sort_unstable_by_key(|count| WORKLOADS.iter().position(|workload| workload.0 == count.0));
+    counts
+        .sort_unstable_by_key(|count| WORKLOADS.iter().position(|workload| workload.0 == count.0));
     counts
 }
 
@@ -107,7 +115,7 @@ fn record() -> ExitCode {
         compiler()
     );
     for (name, each) in count_all() {
-        text.push_str(&format!("{name} = {each:.1}\n"));
+        writeln!(text, "{name} = {each:.1}").expect("a text takes more");
     }
     fs::write(RECORD, text).expect("the record can be written");
     println!("recorded");
@@ -116,14 +124,24 @@ fn record() -> ExitCode {
 
 fn check() -> ExitCode {
     let text = fs::read_to_string(RECORD).expect("there is a record: make one with --record");
-    let recorded: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.split_once(" = ")).collect();
+    let recorded: BTreeMap<&str, &str> = text
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .collect();
     let compiler = format!("\"{}\"", compiler());
-    if recorded.get("compiler").is_none_or(|&known| known != compiler) {
-        println!("note: recorded with another compiler; if that alone makes counts grow, record anew");
+    if recorded
+        .get("compiler")
+        .is_none_or(|&known| known != compiler)
+    {
+        println!(
+            "note: recorded with another compiler; if that alone makes counts grow, record anew"
+        );
     }
     let mut grown = false;
     for (name, each) in count_all() {
-        let known = recorded.get(name).and_then(|known| known.parse::<f64>().ok());
+        let known = recorded
+            .get(name)
+            .and_then(|known| known.parse::<f64>().ok());
         let verdict = match known.map(|known| each / known - 1.0) {
             None => {
                 grown = true;
@@ -133,7 +151,9 @@ fn check() -> ExitCode {
                 grown = true;
                 format!("GREW by {:.1} %", 100.0 * change)
             }
-            Some(change) if change < -TOLERANCE => format!("fell by {:.1} %: record it", -100.0 * change),
+            Some(change) if change < -TOLERANCE => {
+                format!("fell by {:.1} %: record it", -100.0 * change)
+            }
             Some(change) => format!("ok, {:+.1} %", 100.0 * change),
         };
         println!("INSTRUCTIONS {name} {each:.1} {verdict}");
@@ -147,6 +167,11 @@ fn check() -> ExitCode {
 
 /// The compiler's version.
 fn compiler() -> String {
-    let output = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("--version").output();
-    output.map_or_else(|_| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let output = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .arg("--version")
+        .output();
+    output.map_or_else(
+        |_| "unknown".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
 }

@@ -12,7 +12,9 @@ pub fn task(n: u64) -> Measured {
         let waiter = co.handle().spawn(async move |co| -> Result<u64> {
             let mut sum = 0;
             for i in 0..n {
-                sum += co.task(|done| co.handle().call_soon(move || done.resolve(i))).await?;
+                sum += co
+                    .task(|done| co.handle().call_soon(move || done.resolve(i)))
+                    .await?;
             }
             Ok(sum)
         });

@@ -79,7 +79,11 @@ async fn wake_self() {
     .await;
 }
 
-fn give_way(coroutines: u64, n: u64, turns: impl AsyncFnOnce(Co) -> Result<u64> + Copy + 'static) -> Measured {
+fn give_way(
+    coroutines: u64,
+    n: u64,
+    turns: impl AsyncFnOnce(Co) -> Result<u64> + Copy + 'static,
+) -> Measured {
     measured(n, async move |co: Co| -> Result<u64> {
         let joins: Vec<_> = (0..coroutines).map(|_| co.handle().spawn(turns)).collect();
         let mut sum = 0;
@@ -95,7 +99,9 @@ pub fn startup(n: u64) -> Measured {
     cpu_nanos_per_op(n, || {
         (0..n)
             .map(|_| {
-                let body = async |co: Co| -> Result<u64> { co.handle().spawn(async |_| -> Result<u64> { Ok(1) }).await };
+                let body = async |co: Co| -> Result<u64> {
+                    co.handle().spawn(async |_| -> Result<u64> { Ok(1) }).await
+                };
                 event_loop().block_on(body).expect("no coroutine fails")
             })
             .sum()

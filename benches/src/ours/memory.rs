@@ -26,7 +26,8 @@ pub fn parked(n: u64) -> Measured {
             let before = resident_bytes();
             for _ in 0..n {
                 joins.push(co.handle().spawn(async |co| -> Result<u64> {
-                    co.task(|done| RESOLVERS.with_borrow_mut(|resolvers| resolvers.push(done))).await
+                    co.task(|done| RESOLVERS.with_borrow_mut(|resolvers| resolvers.push(done)))
+                        .await
                 }));
             }
             co.sleep(Duration::from_millis(1)).await?;
@@ -41,5 +42,8 @@ pub fn parked(n: u64) -> Measured {
             Ok((bytes, woken))
         })
         .expect("no coroutine fails");
-    Measured { values: vec![as_f64(bytes) / as_f64(n)], result }
+    Measured {
+        values: vec![as_f64(bytes) / as_f64(n)],
+        result,
+    }
 }

@@ -25,7 +25,10 @@ use crate::measure::{Measured, cpu_nanos_per_op};
 
 /// A loop whose run panics if anything goes wrong that nobody takes.
 fn event_loop() -> EventLoop {
-    EventLoop::builder().fail_on_error().build().expect("a loop")
+    EventLoop::builder()
+        .fail_on_error()
+        .build()
+        .expect("a loop")
 }
 
 /// Measures `body` on a loop of its own.

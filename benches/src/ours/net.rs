@@ -29,14 +29,20 @@ fn serve<const BUFFER: usize>(load: Load) -> Measured {
         for _ in 0..load.connections {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            joins.push(co.handle().spawn(async move |_| echo::<BUFFER>(stream).await));
+            joins.push(
+                co.handle()
+                    .spawn(async move |_| echo::<BUFFER>(stream).await),
+            );
         }
         for join in joins {
             join.await?;
         }
         Ok(running)
     };
-    event_loop().block_on(body).expect("no connection fails").finish()
+    event_loop()
+        .block_on(body)
+        .expect("no connection fails")
+        .finish()
 }
 
 /// Sends back what arrives until the client closes.

@@ -12,7 +12,9 @@ use crate::measure::{Measured, with_peak_memory};
 pub fn ordered(n: u64) -> Measured {
     with_peak_memory(|| {
         measured(n, async move |co: Co| -> Result<u64> {
-            let engines: Vec<_> = (0..ORDERED_KEYS).map(|_| engine_of_key(co.handle())).collect();
+            let engines: Vec<_> = (0..ORDERED_KEYS)
+                .map(|_| engine_of_key(co.handle()))
+                .collect();
             for number in 0..n / ORDERED_KEYS {
                 for engine in &engines {
                     engine.try_send(number)?;
@@ -31,11 +33,14 @@ pub fn ordered(n: u64) -> Measured {
 /// UNTIL THE KEYED ENGINE IS THERE: one `Ordered` for each key, which is what a user without it would write. The keyed
 /// engine, with one queue for all keys, takes the place of this function and of the vector above.
 fn engine_of_key(handle: &Handle) -> Ordered<InOrder, u64> {
-    Ordered::with_state(InOrder::default()).serve(handle, async |call: Call, key: &mut InOrder, number: u64| -> Result {
-        call.yield_now().await?;
-        key.take(number);
-        Ok(())
-    })
+    Ordered::with_state(InOrder::default()).serve(
+        handle,
+        async |call: Call, key: &mut InOrder, number: u64| -> Result {
+            call.yield_now().await?;
+            key.take(number);
+            Ok(())
+        },
+    )
 }
 
 /// `n` keys are made pending at once, a callback is queued for each, then all are waited for: what grows with the number

@@ -24,7 +24,11 @@ pub fn remote(n: u64) -> Measured {
                 machine::pin_other();
                 for i in 0..n {
                     let arrived = Arc::clone(&arrived);
-                    remote.post(move |_| { arrived.add(i); }).expect("the loop is there");
+                    remote
+                        .post(move |_| {
+                            arrived.add(i);
+                        })
+                        .expect("the loop is there");
                 }
                 // Posts keep their order, so this is the last.
                 done.resolve(());
@@ -33,7 +37,9 @@ pub fn remote(n: u64) -> Measured {
         .await?;
         Ok(counted.sum())
     };
-    with_wall_time(n, || cpu_nanos_per_op(n, || event_loop.block_on(body).expect("no coroutine fails")))
+    with_wall_time(n, || {
+        cpu_nanos_per_op(n, || event_loop.block_on(body).expect("no coroutine fails"))
+    })
 }
 
 /// `n` round trips to a thread that completes a `Task` through the `Send` form of its resolver; the result is the sum of

@@ -16,7 +16,9 @@ use crate::measure::{Measured, lateness, with_lateness};
 /// many were pending.
 pub fn timer_arm(n: u64) -> Measured {
     measured(n, async move |co: Co| -> Result<u64> {
-        let earlier = co.handle().spawn(async |co| -> Result { co.sleep(EARLIER).await });
+        let earlier = co
+            .handle()
+            .spawn(async |co| -> Result { co.sleep(EARLIER).await });
         look(&co).await?;
         let mut delays = Delays::new();
         let mut pending = 0;
@@ -81,7 +83,9 @@ pub fn timer_sleep(n: u64) -> Measured {
 /// `n` timers are armed at once and fire within the next millisecond: what grows with the number of timers.
 pub fn timer_fire(n: u64) -> Measured {
     measured(n, async move |co: Co| -> Result<u64> {
-        let mut timers: Vec<_> = (0..n).map(|i| co.sleep(Duration::from_nanos(i % 1_000_000))).collect();
+        let mut timers: Vec<_> = (0..n)
+            .map(|i| co.sleep(Duration::from_nanos(i % 1_000_000)))
+            .collect();
         for timer in &mut timers {
             poll_once(timer).await;
         }
