@@ -46,7 +46,9 @@ pub(crate) fn write_scaling(curves: &[Curve]) {
 
 /// Writes `BENCHMARKS.md` and the plot of the ratios.
 pub(crate) fn write(outcome: &Outcome) {
-    write_file("BENCHMARKS.md", &markdown(outcome));
+    // Written by `footprint`, whose builds take longer than a run.
+    let footprint = fs::read_to_string(place("benches/footprint.md")).ok();
+    write_file("BENCHMARKS.md", &markdown(outcome, footprint.as_deref()));
     write_file("benches/versus.svg", &plot::ratios(&outcome.comparisons));
 }
 
@@ -56,7 +58,7 @@ const ABOVE: &str = include_str!("report_above.md");
 /// What stands below it.
 const BELOW: &str = include_str!("report_below.md");
 
-fn markdown(outcome: &Outcome) -> String {
+fn markdown(outcome: &Outcome, footprint: Option<&str>) -> String {
     let mut text = ABOVE
         .replace("{machine}", &machine::description())
         .replace("{rounds}", &outcome.rounds.to_string());
@@ -101,6 +103,9 @@ fn markdown(outcome: &Outcome) -> String {
                 number(counts.calls, 2)
             );
         }
+    }
+    if let Some(footprint) = footprint {
+        let _ = write!(text, "\n### Footprint\n\n{footprint}");
     }
     text.push_str(BELOW);
     if !outcome.notes.is_empty() {
@@ -161,7 +166,7 @@ mod tests {
 
     #[test]
     fn table_has_least_and_most() {
-        let text = markdown(&outcome());
+        let text = markdown(&outcome(), Some("| none |\n"));
         assert!(
             text.contains("### echo_p50\n\nEcho. Ours: 15.0 ns.\n"),
             "{text}"
@@ -170,6 +175,7 @@ mod tests {
             text.contains("| peer | 30.0 | 2.50 | 1.00 | 4.00 |"),
             "{text}"
         );
+        assert!(text.contains("### Footprint\n\n| none |\n"), "{text}");
         assert!(!text.contains('{'), "every gap is filled: {text}");
     }
 }
