@@ -6,7 +6,6 @@
 //! 1. Each call is settled once, by its own end or by the loss of its worker, and before the next message is taken.
 //! 2. The user's hook sees a failure before anybody is told of it, and while the pair is with whoever settles.
 
-use std::any::Any;
 use std::fmt;
 use std::rc::Rc;
 
@@ -34,12 +33,10 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         };
         match self.running.take() {
             Some(running) => {
-                let error = self
-                    .shared
-                    .contain("error's From", || E::from(error))
-                    .zip(self.home.take());
-                // Otherwise dropping the asker tells it.
-                if let Some((error, mut home)) = error {
+                // Where no error can be made, dropping the asker tells it.
+                if let Some(error) = self.shared.contain("error's From", || E::from(error))
+                    && let Some(mut home) = self.home.take()
+                {
                     self.running.set(Some(running));
                     self.fail(kind, error, &mut *home);
                     self.home.set(Some(home));
@@ -106,7 +103,7 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
             }
             (Err(mut error), Some(cause)) => {
                 // A call's cancel is another error to who asked than his own would be.
-                if let Some(own) = (&mut error as &mut dyn Any).downcast_mut::<Error>()
+                if let Some(own) = Error::find_mut(&mut error)
                     && own.is_cancelled()
                     && let Some(coroutine) = shared.label(id)
                 {
