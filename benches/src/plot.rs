@@ -14,7 +14,7 @@ const COLOURS: [&str; 11] = [
 /// The height of a row, and the space around the picture.
 const ROW: f64 = 18.0;
 const LEFT: f64 = 190.0;
-const TOP: f64 = 60.0;
+const TOP: f64 = 72.0;
 const WIDTH: f64 = 900.0;
 
 /// Opens a picture of that size.
@@ -86,9 +86,10 @@ pub(crate) fn ratios(comparisons: &[Comparison]) -> String {
         );
     }
     for (place, peer) in peers.iter().enumerate() {
-        let left = 14.0 + 80.0 * as_f64(place as u64);
-        dot(&mut svg, left, 38.0, COLOURS[place % COLOURS.len()], peer);
-        text(&mut svg, left + 7.0, 42.0, "start", peer);
+        let left = 14.0 + 145.0 * as_f64(place as u64 % 6);
+        let y = 36.0 + 16.0 * as_f64(place as u64 / 6);
+        dot(&mut svg, left, y, COLOURS[place % COLOURS.len()], peer);
+        text(&mut svg, left + 7.0, y + 4.0, "start", peer);
     }
     for (place, row) in rows.iter().enumerate() {
         let y = TOP + ROW * (as_f64(place as u64) + 0.5);

@@ -75,6 +75,28 @@ pub fn collected(report: &str) -> Option<u64> {
     line.1.trim().parse().ok()
 }
 
+/// By how much a count of instructions may grow or fall before it is told.
+const TOLERANCE: f64 = 0.05;
+
+/// What there is to say of a count, given the one on record.
+///
+/// # Errors
+///
+/// It grew by more than 5 %, or there is none on record.
+pub fn verdict(known: Option<f64>, count: f64) -> Result<String, String> {
+    let Some(known) = known else {
+        return Err("NOT ON RECORD: record it".to_owned());
+    };
+    let change = count / known - 1.0;
+    if change > TOLERANCE {
+        Err(format!("GREW by {:.1} %", 100.0 * change))
+    } else if change < -TOLERANCE {
+        Ok(format!("fell by {:.1} %: record it", -100.0 * change))
+    } else {
+        Ok(format!("ok, {:+.1} %", 100.0 * change))
+    }
+}
+
 /// The system calls of one run, by the thread of the loop.
 fn system_calls(workload: &Workload, side: &str, count: u64) -> Option<u64> {
     let this = env::current_exe().ok()?;
@@ -101,5 +123,16 @@ mod tests {
             Some(208_543)
         );
         assert_eq!(collected("valgrind: failed"), None);
+    }
+
+    #[test]
+    fn growth_beyond_the_tolerance_is_refused_and_less_is_not() {
+        assert_eq!(verdict(Some(100.0), 106.0), Err("GREW by 6.0 %".into()));
+        assert!(verdict(None, 1.0).is_err());
+        assert_eq!(verdict(Some(100.0), 104.0), Ok("ok, +4.0 %".into()));
+        assert_eq!(
+            verdict(Some(100.0), 90.0),
+            Ok("fell by 10.0 %: record it".into())
+        );
     }
 }

@@ -18,13 +18,10 @@ use std::{env, fs, thread};
 use benches::inputs::{BATCH, KEYS, ORDERED_KEYS};
 use benches::measure::{Measured, as_f64};
 use benches::ours;
-use benches::probes::collected;
+use benches::probes::{collected, verdict};
 
 /// The file of the record.
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.toml");
-
-/// By how much a count may grow.
-const TOLERANCE: f64 = 0.05;
 
 /// Does that many operations.
 type Run = fn(u64) -> Measured;
@@ -142,20 +139,10 @@ fn check() -> ExitCode {
         let known = recorded
             .get(name)
             .and_then(|known| known.parse::<f64>().ok());
-        let verdict = match known.map(|known| each / known - 1.0) {
-            None => {
-                grown = true;
-                "NOT ON RECORD: record it".to_owned()
-            }
-            Some(change) if change > TOLERANCE => {
-                grown = true;
-                format!("GREW by {:.1} %", 100.0 * change)
-            }
-            Some(change) if change < -TOLERANCE => {
-                format!("fell by {:.1} %: record it", -100.0 * change)
-            }
-            Some(change) => format!("ok, {:+.1} %", 100.0 * change),
-        };
+        let verdict = verdict(known, each).unwrap_or_else(|growth| {
+            grown = true;
+            growth
+        });
         println!("INSTRUCTIONS {name} {each:.1} {verdict}");
     }
     if grown {
