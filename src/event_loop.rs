@@ -52,7 +52,7 @@ use crate::waker::InTurn;
 const LOOK_EVERY: usize = 128;
 
 /// The number of entries up to which an empty queue keeps its memory.
-const KEPT: usize = 8192;
+const KEPT: usize = 2048;
 
 /// A single-threaded event loop: owns every coroutine spawned on it and runs them in its turns.
 ///
