@@ -86,8 +86,13 @@ mod embed;
 
 pub mod net;
 
+mod key_name;
+
 mod call;
 mod failure;
+
+mod verdict;
+
 mod ordered_gate;
 mod ordered_queue;
 
@@ -96,6 +101,14 @@ mod lane_worker;
 mod ordered_finish;
 mod ordered_remote;
 mod ordered_send;
+
+mod hub;
+mod hub_worker;
+mod keyed_finish;
+mod keyed_remote;
+mod keyed_send;
+
+mod keyed;
 
 pub mod ordered;
 
@@ -126,6 +139,7 @@ pub use handle::{Handle, Remote, TimerId, WeakRemote};
 pub use incident::Incident;
 pub use join::JoinHandle;
 pub use key::Key;
+pub use keyed::Keyed;
 pub use machine::{Coroutine, CoroutineState, Running, Sent};
 pub use oneshot::{Resolver, SendResolver};
 pub use periodic::{CatchUp, Periodic, Tick};

@@ -1,0 +1,191 @@
+//! How the workers of a keyed engine come, take turns, and go.
+//!
+//! It is apart because it decides who runs: the limit on calls at a time and the fairness between keys are kept here.
+//!
+//! Invariants:
+//! 1. While a key waits in the ring and fewer calls run than are allowed, a worker is on its way.
+//! 2. A key whose turn is over goes to the back of the ring: no key is passed by another twice.
+//! 3. A worker that finds nothing looks once more in its next turn, then ends: a busy engine spawns none.
+//!
+//! ```text
+//!   spawned ──▶ coming ── a key in the ring ──▶ busy ── call settled ──▶ next message of the key, or
+//!                 ▲  │ none                                              the key put down and the next one taken, or
+//!                 │  ├── first time ──▶ gives way ──▶ coming             no key: gives way ──▶ coming
+//!                 └──┘ second time ──▶ ends
+//! ```
+
+use std::fmt;
+use std::rc::Rc;
+
+use super::{Hub, OrderKey};
+use crate::arena::Id;
+use crate::error::Error;
+use crate::key_name::KeyName;
+use crate::record::Flags;
+
+/// A message for a worker.
+pub(crate) struct Job<K, M> {
+    /// The key's place.
+    pub(crate) key: Id,
+    /// The key.
+    pub(crate) name: KeyName<K>,
+    /// The message.
+    pub(crate) message: M,
+}
+
+impl<K, M, R, E> Hub<K, M, R, E>
+where
+    K: OrderKey,
+    M: 'static,
+    R: 'static,
+    E: From<Error> + fmt::Display + 'static,
+{
+    /// Sends workers to the ring as far as there is work and they are allowed (keeps invariant 1).
+    #[inline]
+    pub(super) fn advance(self: &Rc<Self>) {
+        while self.lacks_worker() {
+            if self.shared.is_closed() {
+                return self.gone();
+            }
+            self.spawn();
+        }
+    }
+
+    /// Whether one more worker would have work.
+    #[inline]
+    fn lacks_worker(&self) -> bool {
+        let table = self.table.borrow();
+        table.has_more_than(table.seats.coming())
+            && table.seats.counted() < table.limits.concurrency
+    }
+
+    /// Sends one more worker.
+    fn spawn(self: &Rc<Self>) {
+        let id = self.shared.enter(self.site);
+        let seat = self.table.borrow_mut().seats.add(id);
+        let body = Rc::clone(&self.crew).work(self, id, seat);
+        self.shared.start(id, body);
+    }
+
+    /// A worker has come to the ring.
+    #[inline]
+    pub(crate) fn came(&self, seat: u32) {
+        self.table.borrow_mut().seats.set_coming(seat, false);
+    }
+
+    /// A worker that found nothing will come again.
+    #[inline]
+    pub(crate) fn comes_again(&self, seat: u32) {
+        self.table.borrow_mut().seats.set_coming(seat, true);
+        self.settle_down();
+    }
+
+    /// Takes the next message for a worker: of the key in its hands, or of the next key in turn.
+    #[inline]
+    pub(crate) fn next(self: &Rc<Self>, seat: u32) -> Option<Job<K, M>> {
+        self.end_turn(seat);
+        let now = self.shared.looked_at.get();
+        let (job, waited, has_line) = {
+            let mut table = self.table.borrow_mut();
+            let held = table.seats.get(seat)?.key;
+            let id = if held.is_none() {
+                if table.seats.counted() > table.limits.concurrency {
+                    // Somebody came back for the permit that he had lent out.
+                    return None;
+                }
+                let id = table.take_turn(seat)?;
+                let weight = table.keys.get(id)?.weight;
+                if let Some(seat) = table.seats.get_mut(seat) {
+                    seat.credit = weight;
+                }
+                id
+            } else {
+                held
+            };
+            let item = table.pop(id)?;
+            if let Some(seat) = table.seats.get_mut(seat) {
+                seat.credit = seat.credit.saturating_sub(1);
+            }
+            table.seats.begin(seat, id, item.asker, now);
+            let key = table.keys.get_mut(id)?;
+            key.has_state = true;
+            let job = Job {
+                key: id,
+                name: key.name.clone(),
+                message: item.message,
+            };
+            (job, now.saturating_sub(item.since), table.has_line())
+        };
+        if waited > self.counts.longest_wait.get() {
+            self.counts.longest_wait.set(waited);
+        }
+        if has_line {
+            self.admit();
+        }
+        Some(job)
+    }
+
+    /// Puts the key down that a worker has in hand, unless its turn goes on (keeps invariant 2).
+    #[inline]
+    fn end_turn(self: &Rc<Self>, seat: u32) {
+        let held = {
+            let mut table = self.table.borrow_mut();
+            let Some(found) = table.seats.get(seat) else {
+                return;
+            };
+            let (held, credit) = (found.key, found.credit);
+            if held.is_none() || table.goes_on(held, credit) {
+                return;
+            }
+            if let Some(seat) = table.seats.get_mut(seat) {
+                seat.key = Id::NONE;
+            }
+            held
+        };
+        self.put_down(held);
+    }
+
+    /// Puts a key down: to the back of the ring, or away.
+    #[inline]
+    fn put_down(self: &Rc<Self>, held: Id) {
+        let forgotten = {
+            let mut table = self.table.borrow_mut();
+            let Some(key) = table.keys.get_mut(held) else {
+                return;
+            };
+            let forgotten = std::mem::replace(&mut key.forgotten, false);
+            if !forgotten {
+                table.put_down(held);
+            }
+            forgotten
+        };
+        if forgotten {
+            self.drop_state(held);
+            self.table.borrow_mut().put_down(held);
+        }
+        self.let_go(held);
+    }
+
+    /// Whether the worker can take no further message: its coroutine is being cancelled or aborted.
+    #[inline]
+    pub(crate) fn is_doomed(&self, id: Id) -> bool {
+        let records = self.shared.records.borrow();
+        let doomed = Flags::CANCELLED.or(Flags::ABORTED);
+        records
+            .get(id)
+            .is_none_or(|record| record.flags.has(doomed))
+    }
+
+    /// A worker has ended by itself, or was ended and its call is settled.
+    pub(crate) fn leave(self: &Rc<Self>, seat: u32) {
+        let held = {
+            let mut table = self.table.borrow_mut();
+            let held = table.seats.get(seat).map_or(Id::NONE, |seat| seat.key);
+            table.seats.leave(seat);
+            held
+        };
+        self.put_down(held);
+        self.advance();
+        self.settle_down();
+    }
+}

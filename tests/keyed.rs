@@ -1,0 +1,837 @@
+//! The keyed ordered engine: the ancestors' faults, every limit, every way in which a call can end, and what becomes of its key.
+//!
+//! 1. Time is a manual clock that moves by itself; no test sleeps to wait.
+//! 2. What goes to the error hook is captured, and every test says what it expects there.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use yieldpoint::{
+    Call, Co, Error, ErrorKind, EventLoop, Handle, Keyed, ManualClock, Outcome, Resolver, Result,
+    ms,
+    ordered::{AfterKeyFailure, DropReason, FailureKind, KeyedDoor, Overflow},
+};
+
+type Log<T> = Rc<RefCell<Vec<T>>>;
+
+/// A loop, and what its error hook hears.
+fn quiet() -> (EventLoop, Log<String>) {
+    let heard = Log::default();
+    let hook = Rc::clone(&heard);
+    let event_loop = EventLoop::builder()
+        .clock(&ManualClock::auto())
+        .on_error(move |incident| hook.borrow_mut().push(incident.to_string()))
+        .build()
+        .expect("a loop");
+    (event_loop, heard)
+}
+
+/// Runs a body on a loop whose error hook must hear nothing.
+fn run<T>(body: impl AsyncFnOnce(Co) -> Result<T>) -> T {
+    let (mut event_loop, heard) = quiet();
+    let value = event_loop.block_on(body).expect("the body ends well");
+    assert_eq!(*heard.borrow(), [""; 0]);
+    value
+}
+
+/// Runs a body on a loop, and gives what its error hook heard.
+fn run_heard(body: impl AsyncFnOnce(Co) -> Result) -> Vec<String> {
+    let (mut event_loop, heard) = quiet();
+    event_loop.block_on(body).expect("the body ends well");
+    heard.take()
+}
+
+/// Operations that a test completes by hand, by name.
+#[derive(Clone, Default)]
+struct Operations(Rc<RefCell<HashMap<u32, Resolver<()>>>>);
+
+impl Operations {
+    async fn run(&self, call: &Co, name: u32) -> Result {
+        call.task(|done| {
+            self.0.borrow_mut().insert(name, done);
+        })
+        .await
+    }
+    fn running(&self) -> Vec<u32> {
+        let mut running: Vec<u32> = self.0.borrow().keys().copied().collect();
+        running.sort_unstable();
+        running
+    }
+    fn complete(&self, name: u32) {
+        let done = self.0.borrow_mut().remove(&name).expect("it is running");
+        done.resolve(());
+    }
+}
+
+/// An engine whose keys are the tens of its messages, and whose calls note their number once their operation is completed.
+fn noting(handle: &Handle) -> (Keyed<u32, (), u32>, Operations, Log<u32>) {
+    let (operations, effects) = (Operations::default(), Log::default());
+    let (run, noted) = (operations.clone(), Rc::clone(&effects));
+    let engine = Keyed::with_state(|_: &u32| ()).serve(
+        handle,
+        async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
+            assert_eq!(*call.key(), n / 10);
+            run.run(&call, n).await?;
+            noted.borrow_mut().push(n);
+            Ok(())
+        },
+    );
+    (engine, operations, effects)
+}
+
+async fn settle(co: &Co) {
+    for _ in 0..8 {
+        co.yield_now().await.expect("nobody cancels");
+    }
+}
+
+#[track_caller]
+fn assert_once(heard: &[String], text: &str) {
+    assert!(heard.len() == 1 && heard[0].contains(text), "{heard:?}");
+}
+
+// Order.
+
+#[test]
+fn messages_of_one_key_run_in_order_and_those_of_others_at_once() {
+    run(async |co| {
+        let (engine, operations, effects) = noting(co.handle());
+        for n in [10, 11, 20, 30, 21] {
+            engine.try_send(n / 10, n)?;
+        }
+        settle(&co).await;
+        assert_eq!(operations.running(), [10, 20, 30]);
+        operations.complete(20);
+        settle(&co).await;
+        assert_eq!(operations.running(), [10, 21, 30]);
+        operations.complete(10);
+        operations.complete(30);
+        settle(&co).await;
+        operations.complete(21);
+        operations.complete(11);
+        engine.finish().await?;
+        assert_eq!(*effects.borrow(), [20, 10, 30, 21, 11]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_key_keeps_its_state_until_it_is_forgotten() {
+    run(async |co| {
+        let engine = Keyed::with_state(|key: &u32| vec![*key]).serve(
+            co.handle(),
+            async |_: Call<u32>, log: &mut Vec<u32>, n: u32| -> Result<Vec<u32>> {
+                log.push(n);
+                Ok(log.clone())
+            },
+        );
+        engine.ask(7, 1).await?;
+        settle(&co).await;
+        assert_eq!(engine.ask(7, 2).await?, [7, 1, 2]);
+        assert_eq!(engine.ask(8, 3).await?, [8, 3]);
+        settle(&co).await;
+        assert!(engine.forget_key(&7));
+        assert!(!engine.forget_key(&7));
+        assert_eq!(engine.ask(7, 4).await?, [7, 4]);
+        Ok(())
+    });
+}
+
+#[test]
+fn state_that_is_dropped_when_its_key_goes_idle_is_made_anew() {
+    run(async |co| {
+        let made = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&made);
+        let engine = Keyed::with_state(move |_: &u32| {
+            counted.set(counted.get() + 1);
+            0
+        })
+        .drop_idle_state()
+        .serve(
+            co.handle(),
+            async |call: Call<u32>, sum: &mut u32, n: u32| -> Result<u32> {
+                call.yield_now().await?;
+                *sum += n;
+                Ok(*sum)
+            },
+        );
+        engine.try_send(1, 5)?;
+        assert_eq!(engine.ask(1, 6).await?, 11);
+        settle(&co).await;
+        assert_eq!(engine.ask(1, 7).await?, 7);
+        assert_eq!(made.get(), 2);
+        Ok(())
+    });
+}
+
+#[test]
+fn messages_without_a_key_run_free() {
+    run(async |co| {
+        let operations = Operations::default();
+        let running = operations.clone();
+        let engine = Keyed::with_state(|_: &Option<u32>| 0)
+            .free(Option::is_none)
+            .serve(
+                co.handle(),
+                async move |call: Call<Option<u32>>, count: &mut u32, n: u32| -> Result<u32> {
+                    running.run(&call, n).await?;
+                    *count += 1;
+                    Ok(*count)
+                },
+            );
+        for n in 1..=2 {
+            engine.try_send(Some(1), n)?;
+        }
+        for n in 3..=5 {
+            engine.try_send(None, n)?;
+        }
+        settle(&co).await;
+        assert_eq!(operations.running(), [1, 3, 4, 5]);
+        for n in [5, 4, 3, 1] {
+            operations.complete(n);
+        }
+        settle(&co).await;
+        operations.complete(2);
+        let free = engine.ask(None, 6);
+        let free = co.handle().spawn(async move |_| free.await);
+        settle(&co).await;
+        operations.complete(6);
+        assert_eq!(free.await?, 1, "its state is its own");
+        engine.finish().await
+    });
+}
+
+#[test]
+fn what_threads_send_is_handled_in_each_threads_order_for_each_key() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let log = Log::default();
+    let noted = Rc::clone(&log);
+    event_loop
+        .block_on(async |co| -> Result {
+            let engine = Keyed::with_state(|_: &u32| ()).per_key(3).total(7).serve(
+                co.handle(),
+                async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
+                    if n % 3 == 0 {
+                        call.yield_now().await?;
+                    }
+                    noted.borrow_mut().push((*call.key(), n));
+                    Ok(())
+                },
+            );
+            for thread in 0..3 {
+                let door = engine.remote();
+                thread::spawn(move || {
+                    for n in 0..300 {
+                        door.send_blocking(n % 5, thread * 1000 + n)
+                            .expect("the loop is there");
+                    }
+                });
+            }
+            engine.finish().await
+        })
+        .expect("it ends well");
+    assert_eq!(log.borrow().len(), 900);
+    for thread in 0..3 {
+        for key in 0..5 {
+            let log = log.borrow();
+            let of_key = log.iter().filter(|(k, n)| *k == key && n / 1000 == thread);
+            let numbers: Vec<u32> = of_key.map(|(_, n)| n % 1000).collect();
+            let expected: Vec<u32> = (0..300).filter(|n| n % 5 == key).collect();
+            assert_eq!(numbers, expected);
+        }
+    }
+}
+
+// The ancestors' faults.
+
+#[test]
+fn a_hundred_thousand_queued_calls_that_end_at_once_need_no_stack_and_starve_nobody() {
+    run(async |co| {
+        let engine = Keyed::with_state(|_: &u32| 0)
+            .per_key(100_000)
+            .total(100_000)
+            .serve(
+                co.handle(),
+                async |_: Call<u32>, sum: &mut u64, n: u64| -> Result<u64> {
+                    *sum += n;
+                    Ok(*sum)
+                },
+            );
+        for n in 1..100_000 {
+            engine.try_send(0, n)?;
+        }
+        let turns = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&turns);
+        let other = co.handle().spawn(async move |co| -> Result {
+            loop {
+                co.yield_now().await?;
+                counted.set(counted.get() + 1);
+            }
+        });
+        assert_eq!(engine.ask(0, 100_000).await?, 5_000_050_000);
+        other.abort();
+        assert!(turns.get() > 1000, "{}", turns.get());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_call_that_fails_at_once_neither_stalls_its_key_nor_lets_an_arrival_overtake() {
+    let heard = run_heard(async |co| {
+        let log = Log::default();
+        let noted = Rc::clone(&log);
+        let engine = Keyed::with_state(|_: &u32| ()).serve(
+            co.handle(),
+            async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
+                noted.borrow_mut().push(n);
+                if n == 2 {
+                    let engine: KeyedDoor<u32, u32> = call.engine();
+                    engine.try_send(1, 4)?;
+                    return Err(Error::other("bad argument"));
+                }
+                Ok(())
+            },
+        );
+        for n in 1..=3 {
+            engine.try_send(1, n)?;
+        }
+        engine.finish().await?;
+        assert_eq!(*log.borrow(), [1, 2, 3, 4]);
+        Ok(())
+    });
+    assert_once(&heard, "a keyed engine[1]");
+    assert_once(&heard, "bad argument");
+}
+
+/// What a call is to do.
+#[derive(Clone, Copy, Debug)]
+enum Do {
+    Nothing,
+    Fail,
+    Panic,
+    Leak,
+    Wait,
+}
+
+/// An engine that obeys, and what its hook was told.
+fn obedient(
+    handle: &Handle,
+    after: AfterKeyFailure,
+) -> (
+    Keyed<u32, Vec<u32>, (u32, Do), usize>,
+    Log<FailureKind>,
+    Log<(u32, u32, DropReason)>,
+) {
+    let (kinds, dropped) = (Log::default(), Log::default());
+    let (told, lost) = (Rc::clone(&kinds), Rc::clone(&dropped));
+    let engine = Keyed::with_state(|_: &u32| vec![])
+        .named("obedient")
+        .on_drop(move |key, (n, _), why| lost.borrow_mut().push((*key, n, why)))
+        .on_failure(move |_, _, failure| {
+            told.borrow_mut().push(failure.kind());
+            after
+        })
+        .serve(
+            handle,
+            async |call: Call<u32>, log: &mut Vec<u32>, (n, what): (u32, Do)| -> Result<usize> {
+                log.push(n);
+                match what {
+                    Do::Nothing => Ok(log.len()),
+                    Do::Fail => Err(Error::other("as told")),
+                    Do::Panic => panic!("as told"),
+                    Do::Leak => call.callback::<()>("left").map(|done| {
+                        drop(done);
+                        0
+                    }),
+                    Do::Wait => {
+                        call.sleep(ms(1000)).await?;
+                        Ok(log.len())
+                    }
+                }
+            },
+        );
+    (engine, kinds, dropped)
+}
+
+#[test]
+fn key_and_state_survive_every_end_of_a_call_and_the_next_one_can_wait() {
+    let ends = [
+        (Do::Fail, FailureKind::Error),
+        (Do::Panic, FailureKind::Panicked),
+        (Do::Leak, FailureKind::Leaked),
+        (Do::Wait, FailureKind::Cancelled),
+    ];
+    for (what, kind) in ends {
+        run(async |co| {
+            let (engine, kinds, _) = obedient(co.handle(), AfterKeyFailure::Continue);
+            let asked = engine.ask(1, (1, what));
+            let asked = co.handle().spawn(async move |_| asked.await);
+            settle(&co).await;
+            engine.cancel_key(&1, "as told");
+            engine.try_send(1, (2, Do::Wait))?;
+            let error = asked.await.expect_err("it failed");
+            let same = match kind {
+                FailureKind::Error => error.to_string() == "as told",
+                FailureKind::Panicked => error.is_panicked(),
+                FailureKind::Leaked => error.is_leaked(),
+                _ => {
+                    matches!(error.kind(), ErrorKind::CoroutineCancelled { reason, .. } if reason == "as told")
+                }
+            };
+            assert!(same, "{error}");
+            assert_eq!(engine.ask(1, (3, Do::Nothing)).await?, 3);
+            assert_eq!(*kinds.borrow(), [kind]);
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn a_parked_key_keeps_its_queue_and_goes_on_when_it_is_resumed() {
+    let heard = run_heard(async |co| {
+        let (engine, _, dropped) = obedient(co.handle(), AfterKeyFailure::ParkKey);
+        engine.try_send(1, (1, Do::Fail))?;
+        engine.try_send(1, (2, Do::Nothing))?;
+        settle(&co).await;
+        engine.try_send(1, (3, Do::Nothing))?;
+        assert_eq!(engine.ask(2, (4, Do::Nothing)).await?, 1, "others go on");
+        assert!(engine.resume_key(&1));
+        assert!(!engine.resume_key(&1));
+        assert_eq!(engine.ask(1, (5, Do::Nothing)).await?, 4);
+        assert_eq!(*dropped.borrow(), []);
+        Ok(())
+    });
+    assert_once(&heard, "a handler of obedient[1]");
+}
+
+#[test]
+fn a_stopped_key_hands_its_queue_to_the_hook_and_refuses_until_it_is_restarted() {
+    let heard = run_heard(async |co| {
+        let (engine, _, dropped) = obedient(co.handle(), AfterKeyFailure::StopKey);
+        engine.try_send(1, (1, Do::Fail))?;
+        engine.try_send(1, (2, Do::Nothing))?;
+        let asked = engine.ask(1, (3, Do::Nothing));
+        let error = asked.await.expect_err("the key was stopped");
+        assert!(matches!(error.kind(), ErrorKind::Dropped { .. }), "{error}");
+        let stopped = DropReason::Stopped;
+        assert_eq!(*dropped.borrow(), [(1, 2, stopped), (1, 3, stopped)]);
+        let refused = engine
+            .try_send(1, (4, Do::Nothing))
+            .expect_err("it is stopped");
+        assert!(matches!(refused.error().kind(), ErrorKind::Closed { .. }));
+        assert!(engine.restart_key(&1));
+        assert_eq!(
+            engine.ask(1, (5, Do::Nothing)).await?,
+            1,
+            "the state is new"
+        );
+        Ok(())
+    });
+    assert_once(&heard, "as told");
+}
+
+#[test]
+fn a_stopped_key_that_is_forgotten_starts_afresh() {
+    let heard = run_heard(async |co| {
+        let (engine, _, _) = obedient(co.handle(), AfterKeyFailure::StopKey);
+        engine.try_send(1, (1, Do::Fail))?;
+        settle(&co).await;
+        assert!(engine.forget_key(&1));
+        assert_eq!(engine.ask(1, (5, Do::Nothing)).await?, 1);
+        Ok(())
+    });
+    assert_once(&heard, "as told");
+}
+
+#[test]
+fn a_key_forgotten_while_its_call_runs_loses_its_queue_at_once_and_its_state_after_the_call() {
+    run(async |co| {
+        let (engine, _, dropped) = obedient(co.handle(), AfterKeyFailure::Continue);
+        let running = engine.ask(1, (1, Do::Wait));
+        let running = co.handle().spawn(async move |_| running.await);
+        settle(&co).await;
+        engine.try_send(1, (2, Do::Nothing))?;
+        assert!(engine.forget_key(&1));
+        assert_eq!(*dropped.borrow(), [(1, 2, DropReason::Forgotten)]);
+        engine.try_send(1, (3, Do::Nothing))?;
+        assert_eq!(running.await?, 1);
+        assert_eq!(engine.ask(1, (4, Do::Nothing)).await?, 2, "3 and 4");
+        Ok(())
+    });
+}
+
+// Limits.
+
+#[test]
+fn no_more_calls_run_at_a_time_than_are_allowed_and_every_key_gets_its_turn() {
+    run(async |co| {
+        let (now, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let order = Log::default();
+        let (running, peak, noted) = (Rc::clone(&now), Rc::clone(&most), Rc::clone(&order));
+        let engine = Keyed::with_state(|_: &u32| ()).concurrency(2).serve(
+            co.handle(),
+            async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
+                running.set(running.get() + 1);
+                peak.set(peak.get().max(running.get()));
+                noted.borrow_mut().push((*call.key(), n));
+                call.yield_now().await?;
+                running.set(running.get() - 1);
+                Ok(())
+            },
+        );
+        for n in 0..3 {
+            for key in 0..4 {
+                engine.try_send(key, n)?;
+            }
+        }
+        engine.finish().await?;
+        assert_eq!(most.get(), 2);
+        let round = |n| [(0, n), (1, n), (2, n), (3, n)];
+        assert_eq!(*order.borrow(), [round(0), round(1), round(2)].concat());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_key_with_more_weight_gets_more_messages_in_its_turn() {
+    run(async |co| {
+        let order = Log::default();
+        let noted = Rc::clone(&order);
+        let engine = Keyed::with_state(|_: &char| ())
+            .concurrency(1)
+            .weight(|key| if *key == 'h' { 3 } else { 1 })
+            .serve(
+                co.handle(),
+                async move |call: Call<char>, (): &mut (), (): ()| -> Result {
+                    noted.borrow_mut().push(*call.key());
+                    call.yield_now().await
+                },
+            );
+        for _ in 0..6 {
+            engine.try_send('h', ())?;
+        }
+        for _ in 0..3 {
+            engine.try_send('l', ())?;
+        }
+        engine.finish().await?;
+        assert_eq!(order.borrow().iter().collect::<String>(), "hhhlhhhll");
+        Ok(())
+    });
+}
+
+#[test]
+fn per_key_total_and_bytes_refuse_what_is_too_much() {
+    run(async |co| {
+        let engine = Keyed::with_state(|_: &u32| ())
+            .per_key(2)
+            .total(3)
+            .bytes(10, |text: &&str| text.len())
+            .serve(
+                co.handle(),
+                async |_: Call<u32>, (): &mut (), _: &str| -> Result { Ok(()) },
+            );
+        engine.try_send(1, "1234567")?;
+        let refused = engine.try_send(2, "1234").expect_err("eleven bytes");
+        assert_eq!(refused.into_message(), "1234");
+        let refused = engine
+            .try_send(2, "12345678901")
+            .expect_err("more than ever fits");
+        assert_eq!(refused.into_message(), "12345678901");
+        engine.try_send(1, "1")?;
+        let refused = engine.try_send(1, "").expect_err("two of a key");
+        assert!(
+            refused.to_string().contains("queue of this key"),
+            "{refused}"
+        );
+        engine.try_send(2, "")?;
+        let refused = engine.try_send(3, "").expect_err("three in all");
+        assert!(refused.to_string().contains("keyed engine"), "{refused}");
+        let error = engine
+            .send(3, "12345678901")
+            .await
+            .expect_err("more than ever fits");
+        assert!(
+            matches!(error.kind(), ErrorKind::Refused { limit: 10, .. }),
+            "{error}"
+        );
+        engine.finish().await
+    });
+}
+
+#[test]
+fn waiters_of_a_key_are_served_in_order_and_keys_take_turns_for_room_of_all() {
+    run(async |co| {
+        let order = Log::default();
+        let noted = Rc::clone(&order);
+        let engine = Keyed::with_state(|_: &char| ())
+            .total(1)
+            .concurrency(1)
+            .serve(
+                co.handle(),
+                async move |call: Call<char>, (): &mut (), n: u32| -> Result {
+                    noted.borrow_mut().push((*call.key(), n));
+                    call.yield_now().await
+                },
+            );
+        engine.try_send('x', 0)?;
+        let mut senders = vec![];
+        for (key, n) in [('a', 1), ('a', 2), ('a', 3), ('b', 4), ('b', 5), ('c', 6)] {
+            let sending = engine.send(key, n);
+            senders.push(co.handle().spawn(async move |_| sending.await));
+        }
+        co.yield_now().await?;
+        assert!(engine.try_send('z', 9).is_err(), "it passes nobody");
+        for sender in senders {
+            sender.await?;
+        }
+        engine.finish().await?;
+        assert_eq!(
+            *order.borrow(),
+            [
+                ('x', 0),
+                ('a', 1),
+                ('a', 2),
+                ('b', 4),
+                ('c', 6),
+                ('a', 3),
+                ('b', 5)
+            ]
+        );
+        Ok(())
+    });
+}
+
+/// What an engine with room for two does with three messages behind a running one.
+async fn overflowing(co: &Co, overflow: Overflow) -> Result<(Vec<u32>, Vec<u32>)> {
+    let (order, lost) = (Log::default(), Log::default());
+    let (noted, dropped) = (Rc::clone(&order), Rc::clone(&lost));
+    let engine = Keyed::with_state(|_: &u32| ())
+        .per_key(2)
+        .overflow(overflow)
+        .on_drop(move |_, n, why| {
+            assert_eq!(why, DropReason::Overflow);
+            dropped.borrow_mut().push(n);
+        })
+        .serve(
+            co.handle(),
+            async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
+                noted.borrow_mut().push(n);
+                call.yield_now().await
+            },
+        );
+    engine.try_send(1, 0)?;
+    co.yield_now().await?;
+    for n in 1..=3 {
+        let _ = engine.try_send(1, n);
+    }
+    engine.finish().await?;
+    Ok((order.take(), lost.take()))
+}
+
+#[test]
+fn each_policy_drops_what_it_says_and_never_what_is_being_handled() {
+    run(async |co| {
+        let wait = overflowing(&co, Overflow::Wait).await?;
+        assert_eq!(wait, (vec![0, 1, 2], vec![]));
+        let refuse = overflowing(&co, Overflow::Refuse).await?;
+        assert_eq!(refuse, (vec![0, 1, 2], vec![]));
+        let oldest = overflowing(&co, Overflow::DropOldest).await?;
+        assert_eq!(oldest, (vec![0, 2, 3], vec![1]));
+        let newest = overflowing(&co, Overflow::DropNewest).await?;
+        assert_eq!(newest, (vec![0, 1, 2], vec![3]));
+        let last = overflowing(&co, Overflow::KeepLast).await?;
+        assert_eq!(last, (vec![0, 3], vec![1, 2]));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_kept_place_is_room_of_its_key_and_a_dropped_one_goes_to_the_next() {
+    run(async |co| {
+        let engine = Keyed::with_state(|_: &u32| vec![]).per_key(1).serve(
+            co.handle(),
+            async |_: Call<u32>, log: &mut Vec<u32>, n: u32| -> Result<Vec<u32>> {
+                log.push(n);
+                Ok(log.clone())
+            },
+        );
+        let place = engine.reserve(1).await?;
+        assert!(engine.try_send(1, 1).is_err());
+        engine.try_send(2, 1)?;
+        let waiting = engine.send(1, 2);
+        let waiting = co.handle().spawn(async move |_| waiting.await);
+        settle(&co).await;
+        drop(place);
+        waiting.await?;
+        let place = engine.reserve(1).await?;
+        place.send(3)?;
+        assert_eq!(engine.ask(1, 4).await?, [2, 3, 4]);
+        engine.finish().await
+    });
+}
+
+// Ends.
+
+#[test]
+fn a_drain_gives_back_by_key_what_no_call_was_made_for() {
+    let heard = run_heard(async |co| {
+        let (engine, _, _) = obedient(co.handle(), AfterKeyFailure::Continue);
+        for n in 1..=3 {
+            engine.try_send(1, (n, Do::Wait))?;
+        }
+        engine.try_send(2, (4, Do::Nothing))?;
+        let drained = engine.drain(ms(1500)).await?;
+        let unhandled = drained.unhandled.iter();
+        let unhandled: Vec<_> = unhandled
+            .map(|(key, messages)| (*key, messages.iter().map(|(n, _)| *n).collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(unhandled, [(1, vec![3])]);
+        Ok(())
+    });
+    assert_once(&heard, "drained");
+}
+
+#[test]
+fn a_closed_engine_refuses_and_handles_what_it_has() {
+    run(async |co| {
+        let (engine, _, _) = obedient(co.handle(), AfterKeyFailure::Continue);
+        let asked = engine.ask(1, (1, Do::Wait));
+        let asked = co.handle().spawn(async move |_| asked.await);
+        settle(&co).await;
+        engine.close();
+        assert!(engine.try_send(1, (2, Do::Nothing)).is_err());
+        assert_eq!(asked.await?, 1);
+        engine.finish().await
+    });
+}
+
+/// Counts itself down when it is dropped.
+struct Counted(Rc<Cell<i32>>);
+
+impl Counted {
+    fn new(count: &Rc<Cell<i32>>) -> Self {
+        count.set(count.get() + 1);
+        Counted(Rc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+#[test]
+fn the_door_of_a_call_keeps_nothing_alive() {
+    let (mut event_loop, heard) = quiet();
+    let count = Rc::new(Cell::new(0));
+    let (of_state, of_handler) = (Rc::clone(&count), Counted::new(&count));
+    type State = (Counted, Option<KeyedDoor<u32, Counted>>);
+    let engine = Keyed::with_state(move |_: &u32| (Counted::new(&of_state), None)).serve(
+        &event_loop.handle(),
+        async move |call: Call<u32>, state: &mut State, message: Counted| -> Result {
+            let _held = &of_handler;
+            state.1 = Some(call.engine());
+            drop(message);
+            Ok(())
+        },
+    );
+    for key in 0..3 {
+        engine
+            .try_send(key, Counted::new(&count))
+            .expect("there is room");
+    }
+    drop(engine);
+    assert!(matches!(event_loop.run(), Ok(Outcome::Done)));
+    assert_eq!(count.get(), 0);
+    assert_eq!(*heard.borrow(), [""; 0]);
+}
+
+#[test]
+fn the_loop_dropped_with_everything_in_flight_drops_everything() {
+    let (mut event_loop, _heard) = quiet();
+    let count = Rc::new(Cell::new(0));
+    let of_state = Rc::clone(&count);
+    let engine = Keyed::with_state(move |_: &u32| Counted::new(&of_state))
+        .per_key(1)
+        .serve(
+            &event_loop.handle(),
+            async move |call: Call<u32>, _: &mut Counted, message: Counted| -> Result {
+                call.sleep(Duration::from_secs(1000)).await?;
+                drop(message);
+                Ok(())
+            },
+        );
+    for key in 0..3 {
+        engine
+            .try_send(key, Counted::new(&count))
+            .expect("there is room");
+    }
+    for _ in 0..3 {
+        let _ = event_loop.turn(yieldpoint::Budget::steps(10));
+        let _ = engine.try_send(0, Counted::new(&count));
+    }
+    drop(event_loop);
+    assert!(
+        engine
+            .try_send(9, Counted::new(&count))
+            .expect_err("gone")
+            .error()
+            .is_loop_gone()
+    );
+    drop(engine);
+    assert_eq!(count.get(), 0);
+}
+
+// Waits that could never end.
+
+#[test]
+fn every_wait_of_a_handler_for_its_own_key_is_refused_at_once() {
+    run(async |co| {
+        let engine = Keyed::with_state(|_: &u32| ())
+            .per_key(1)
+            .named("engine")
+            .serve(
+                co.handle(),
+                async |call: Call<u32>, (): &mut (), n: u32| -> Result<String> {
+                    let engine: KeyedDoor<u32, u32, String> = call.engine();
+                    Ok(match n {
+                        1 => engine
+                            .ask(7, 0)
+                            .await
+                            .expect_err("it waits for itself")
+                            .to_string(),
+                        2 => {
+                            engine.try_send(7, 0)?;
+                            engine
+                                .send(7, 0)
+                                .await
+                                .expect_err("it waits for itself")
+                                .to_string()
+                        }
+                        3 => engine.ask(8, 0).await?,
+                        _ => String::new(),
+                    })
+                },
+            );
+        let text = engine.ask(7, 1).await?;
+        assert!(
+            text.contains("the handler of engine[7] waits for a result of engine[7]"),
+            "{text}"
+        );
+        let text = engine.ask(7, 2).await?;
+        assert!(
+            text.contains("the handler of engine[7] waits for room of engine[7]"),
+            "{text}"
+        );
+        assert_eq!(
+            engine.ask(7, 3).await?,
+            "",
+            "another key's answer is no circle"
+        );
+        Ok(())
+    });
+}
