@@ -18,6 +18,7 @@
 
 pub(crate) mod arriving;
 mod ending;
+mod index;
 mod keys;
 pub(crate) mod line;
 pub(crate) mod seats;
@@ -28,7 +29,6 @@ mod working;
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::pin::Pin;
@@ -46,6 +46,7 @@ use crate::shared::Shared;
 use crate::site::Site;
 use crate::waiter::WaiterSlot;
 
+use index::{Index, Reentered};
 use table::{Limits, Table};
 
 /// What a keyed engine is called in errors.
@@ -76,6 +77,9 @@ pub(crate) trait Crew<K, M, R, E> {
 /// What hears of dropped messages.
 pub(crate) type DropHook<K, M> = Box<dyn Fn(&K, M, DropReason)>;
 
+/// A user's answer to a question about a key or a message.
+pub(crate) type Ask<T, A> = Option<Box<dyn Fn(&T) -> A>>;
+
 /// What the user asked for when the engine was built.
 pub(crate) struct Rules<K, M> {
     /// How much there may be of everything.
@@ -83,11 +87,11 @@ pub(crate) struct Rules<K, M> {
     /// What goes where there is no room.
     pub(crate) overflow: Overflow,
     /// How large a message is.
-    pub(crate) size: Option<Box<dyn Fn(&M) -> usize>>,
+    pub(crate) size: Ask<M, usize>,
     /// How many messages a key gets in a turn.
-    pub(crate) weight: Option<Box<dyn Fn(&K) -> u32>>,
+    pub(crate) weight: Ask<K, u32>,
     /// Which keys are none.
-    pub(crate) free: Option<Box<dyn Fn(&K) -> bool>>,
+    pub(crate) free: Ask<K, bool>,
     /// What hears of dropped messages.
     pub(crate) on_drop: Option<DropHook<K, M>>,
     /// The engine's name in reports.
@@ -113,17 +117,14 @@ pub(crate) fn count(counter: &Cell<u64>) {
     counter.set(counter.get() + 1);
 }
 
-/// Where keys are found.
-type Index<K> = HashMap<KeyName<K>, Id>;
-
 /// See the module's page.
 pub(crate) struct Hub<K, M, R, E> {
     /// The loop.
     shared: Rc<Shared>,
     /// What waits, and whose turn it is.
     table: RefCell<Table<K, M, R, E>>,
-    /// Where keys are found; out while a key's own code runs (invariant 5).
-    index: Cell<Option<Index<K>>>,
+    /// Where keys are found.
+    index: Index<K>,
     /// State and handler.
     crew: Rc<dyn Crew<K, M, R, E>>,
     /// What the user asked for.
@@ -161,7 +162,7 @@ where
         Rc::new_cyclic(|hub: &Weak<Self>| Hub {
             shared: Rc::clone(shared),
             table: RefCell::new(Table::new(rules.limits)),
-            index: Cell::new(Some(Index::new())),
+            index: Index::new(),
             crew,
             rules,
             doors: Cell::new(0),
@@ -207,22 +208,9 @@ where
 
     // The index.
 
-    /// Runs `look` with the index taken out, and puts it back also if a key's own code panics. None if that code came back here.
-    pub(super) fn with_index<T>(&self, look: impl FnOnce(&mut Index<K>) -> T) -> Option<T> {
-        /// Puts the index back.
-        struct Out<'a, K>(&'a Cell<Option<Index<K>>>, Option<Index<K>>);
-        impl<K> Drop for Out<'_, K> {
-            fn drop(&mut self) {
-                self.0.set(self.1.take());
-            }
-        }
-        let mut out = Out(&self.index, self.index.take());
-        out.1.as_mut().map(look)
-    }
-
     /// The key's place, if it has one.
     pub(super) fn find(&self, key: &K) -> Option<Id> {
-        self.with_index(|index| index.get(key).copied()).flatten()
+        self.index.find(self.index.hash(key), key).ok().flatten()
     }
 
     /// The key's place, made now if need be.
@@ -231,30 +219,39 @@ where
     /// A key's own code came back here.
     #[inline]
     pub(super) fn locate(&self, key: K) -> Result<Id, Error> {
-        if self.rules.free.as_ref().is_some_and(|free| free(&key)) {
+        if let Some(free) = &self.rules.free
+            && free(&key)
+        {
             let mut table = self.table.borrow_mut();
             let name = table.name(key);
-            return Ok(table.add_key(name, 1, true));
+            return Ok(table.add_key(name, 0, 1, true));
         }
-        let located = self.with_index(|index| {
-            if let Some(id) = index.get(&key)
-                && self.table.borrow().keys.contains(*id)
-            {
-                return *id;
+        let hash = self.index.hash(&key);
+        let found = self.index.find(hash, &key).map_err(|Reentered| {
+            Error::other("a key's Hash or Eq used the engine that it is a key of")
+        })?;
+        if let Some(id) = found {
+            return Ok(id);
+        }
+        let weight = match &self.rules.weight {
+            None => 1,
+            Some(weight) => {
+                let weight = weight(&key).max(1);
+                // It may have sent to the key that it was asked about.
+                if let Some(id) = self.index.find(hash, &key).ok().flatten() {
+                    return Ok(id);
+                }
+                weight
             }
-            let weight = self.rules.weight.as_ref();
-            let weight = weight.map_or(1, |weight| weight(&key).max(1));
-            let (name, id) = {
-                let mut table = self.table.borrow_mut();
-                let name = table.name(key);
-                let id = table.add_key(name.clone(), weight, false);
-                (name, id)
-            };
-            index.insert(name, id);
-            id
-        });
-        located
-            .ok_or_else(|| Error::other("a key's Hash or Eq used the engine that it is a key of"))
+        };
+        let (name, id) = {
+            let mut table = self.table.borrow_mut();
+            let name = table.name(key);
+            let id = table.add_key(name.clone(), hash, weight, false);
+            (name, id)
+        };
+        self.index.enter(hash, name, id);
+        Ok(id)
     }
 
     /// Lets a key go if nothing of it is worth keeping (keeps invariant 4).
@@ -284,8 +281,7 @@ where
         };
         let Some(gone) = gone else { return };
         if !gone.free {
-            let entry = self.with_index(|index| index.remove_entry(gone.name.get()));
-            drop(entry);
+            drop(self.index.leave(gone.hash, id));
         }
         if let Some((key, blank)) = gone.name.empty() {
             self.table.borrow_mut().keep_blank(blank);

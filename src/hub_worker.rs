@@ -81,11 +81,11 @@ impl<K, S, H> Service<K, S, H> {
     /// Puts a state on the shelf.
     #[inline]
     fn put(&self, key: Id, state: S) {
-        let mut shelf = self.shelf.borrow_mut();
-        if shelf.len() <= key.index() {
-            shelf.resize_with(key.index() + 1, || None);
+        let mut states = self.shelf.borrow_mut();
+        if states.len() <= key.index() {
+            states.resize_with(key.index() + 1, || None);
         }
-        shelf[key.index()] = Some(state);
+        states[key.index()] = Some(state);
     }
 
     /// Lends the state of a key, made now if need be.
@@ -185,21 +185,22 @@ async fn work<K, S, H, M, R, E>(
     hub.came(seat);
     let handle = Handle::new(Rc::clone(hub.shared()));
     let (mut resume, mut run) = (hub.shared().resume.get(), 0);
-    let mut found_nothing = false;
+    let (mut came, mut found_nothing) = (true, false);
     loop {
-        let Some(job) = hub.next(seat) else {
+        let Some(job) = hub.next(seat, came) else {
             if std::mem::replace(&mut found_nothing, true) {
                 break;
             }
             hub.comes_again(seat);
             give_way(hub.shared(), id).await;
             hub.came(seat);
+            came = true;
             if hub.is_doomed(id) {
                 break;
             }
             continue;
         };
-        found_nothing = false;
+        (came, found_nothing) = (false, false);
         let result = {
             let mut lent = service.lend(job.key, &job.name);
             let co = Co::new(handle.clone(), id);

@@ -3,8 +3,6 @@
 //! It is apart because calls, the index and reports all hold the same key, and none of them may have to clone it: that is user code.
 //! The box outlives its key, so that a key that comes costs no allocation where another has gone.
 
-use std::borrow::Borrow;
-use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 /// See the module's page.
@@ -38,29 +36,6 @@ impl<K> Clone for KeyName<K> {
         KeyName(Rc::clone(&self.0))
     }
 }
-
-impl<K> Borrow<K> for KeyName<K> {
-    #[inline]
-    fn borrow(&self) -> &K {
-        self.get()
-    }
-}
-
-impl<K: Hash> Hash for KeyName<K> {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.get().hash(state);
-    }
-}
-
-impl<K: PartialEq> PartialEq for KeyName<K> {
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.0, &other.0) || self.get() == other.get()
-    }
-}
-
-impl<K: Eq> Eq for KeyName<K> {}
 
 /// The box of a name whose key has gone.
 pub(crate) struct Blank<K>(Rc<Option<K>>);

@@ -74,9 +74,8 @@ where
     pub(crate) fn try_push(self: &Rc<Self>, key: K, message: M) -> Result<(), Refused<M>> {
         let want = Want::Item(self.item(message, None));
         match self.arrive(key, want, Patience::None) {
-            Ok(_) => Ok(()),
             Err((Want::Item(item), error)) => Err(Refused::new(item.message, error)),
-            Err(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -341,16 +340,12 @@ where
                 Some((item, ErrorKind::Refused { what, limit }))
             }
         };
-        match refused {
-            Some((item, error)) => {
-                self.free_place(id);
-                Err(Refused::new(item.message, error.into()))
-            }
-            None => {
-                self.advance();
-                Ok(())
-            }
+        if let Some((item, error)) = refused {
+            self.free_place(id);
+            return Err(Refused::new(item.message, error.into()));
         }
+        self.advance();
+        Ok(())
     }
 
     /// Why nothing is taken in any more.
@@ -401,10 +396,11 @@ where
                 continue;
             };
             let want = Want::Outside(self.item(message, None));
-            match self.arrive_at(id, want, Patience::Outside) {
-                Ok(Arrived::InLine(_)) => {}
-                Ok(_) => self.release_one(),
-                Err(_) => self.release_one(),
+            if !matches!(
+                self.arrive_at(id, want, Patience::Outside),
+                Ok(Arrived::InLine(_))
+            ) {
+                self.release_one();
             }
         }
     }

@@ -37,7 +37,7 @@ pub(crate) struct Seat<R, E> {
 /// See the module's page.
 pub(crate) struct Seats<R, E> {
     /// The workers.
-    seats: Slab<Seat<R, E>>,
+    workers: Slab<Seat<R, E>>,
     /// How many are on their way to the ring.
     coming: usize,
     /// How many have lent their permit out.
@@ -50,7 +50,7 @@ impl<R, E> Seats<R, E> {
     /// No workers.
     pub(crate) fn new() -> Self {
         Seats {
-            seats: Slab::new(),
+            workers: Slab::new(),
             coming: 0,
             lent: 0,
             busy: 0,
@@ -60,7 +60,7 @@ impl<R, E> Seats<R, E> {
     /// A seat for a worker that is coming.
     pub(crate) fn add(&mut self, worker: Id) -> u32 {
         self.coming += 1;
-        let seat = self.seats.insert(Seat {
+        let seat = self.workers.insert(Seat {
             worker,
             key: Id::NONE,
             asker: None,
@@ -77,7 +77,7 @@ impl<R, E> Seats<R, E> {
     /// Notes whether a worker is on its way to the ring.
     #[inline]
     pub(crate) fn set_coming(&mut self, seat: u32, coming: bool) {
-        if let Some(seat) = self.seats.get_mut(seat as usize)
+        if let Some(seat) = self.workers.get_mut(seat as usize)
             && seat.coming != coming
         {
             seat.coming = coming;
@@ -92,19 +92,19 @@ impl<R, E> Seats<R, E> {
     /// One worker.
     #[inline]
     pub(crate) fn get(&self, seat: u32) -> Option<&Seat<R, E>> {
-        self.seats.get(seat as usize)
+        self.workers.get(seat as usize)
     }
 
     /// One worker, to change.
     #[inline]
     pub(crate) fn get_mut(&mut self, seat: u32) -> Option<&mut Seat<R, E>> {
-        self.seats.get_mut(seat as usize)
+        self.workers.get_mut(seat as usize)
     }
 
     /// A worker has taken a message.
     #[inline]
     pub(crate) fn begin(&mut self, seat: u32, key: Id, asker: Asker<R, E>, now: Nanos) {
-        if let Some(seat) = self.seats.get_mut(seat as usize) {
+        if let Some(seat) = self.workers.get_mut(seat as usize) {
             seat.key = key;
             seat.asker = asker;
             seat.since = now;
@@ -116,7 +116,7 @@ impl<R, E> Seats<R, E> {
     /// A worker's call is settled. Gives who asked, and what limited it.
     #[inline]
     pub(crate) fn settle(&mut self, seat: u32) -> (Asker<R, E>, Option<TimerId>) {
-        let Some(seat) = self.seats.get_mut(seat as usize) else {
+        let Some(seat) = self.workers.get_mut(seat as usize) else {
             return (None, None);
         };
         if std::mem::replace(&mut seat.busy, false) {
@@ -131,7 +131,7 @@ impl<R, E> Seats<R, E> {
     /// Gives a seat up; its call was settled.
     pub(crate) fn leave(&mut self, seat: u32) {
         self.set_coming(seat, false);
-        self.seats.try_remove(seat as usize);
+        self.workers.try_remove(seat as usize);
     }
 
     /// How many are on their way to the ring.
@@ -143,7 +143,7 @@ impl<R, E> Seats<R, E> {
     /// How many count towards the limit.
     #[inline]
     pub(crate) fn counted(&self) -> usize {
-        self.seats.len() - self.lent
+        self.workers.len() - self.lent
     }
 
     /// How many have a message.
@@ -154,7 +154,7 @@ impl<R, E> Seats<R, E> {
 
     /// Lends a permit out.
     pub(crate) fn lend(&mut self, seat: u32) {
-        if let Some(seat) = self.seats.get_mut(seat as usize) {
+        if let Some(seat) = self.workers.get_mut(seat as usize) {
             if seat.lent == 0 {
                 self.lent += 1;
             }
@@ -164,7 +164,7 @@ impl<R, E> Seats<R, E> {
 
     /// Takes a permit back.
     pub(crate) fn take_back(&mut self, seat: u32) {
-        if let Some(seat) = self.seats.get_mut(seat as usize)
+        if let Some(seat) = self.workers.get_mut(seat as usize)
             && seat.lent > 0
         {
             seat.lent -= 1;
@@ -176,7 +176,7 @@ impl<R, E> Seats<R, E> {
 
     /// The workers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Seat<R, E>)> {
-        let seats = self.seats.iter();
+        let seats = self.workers.iter();
         #[expect(clippy::cast_possible_truncation, reason = "see add")]
         seats.map(|(index, seat)| (index as u32, seat))
     }

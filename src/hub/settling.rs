@@ -90,13 +90,12 @@ where
         };
         if busy {
             let kind = verdict::kind_of(&error);
-            match self.shared.contain("error's From", || E::from(error)) {
-                Some(error) => self.fail(seat, kind, error),
+            if let Some(error) = self.shared.contain("error's From", || E::from(error)) {
+                self.fail(seat, kind, error);
+            } else {
+                let unsettled = self.table.borrow_mut().seats.settle(seat);
                 // Dropping the asker tells it.
-                None => {
-                    let unsettled = self.table.borrow_mut().seats.settle(seat);
-                    drop(unsettled);
-                }
+                drop(unsettled);
             }
         } else if let ErrorKind::Panicked { coroutine, message } = error.into_kind() {
             self.shared.report(&Incident::Panicked {

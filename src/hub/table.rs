@@ -96,9 +96,15 @@ pub(crate) enum Hold {
 }
 
 /// One key that is not idle, or has state.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says another thing of a key, and they are small together"
+)]
 pub(crate) struct KeyState<K> {
     /// The key.
     pub(crate) name: KeyName<K>,
+    /// Its hash.
+    pub(crate) hash: u64,
     /// The first message.
     front: u32,
     /// The last one.
@@ -231,9 +237,10 @@ impl<K, M, R, E> Table<K, M, R, E> {
     }
 
     /// Enters a key.
-    pub(crate) fn add_key(&mut self, name: KeyName<K>, weight: u32, free: bool) -> Id {
+    pub(crate) fn add_key(&mut self, name: KeyName<K>, hash: u64, weight: u32, free: bool) -> Id {
         self.keys.insert(KeyState {
             name,
+            hash,
             front: END,
             back: END,
             len: 0,

@@ -80,15 +80,20 @@ where
         self.settle_down();
     }
 
-    /// Takes the next message for a worker: of the key in its hands, or of the next key in turn.
+    /// Takes the next message for a worker: of the key in its hands, or of the next key in turn. `came` says that it has just come to the
+    /// ring, and not from a call.
     #[inline]
-    pub(crate) fn next(self: &Rc<Self>, seat: u32) -> Option<Job<K, M>> {
+    pub(crate) fn next(self: &Rc<Self>, seat: u32, came: bool) -> Option<Job<K, M>> {
         self.end_turn(seat);
         let now = self.shared.looked_at.get();
         let (job, waited, has_line) = {
             let mut table = self.table.borrow_mut();
             let held = table.seats.get(seat)?.key;
             let id = if held.is_none() {
+                if !came && !table.has_more_than(table.seats.coming()) {
+                    // Those who are on their way take what there is: so they do not come in vain, and none is spawned in their stead.
+                    return None;
+                }
                 if table.seats.counted() > table.limits.concurrency {
                     // Somebody came back for the permit that he had lent out.
                     return None;
