@@ -24,6 +24,7 @@ pub(crate) mod line;
 pub(crate) mod seats;
 mod settling;
 pub(crate) mod table;
+mod waits;
 mod working;
 
 use std::any::Any;
@@ -141,6 +142,8 @@ pub(crate) struct Hub<K, M, R, E> {
     counts: Counts,
     /// The way back that calls are given.
     back: Rc<dyn Any>,
+    /// Itself, for those who hold only a part of it.
+    me: Weak<Self>,
     /// Where the engine was created.
     site: Site,
 }
@@ -159,6 +162,7 @@ where
         crew: Rc<dyn Crew<K, M, R, E>>,
         site: Site,
     ) -> Rc<Self> {
+        shared.engines.set(shared.engines.get() + 1);
         Rc::new_cyclic(|hub: &Weak<Self>| Hub {
             shared: Rc::clone(shared),
             table: RefCell::new(Table::new(rules.limits)),
@@ -171,6 +175,7 @@ where
             gate: OnceCell::new(),
             counts: Counts::default(),
             back: Rc::new(hub.clone()),
+            me: hub.clone(),
             site,
         })
     }

@@ -22,7 +22,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind};
@@ -34,6 +34,8 @@ use crate::shared::Shared;
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
 use crate::waiter::{Kind, Note, WaiterSlot};
+use crate::waiting::Waiting;
+use crate::waits::{Awaited, Edge, Holders};
 
 static JOIN: Kind = Kind("join");
 
@@ -234,6 +236,8 @@ where
     site: Site,
     /// Whether dropping it cancels the coroutine.
     cancel_on_drop: bool,
+    /// The wait, as circles through ordered engines are found by it.
+    waiting: Option<Waiting>,
 }
 
 impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
@@ -243,6 +247,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
             cell,
             site,
             cancel_on_drop: false,
+            waiting: None,
         }
     }
 
@@ -321,12 +326,52 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     }
 }
 
+impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
+    /// Enters the wait, or refuses it: what is joined may wait for who joins, in a queue of an ordered engine.
+    #[cold]
+    fn poll_waiting(&mut self) -> Poll<Result<T, E>> {
+        let edge = Edge {
+            to: Rc::clone(&self.cell) as Rc<dyn Awaited>,
+            place: Id::NONE,
+            what: "the end",
+        };
+        let cell = &self.cell;
+        match cell.shared.wait_for(&mut self.waiting, edge, self.site) {
+            Ok(()) => Poll::Pending,
+            Err(error) => {
+                cell.slot.set(cell.shared.unpark(cell.slot.get()));
+                self.waiting = None;
+                Poll::Ready(Err(E::from(error)))
+            }
+        }
+    }
+}
+
+impl<T: 'static, E: 'static> Awaited for JoinCell<T, E> {
+    fn holders(&self, _place: Id) -> Holders {
+        Holders::One(self.id)
+    }
+
+    fn name(&self, _place: Id) -> String {
+        let label = self.shared.label(self.id);
+        label.map_or_else(|| "a coroutine".to_owned(), |label| label.to_string())
+    }
+
+    fn actor(&self, place: Id) -> String {
+        self.name(place)
+    }
+}
+
 impl<T: 'static, E: From<Error> + fmt::Display + 'static> Future for JoinHandle<T, E> {
     type Output = Result<T, E>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let cell = &*self.cell;
+        let this = self.get_mut();
+        if this.waiting.is_some() && this.is_finished() {
+            ready!(Waiting::poll_over(&mut this.waiting, cx, this.site));
+        }
+        let cell = &*this.cell;
         match cell.state.replace(State::Taken) {
             State::Ended(value) => Poll::Ready(Ok(value)),
             State::Failed(error, _) => Poll::Ready(Err(error)),
@@ -340,15 +385,19 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Future for JoinHandle<
                     cx,
                     Note {
                         kind: &JOIN,
-                        site: Some(self.site),
+                        site: Some(this.site),
                     },
                 ) {
                     Ok(slot) => {
                         cell.slot.set(slot);
-                        Poll::Pending
+                        if cell.shared.engines.get() == 0 {
+                            return Poll::Pending;
+                        }
+                        this.poll_waiting()
                     }
                     Err(cancel) => {
                         cell.slot.set(WaiterSlot::EMPTY);
+                        this.waiting = None;
                         Poll::Ready(Err(E::from(cancel)))
                     }
                 }

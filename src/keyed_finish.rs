@@ -21,6 +21,7 @@ use crate::shared::Fire;
 use crate::site::Site;
 use crate::timers::TimerId;
 use crate::waiter::{Kind, Note};
+use crate::waiting::Waiting;
 
 static FINISH: Kind = Kind("finish");
 static DRAIN: Kind = Kind("drain");
@@ -37,6 +38,8 @@ pub struct KeyedFinishing<
     hub: Rc<Hub<K, M, R, E>>,
     /// Where the wait is kept.
     wait: Id,
+    /// The wait, as circles are found by it.
+    waiting: Option<Waiting>,
     /// Where it was made.
     site: Site,
 }
@@ -50,6 +53,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
         KeyedFinishing {
             hub,
             wait: Id::NONE,
+            waiting: None,
             site: Location::caller(),
         }
     }
@@ -58,7 +62,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
     fn poll_as(&mut self, kind: &'static Kind, cx: &Context<'_>) -> Poll<Result> {
         let site = Some(self.site);
         self.hub
-            .poll_finish(&mut self.wait, cx, Note { kind, site })
+            .poll_finish((&mut self.wait, &mut self.waiting), cx, Note { kind, site })
     }
 }
 
@@ -149,7 +153,9 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         if this.timer.get().is_none() && !this.finish.hub.shared().is_closed() {
-            if let Some(error) = this.finish.hub.wait_for_end(this.finish.site) {
+            let hub = &this.finish.hub;
+            let closes = hub.shared().closes(&hub.end_edge(), this.finish.site);
+            if let Some(error) = closes {
                 return Poll::Ready(Err(error));
             }
             this.begin();

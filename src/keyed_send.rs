@@ -32,6 +32,7 @@ use crate::oneshot::{Missing, OneShot};
 use crate::ordered_queue::Asker;
 use crate::site::Site;
 use crate::waiter::{Kind, Note};
+use crate::waiting::Waiting;
 
 static SEND: Kind = Kind("send");
 static ASK: Kind = Kind("ask");
@@ -48,8 +49,18 @@ enum Stage<K> {
     New(K),
     /// In line.
     InLine(Id),
+    /// Called up, or sent away; the key's place. The call that waited may have to wait for a permit to go on.
+    Served(Id, Result<Got>),
     /// Over.
     Done,
+}
+
+/// What somebody in line got.
+enum Got {
+    /// His message is queued.
+    Admitted,
+    /// A place is kept for him.
+    Granted,
 }
 
 /// The wait for room, which all three have.
@@ -58,6 +69,8 @@ struct Arrival<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Displa
     hub: Option<Rc<Hub<K, M, R, E>>>,
     /// How far it is.
     stage: Stage<K>,
+    /// The wait, as circles are found by it.
+    waiting: Option<Waiting>,
     /// Where it was made.
     site: Site,
 }
@@ -93,23 +106,36 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
                 }
             }
         }
-        let Stage::InLine(waiter) = self.stage else {
-            return Poll::Pending;
-        };
-        let note = Note {
-            kind,
-            site: Some(self.site),
-        };
-        let id = hub.line_of(waiter);
-        let got = ready!(hub.poll_line(waiter, cx, note));
-        self.stage = Stage::Done;
-        match got {
-            Ok(Want::Admitted | Want::Granted) => Poll::Ready(Ok(id)),
-            Ok(turned_away) => {
-                drop(turned_away);
-                Poll::Ready(Err(hub.turned_away()))
-            }
-            Err(cancel) => Poll::Ready(Err(cancel)),
+        if let Stage::InLine(waiter) = self.stage {
+            let note = Note {
+                kind,
+                site: Some(self.site),
+            };
+            let id = hub.line_of(waiter);
+            let got = match hub.poll_line(waiter, cx, note) {
+                Poll::Ready(Ok(Want::Admitted)) => Ok(Got::Admitted),
+                Poll::Ready(Ok(Want::Granted)) => Ok(Got::Granted),
+                Poll::Ready(Ok(turned_away)) => {
+                    drop(turned_away);
+                    Err(hub.turned_away())
+                }
+                Poll::Ready(Err(cancel)) => Err(cancel),
+                Poll::Pending => {
+                    let edge = hub.room_edge(id);
+                    let waits = hub.shared().wait_for(&mut self.waiting, edge, self.site);
+                    let Err(error) = waits else {
+                        return Poll::Pending;
+                    };
+                    hub.leave_line(waiter);
+                    Err(error)
+                }
+            };
+            self.stage = Stage::Served(id, got);
+        }
+        ready!(Waiting::poll_over(&mut self.waiting, cx, self.site));
+        match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Served(id, got) => Poll::Ready(got.map(|_| id)),
+            _ => Poll::Pending,
         }
     }
 }
@@ -118,8 +144,10 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
     for Arrival<K, M, R, E>
 {
     fn drop(&mut self) {
-        if let (Some(hub), Stage::InLine(waiter)) = (&self.hub, &self.stage) {
-            hub.leave_line(*waiter);
+        match (&self.hub, &self.stage) {
+            (Some(hub), Stage::InLine(waiter)) => hub.leave_line(*waiter),
+            (Some(hub), Stage::Served(id, Ok(Got::Granted))) => hub.free_place(*id),
+            _ => {}
         }
     }
 }
@@ -150,6 +178,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
             arrival: Arrival {
                 hub,
                 stage: Stage::New(key),
+                waiting: None,
                 site: Location::caller(),
             },
             message: Some(message),
@@ -189,8 +218,8 @@ pub struct KeyedAsking<
     arrival: Arrival<K, M, R, E>,
     /// The message, until it arrives.
     message: Option<M>,
-    /// Whether it has arrived.
-    arrived: bool,
+    /// The key's place, once it has arrived.
+    arrived: Option<Id>,
     /// Where the result comes, once the message has arrived or stands in line.
     cell: Option<Rc<OneShot<Result<R, E>>>>,
 }
@@ -205,10 +234,11 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
             arrival: Arrival {
                 hub,
                 stage: Stage::New(key),
+                waiting: None,
                 site: Location::caller(),
             },
             message: Some(message),
-            arrived: false,
+            arrived: None,
             cell: None,
         }
     }
@@ -218,7 +248,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
         let (Some(hub), Stage::New(key)) = (&self.arrival.hub, &self.arrival.stage) else {
             return Ok(None);
         };
-        if let Some(error) = hub.own_result(key, self.arrival.site) {
+        if let Some(error) = hub.closes_by_asking(key, self.arrival.site) {
             self.arrival.stage = Stage::Done;
             return Err(error);
         }
@@ -240,7 +270,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R, E>> {
         let this = self.get_mut();
-        if !this.arrived {
+        if this.arrived.is_none() {
             let mut asker = None;
             if this.message.is_some() {
                 match this.open() {
@@ -251,25 +281,45 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
             let message = &mut this.message;
             let want = |hub: &Hub<K, M, R, E>| Some(Want::Item(hub.item(message.take()?, asker)));
             match ready!(this.arrival.poll(cx, &ASK, want)) {
-                Ok(_) => this.arrived = true,
+                Ok(id) => this.arrived = Some(id),
                 Err(error) => return Poll::Ready(Err(E::from(error))),
             }
         }
-        let (Some(hub), Some(cell)) = (&this.arrival.hub, &this.cell) else {
+        let (Some(hub), Some(cell), Some(id)) = (&this.arrival.hub, &this.cell, this.arrived)
+        else {
             return Poll::Pending;
         };
         let note = Note {
             kind: &ASK,
             site: Some(this.arrival.site),
         };
-        let result = match ready!(cell.poll(cx, note)) {
-            Ok(result) => result,
-            Err(Missing::Cancelled(cancel)) => Err(E::from(cancel)),
-            Err(Missing::Lost | Missing::Taken) if hub.shared().is_closed() => {
+        if cell.has_value() || cell.is_lost() {
+            ready!(Waiting::poll_over(
+                &mut this.arrival.waiting,
+                cx,
+                this.arrival.site
+            ));
+        }
+        let result = match cell.poll(cx, note) {
+            Poll::Pending => {
+                let edge = hub.edge(id, "a result");
+                let waiting = &mut this.arrival.waiting;
+                match hub.shared().wait_for(waiting, edge, this.arrival.site) {
+                    Ok(()) => return Poll::Pending,
+                    Err(error) => {
+                        cell.unpark();
+                        Err(E::from(error))
+                    }
+                }
+            }
+            Poll::Ready(Ok(result)) => result,
+            Poll::Ready(Err(Missing::Cancelled(cancel))) => Err(E::from(cancel)),
+            Poll::Ready(Err(_)) if hub.shared().is_closed() => {
                 Err(E::from(ErrorKind::LoopGone.into()))
             }
-            Err(Missing::Lost | Missing::Taken) => Err(E::from(dropped())),
+            Poll::Ready(Err(_)) => Err(E::from(dropped())),
         };
+        this.arrival.waiting = None;
         this.cell = None;
         Poll::Ready(result)
     }
@@ -319,6 +369,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
             arrival: Arrival {
                 hub,
                 stage: Stage::New(key),
+                waiting: None,
                 site: Location::caller(),
             },
         }

@@ -21,6 +21,7 @@ mod timers;
 mod clock;
 mod inbox;
 mod waiter;
+mod waits;
 
 mod line;
 
@@ -32,6 +33,7 @@ mod shared;
 
 mod parking;
 mod roster;
+mod waiting;
 
 mod handle;
 mod waker;

@@ -835,3 +835,204 @@ fn every_wait_of_a_handler_for_its_own_key_is_refused_at_once() {
         Ok(())
     });
 }
+
+/// What a call does to wait for others.
+#[derive(Clone)]
+enum Wait {
+    Nothing,
+    /// Asks these keys, one after the other, what the last of them does.
+    Ask(Vec<u32>),
+    /// Sends to this key, which has no room.
+    Send(u32),
+    /// Joins a coroutine that asks this key.
+    Join(u32),
+    Sleep(u64),
+}
+
+/// An engine whose calls wait for others.
+fn waiting(handle: &Handle, concurrency: usize) -> Keyed<u32, (), Wait, String> {
+    Keyed::with_state(|_: &u32| ())
+        .named("engine")
+        .per_key(1)
+        .concurrency(concurrency)
+        .serve(
+            handle,
+            async |call: Call<u32>, (): &mut (), wait: Wait| -> Result<String> {
+                let engine: KeyedDoor<u32, Wait, String> = call.engine();
+                Ok(match wait {
+                    Wait::Nothing => call.key().to_string(),
+                    Wait::Sleep(n) => {
+                        call.sleep(ms(n)).await?;
+                        call.key().to_string()
+                    }
+                    Wait::Ask(mut keys) => {
+                        call.yield_now().await?;
+                        if keys.is_empty() {
+                            return Ok(call.key().to_string());
+                        }
+                        let next = keys.remove(0);
+                        engine.ask(next, Wait::Ask(keys)).await?
+                    }
+                    Wait::Send(key) => {
+                        call.yield_now().await?;
+                        engine.send(key, Wait::Nothing).await?;
+                        String::new()
+                    }
+                    Wait::Join(key) => {
+                        let asking = engine.ask(key, Wait::Nothing);
+                        call.handle().spawn(async move |_| asking.await).await?
+                    }
+                })
+            },
+        )
+}
+
+#[test]
+fn a_circle_of_asks_is_refused_where_it_would_close_and_its_path_is_named() {
+    run(async |co| {
+        let engine = waiting(co.handle(), usize::MAX);
+        assert_eq!(
+            engine.ask(1, Wait::Ask(vec![2, 3])).await?,
+            "3",
+            "a chain is no circle"
+        );
+        let error = engine
+            .ask(1, Wait::Ask(vec![2, 3, 1]))
+            .await
+            .expect_err("a circle");
+        assert!(
+            matches!(error.kind(), ErrorKind::Deadlock { .. }),
+            "{error}"
+        );
+        let path = "the handler of engine[3] waits for a result of engine[1], the handler of engine[1] waits for a result of \
+                    engine[2], the handler of engine[2] waits for a result of engine[3]";
+        assert!(error.to_string().contains(path), "{error}");
+        engine.finish().await
+    });
+}
+
+#[test]
+fn a_circle_through_room_is_refused() {
+    let heard = run_heard(async |co| {
+        let engine = waiting(co.handle(), usize::MAX);
+        // Each of two keys is busy and full, and its call sends to the other.
+        engine.try_send(1, Wait::Send(2))?;
+        engine.try_send(2, Wait::Send(1))?;
+        co.yield_now().await?;
+        engine.try_send(1, Wait::Nothing)?;
+        engine.try_send(2, Wait::Nothing)?;
+        engine.finish().await
+    });
+    assert_once(
+        &heard,
+        "the handler of engine[2] waits for room of engine[1]",
+    );
+}
+
+#[test]
+fn a_circle_through_a_join_is_refused() {
+    run(async |co| {
+        let engine = waiting(co.handle(), usize::MAX);
+        assert_eq!(engine.ask(1, Wait::Join(2)).await?, "2");
+        let error = engine.ask(1, Wait::Join(1)).await.expect_err("a circle");
+        assert!(
+            matches!(error.kind(), ErrorKind::Deadlock { .. }),
+            "{error}"
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains(
+                "waits for a result of engine[1], the handler of engine[1] waits for the end of"
+            ),
+            "{text}"
+        );
+        engine.finish().await
+    });
+}
+
+#[test]
+fn a_circle_through_both_engines_is_refused() {
+    run(async |co| {
+        let keyed = Rc::new(RefCell::new(None::<KeyedDoor<u32, (), String>>));
+        let door = Rc::clone(&keyed);
+        let ordered = yieldpoint::Ordered::with_state(()).named("owner").serve(
+            co.handle(),
+            async move |call: Call, (): &mut (), (): ()| -> Result<String> {
+                call.yield_now().await?;
+                let door = door.borrow().clone().expect("it is set");
+                door.ask(1, ()).await
+            },
+        );
+        let owner = ordered.clone();
+        let engine = Keyed::with_state(|_: &u32| ()).named("engine").serve(
+            co.handle(),
+            async move |_: Call<u32>, (): &mut (), (): ()| -> Result<String> {
+                owner.ask(()).await
+            },
+        );
+        keyed.replace(Some(engine.downgrade()));
+        let error = engine.ask(1, ()).await.expect_err("a circle");
+        let path = "the handler of owner waits for a result of engine[1], the handler of engine[1] waits for a result of owner";
+        assert!(error.to_string().contains(path), "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_call_that_waits_gives_its_permit_back_and_takes_one_before_it_goes_on() {
+    run(async |co| {
+        let engine = waiting(co.handle(), 1);
+        assert_eq!(
+            engine.ask(1, Wait::Ask(vec![2, 3])).await?,
+            "3",
+            "with one permit for three"
+        );
+        assert_eq!(engine.ask(1, Wait::Join(2)).await?, "2");
+        // The answer comes while another call has the permit.
+        let (running, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (now, peak) = (Rc::clone(&running), Rc::clone(&most));
+        let engine = Keyed::with_state(|_: &u32| ()).concurrency(1).serve(
+            co.handle(),
+            async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
+                let enter = || {
+                    now.set(now.get() + 1);
+                    peak.set(peak.get().max(now.get()));
+                };
+                let engine: KeyedDoor<u32, u32> = call.engine();
+                enter();
+                if n > 0 {
+                    now.set(now.get() - 1);
+                    engine.ask(call.key() + 100, n - 1).await?;
+                    enter();
+                }
+                call.yield_now().await?;
+                call.yield_now().await?;
+                now.set(now.get() - 1);
+                Ok(())
+            },
+        );
+        for key in 0..5 {
+            engine.try_send(key, key % 3)?;
+        }
+        engine.finish().await?;
+        assert_eq!((running.get(), most.get()), (0, 1));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_wait_that_is_given_up_leaves_no_edge_behind() {
+    run(async |co| {
+        let engine = waiting(co.handle(), usize::MAX);
+        engine.try_send(1, Wait::Sleep(50))?;
+        co.yield_now().await?;
+        let limited = co.timeout(ms(1), engine.ask(1, Wait::Nothing)).await;
+        assert!(limited.expect_err("it sleeps").is_elapsed());
+        let door = engine.clone();
+        let other = co
+            .handle()
+            .spawn(async move |_| door.ask(2, Wait::Ask(vec![1])).await);
+        assert_eq!(other.await?, "1");
+        engine.finish().await
+    });
+}

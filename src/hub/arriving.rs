@@ -162,7 +162,11 @@ where
             }
             (Overflow::Wait, _) => match patience {
                 Patience::Waits(site) => {
-                    if let Some(error) = self.own_wait(id, "room", site) {
+                    let place = match room {
+                        Room::NoneOfKey => self.edge(id, "room"),
+                        _ => self.room_edge(id),
+                    };
+                    if let Some(error) = self.shared.closes(&place, site) {
                         return Err((want, error));
                     }
                     let waiter = self.table.borrow_mut().line_up(id, want);

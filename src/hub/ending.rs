@@ -20,6 +20,7 @@ use crate::ordered_gate::Shut;
 use crate::ordered_queue::Intake;
 use crate::site::Site;
 use crate::waiter::{Note, WaiterSlot};
+use crate::waiting::Waiting;
 
 impl<K, M, R, E> Hub<K, M, R, E>
 where
@@ -184,14 +185,20 @@ where
     }
 
     /// Waits for the end; `id` is where the wait is kept from the first poll on.
-    pub(crate) fn poll_finish(&self, id: &mut Id, cx: &Context<'_>, note: Note) -> Poll<Result> {
+    pub(crate) fn poll_finish(
+        self: &Rc<Self>,
+        (id, wait): (&mut Id, &mut Option<Waiting>),
+        cx: &Context<'_>,
+        note: Note,
+    ) -> Poll<Result> {
         if self.shared.is_closed() {
             return Poll::Ready(Err(ErrorKind::LoopGone.into()));
         }
+        let site = note.site.unwrap_or(self.site);
         if self.is_finished() {
-            return Poll::Ready(Ok(()));
+            return Waiting::poll_over(wait, cx, site).map(Ok);
         }
-        if let Some(error) = self.wait_for_end(note.site.unwrap_or(self.site)) {
+        if let Err(error) = self.shared.wait_for(wait, self.end_edge(), site) {
             return Poll::Ready(Err(error));
         }
         if id.is_none() {
@@ -217,28 +224,6 @@ where
         }
     }
 
-    /// Refuses a wait for room or a result of a key by the call that this key runs.
-    pub(crate) fn own_wait(&self, id: Id, what: &str, site: Site) -> Option<Error> {
-        let name = {
-            let table = self.table.borrow();
-            let key = table.keys.get(id)?;
-            let worker = table.seats.get(key.seat?)?.worker;
-            if worker != self.shared.running.get() {
-                return None;
-            }
-            key.name.clone()
-        };
-        let label = self.label(name.get());
-        let path = format!("the handler of {label} waits for {what} of {label}");
-        Some(ErrorKind::Deadlock { path, site }.into())
-    }
-
-    /// Refuses a wait for a result of a key by the call that this key runs.
-    pub(crate) fn own_result(&self, key: &K, site: Site) -> Option<Error> {
-        let id = self.find(key)?;
-        self.own_wait(id, "a result", site)
-    }
-
     /// The error of who stood in line and was turned away.
     pub(crate) fn turned_away(&self) -> Error {
         if self.table.borrow().intake == Intake::Ended {
@@ -247,23 +232,12 @@ where
             ErrorKind::Closed { what: KEY }.into()
         }
     }
-
-    /// Refuses a wait for the end by a call.
-    pub(crate) fn wait_for_end(&self, site: Site) -> Option<Error> {
-        let running = self.shared.running.get();
-        let key = {
-            let table = self.table.borrow();
-            let mut seats = table.seats.iter();
-            let (_, seat) = seats.find(|(_, seat)| seat.worker == running)?;
-            seat.key
-        };
-        self.own_wait(key, "the end", site)
-    }
 }
 
 impl<K, M, R, E> Drop for Hub<K, M, R, E> {
     /// Reports what nobody will ever take.
     fn drop(&mut self) {
+        self.shared.engines.set(self.shared.engines.get() - 1);
         let left = self.left_over.get_mut();
         let left: usize = left.iter().map(|(_, messages)| messages.len()).sum();
         if left > 0 && !self.shared.is_closed() {

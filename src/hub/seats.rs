@@ -6,11 +6,14 @@
 //! 1. A worker on its way to the ring is `coming`; with a message it is not. Every other state ends its seat.
 //! 2. A worker whose call waits in another queue has lent its permit out and does not count.
 
+use std::collections::VecDeque;
+
 use slab::Slab;
 
 use crate::arena::Id;
 use crate::ordered_queue::Asker;
 use crate::timers::{Nanos, TimerId};
+use crate::waiter::WaiterSlot;
 
 /// One worker.
 pub(crate) struct Seat<R, E> {
@@ -31,7 +34,9 @@ pub(crate) struct Seat<R, E> {
     /// What limits its call.
     pub(crate) limit: Option<TimerId>,
     /// How many waits its permit is lent out for.
-    pub(crate) lent: u32,
+    lent: u32,
+    /// How it is woken when there is a permit for it again.
+    slot: WaiterSlot,
 }
 
 /// See the module's page.
@@ -42,6 +47,8 @@ pub(crate) struct Seats<R, E> {
     coming: usize,
     /// How many have lent their permit out.
     lent: usize,
+    /// Who waits for a permit to go on, first come first.
+    line: VecDeque<u32>,
     /// How many have a message.
     busy: usize,
 }
@@ -53,6 +60,7 @@ impl<R, E> Seats<R, E> {
             workers: Slab::new(),
             coming: 0,
             lent: 0,
+            line: VecDeque::new(),
             busy: 0,
         }
     }
@@ -70,6 +78,7 @@ impl<R, E> Seats<R, E> {
             since: 0,
             limit: None,
             lent: 0,
+            slot: WaiterSlot::EMPTY,
         });
         u32::try_from(seat).expect("fewer than 2^32 workers")
     }
@@ -115,8 +124,8 @@ impl<R, E> Seats<R, E> {
 
     /// A worker's call is settled. Gives who asked, and what limited it.
     #[inline]
-    pub(crate) fn settle(&mut self, seat: u32) -> (Asker<R, E>, Option<TimerId>) {
-        let Some(seat) = self.workers.get_mut(seat as usize) else {
+    pub(crate) fn settle(&mut self, index: u32) -> (Asker<R, E>, Option<TimerId>) {
+        let Some(seat) = self.workers.get_mut(index as usize) else {
             return (None, None);
         };
         if std::mem::replace(&mut seat.busy, false) {
@@ -124,6 +133,7 @@ impl<R, E> Seats<R, E> {
         }
         if std::mem::replace(&mut seat.lent, 0) > 0 {
             self.lent -= 1;
+            self.line.retain(|waiting| *waiting != index);
         }
         (seat.asker.take(), seat.limit.take())
     }
@@ -140,10 +150,10 @@ impl<R, E> Seats<R, E> {
         self.coming
     }
 
-    /// How many count towards the limit.
+    /// How many calls count towards the limit.
     #[inline]
     pub(crate) fn counted(&self) -> usize {
-        self.workers.len() - self.lent
+        self.busy - self.lent
     }
 
     /// How many have a message.
@@ -162,15 +172,63 @@ impl<R, E> Seats<R, E> {
         }
     }
 
-    /// Takes a permit back.
-    pub(crate) fn take_back(&mut self, seat: u32) {
-        if let Some(seat) = self.workers.get_mut(seat as usize)
-            && seat.lent > 0
-        {
+    /// One wait less. False if it was the last and there is no permit now: the call then stands in line for one.
+    pub(crate) fn take_back(&mut self, index: u32, limit: usize) -> bool {
+        let counted = self.counted();
+        let Some(seat) = self.workers.get_mut(index as usize) else {
+            return true;
+        };
+        if seat.lent > 1 {
             seat.lent -= 1;
-            if seat.lent == 0 {
-                self.lent -= 1;
+        } else if seat.lent == 1 {
+            let first = self.line.is_empty() || self.line.front() == Some(&index);
+            if counted >= limit || !first {
+                if !self.line.contains(&index) {
+                    self.line.push_back(index);
+                }
+                return false;
             }
+            self.force_back(index);
+        }
+        true
+    }
+
+    /// One wait less, whether there is a permit or not.
+    pub(crate) fn force_back(&mut self, index: u32) {
+        let Some(seat) = self.workers.get_mut(index as usize) else {
+            return;
+        };
+        if seat.lent == 1 {
+            self.lent -= 1;
+            self.line.retain(|waiting| *waiting != index);
+        }
+        seat.lent = seat.lent.saturating_sub(1);
+    }
+
+    /// Gives a permit that is free to the first in line. Gives the slot to wake.
+    pub(crate) fn grant(&mut self, limit: usize) -> Option<WaiterSlot> {
+        if self.line.is_empty() || self.counted() >= limit {
+            return None;
+        }
+        let index = *self.line.front()?;
+        self.force_back(index);
+        let seat = self.workers.get_mut(index as usize)?;
+        // It finds its permit taken back already.
+        let slot = seat.slot;
+        seat.slot = slot.vacated();
+        Some(slot)
+    }
+
+    /// Who is woken when there is a permit.
+    pub(crate) fn slot(&self, seat: u32) -> WaiterSlot {
+        let seat = self.workers.get(seat as usize);
+        seat.map_or(WaiterSlot::EMPTY, |seat| seat.slot)
+    }
+
+    /// Changes who is woken when there is a permit.
+    pub(crate) fn set_slot(&mut self, seat: u32, slot: WaiterSlot) {
+        if let Some(seat) = self.workers.get_mut(seat as usize) {
+            seat.slot = slot;
         }
     }
 

@@ -374,6 +374,16 @@ impl<K, M, R, E> Table<K, M, R, E> {
         self.ring.len() > coming
     }
 
+    /// Whether any key waits for its turn.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ring.is_empty()
+    }
+
+    /// Whether who waits in this key's line waits for room of all, and not for the key's.
+    pub(crate) fn waits_for_all(&self, id: Id) -> bool {
+        self.keys.get(id).is_some_and(|key| key.in_room_ring)
+    }
+
     /// Gives the next key in turn into the hands of the worker in this seat.
     #[inline]
     pub(crate) fn take_turn(&mut self, seat: u32) -> Option<Id> {

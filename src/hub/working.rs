@@ -22,6 +22,7 @@ use crate::arena::Id;
 use crate::error::Error;
 use crate::key_name::KeyName;
 use crate::record::Flags;
+use crate::waits::Lender;
 
 /// A message for a worker.
 pub(crate) struct Job<K, M> {
@@ -55,14 +56,47 @@ where
     #[inline]
     fn lacks_worker(&self) -> bool {
         let table = self.table.borrow();
-        table.has_more_than(table.seats.coming())
-            && table.seats.counted() < table.limits.concurrency
+        let coming = table.seats.coming();
+        table.has_more_than(coming)
+            && table.seats.counted().saturating_add(coming) < table.limits.concurrency
+    }
+
+    /// The same, for those who hold only a part of the hub.
+    pub(super) fn advance_here(&self) {
+        if let Some(hub) = self.me.upgrade() {
+            hub.advance();
+        }
+    }
+
+    /// Gives permits that are free to calls whose waits are over.
+    #[inline]
+    pub(super) fn grant_permits(&self) {
+        loop {
+            let granted = {
+                let mut table = self.table.borrow_mut();
+                let limit = table.limits.concurrency;
+                table.seats.grant(limit)
+            };
+            let Some(slot) = granted else { break };
+            self.shared.wake_waiter(slot);
+        }
+    }
+
+    /// Whether calls are limited at all.
+    #[inline]
+    fn limits_calls(&self) -> bool {
+        self.rules.limits.concurrency != usize::MAX
     }
 
     /// Sends one more worker.
     fn spawn(self: &Rc<Self>) {
         let id = self.shared.enter(self.site);
         let seat = self.table.borrow_mut().seats.add(id);
+        if self.limits_calls()
+            && let Some(record) = self.shared.records.borrow_mut().get_mut(id)
+        {
+            record.rare_mut().lender = Some((Rc::clone(self) as Rc<dyn Lender>, seat));
+        }
         let body = Rc::clone(&self.crew).work(self, id, seat);
         self.shared.start(id, body);
     }
@@ -85,6 +119,9 @@ where
     #[inline]
     pub(crate) fn next(self: &Rc<Self>, seat: u32, came: bool) -> Option<Job<K, M>> {
         self.end_turn(seat);
+        if self.limits_calls() {
+            self.grant_permits();
+        }
         let now = self.shared.looked_at.get();
         let (job, waited, has_line) = {
             let mut table = self.table.borrow_mut();
@@ -94,7 +131,7 @@ where
                     // Those who are on their way take what there is: so they do not come in vain, and none is spawned in their stead.
                     return None;
                 }
-                if table.seats.counted() > table.limits.concurrency {
+                if table.seats.counted() >= table.limits.concurrency {
                     // Somebody came back for the permit that he had lent out.
                     return None;
                 }
@@ -190,6 +227,7 @@ where
             held
         };
         self.put_down(held);
+        self.grant_permits();
         self.advance();
         self.settle_down();
     }
