@@ -18,6 +18,8 @@
 
 pub(crate) mod arriving;
 mod ending;
+pub(crate) mod explain;
+pub(crate) mod head;
 mod index;
 mod keys;
 pub(crate) mod line;
@@ -47,6 +49,7 @@ use crate::shared::Shared;
 use crate::site::Site;
 use crate::waiter::WaiterSlot;
 
+use head::HeadLimit;
 use index::{Index, Reentered};
 use table::{Limits, Table};
 
@@ -93,6 +96,8 @@ pub(crate) struct Rules<K, M> {
     pub(crate) weight: Ask<K, u32>,
     /// Which keys are none.
     pub(crate) free: Ask<K, bool>,
+    /// How long calls may take.
+    pub(crate) head: Option<HeadLimit>,
     /// What hears of dropped messages.
     pub(crate) on_drop: Option<DropHook<K, M>>,
     /// The engine's name in reports.

@@ -145,7 +145,10 @@ where
             }
         }
         let mut out = Out(&self.judge, self.judge.take());
-        let (Some(judge), Some(state)) = (&mut out.1, self.take(key)) else {
+        let Some(judge) = &mut out.1 else {
+            return self.after;
+        };
+        let Some(state) = self.take(key) else {
             return self.after;
         };
         let mut lent = Lent {

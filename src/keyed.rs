@@ -18,6 +18,8 @@ use crate::call::{Call, EngineDoor, sealed};
 use crate::error::{Error, Result};
 use crate::failure::{AfterKeyFailure, DropReason, Failure, Overflow, Refused};
 use crate::handle::Handle;
+use crate::hub::explain::{KeyReport, KeyedStats};
+use crate::hub::head::HeadLimit;
 use crate::hub::table::Limits;
 use crate::hub::{Hub, OrderKey, Rules};
 use crate::hub_worker::{KeyJudge, Make, Service};
@@ -107,6 +109,7 @@ impl<K: OrderKey, S: 'static> Keyed<K, S, ()> {
                 size: None,
                 weight: None,
                 free: None,
+                head: None,
                 on_drop: None,
                 name: Cow::Borrowed(NAMELESS),
             },
@@ -190,6 +193,36 @@ impl<K: OrderKey, S: 'static, M: 'static> KeyedBuilder<K, S, M> {
     /// Drops a key's state when the key goes idle; the next message gets a new one.
     pub fn drop_idle_state(mut self) -> Self {
         self.keep = false;
+        self
+    }
+
+    /// Reports a call that runs longer than this to the error hook, with what it is parked on and how many messages wait behind it; then,
+    /// if so asked, cancels it, and then aborts it. The key's next message goes on. No limit unless set.
+    ///
+    /// ```
+    /// # use yieldpoint::{Call, EventLoop, Keyed, Result, ms, ordered::HeadLimit};
+    /// # use std::{cell::RefCell, rc::Rc};
+    /// # let heard = Rc::new(RefCell::new(vec![]));
+    /// # let hook = Rc::clone(&heard);
+    /// # EventLoop::builder().on_error(move |incident| hook.borrow_mut().push(incident.to_string())).build()?.block_on(async |co| -> Result {
+    /// let engine = Keyed::with_state(|_: &u32| ())
+    ///     .head_limit(HeadLimit::from(ms(5)).then_cancel(ms(5)).then_abort(ms(100)))
+    ///     .named("payments")
+    ///     .serve(co.handle(), async |call: Call<u32>, _: &mut (), n: u64| -> Result<u64> {
+    ///         call.sleep(ms(n)).await?;
+    ///         Ok(n)
+    ///     });
+    /// engine.try_send(7, 60_000)?;
+    /// assert_eq!(engine.ask(7, 0).await?, 0); // behind the slow one, but not for a minute
+    /// # let heard = heard.borrow();
+    /// assert!(heard[0].contains("a handler of payments[7]") && heard[0].contains("1 message behind it"));
+    /// assert!(heard[1].contains("it took longer than its engine's limit"));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    pub fn head_limit(mut self, limit: impl Into<HeadLimit>) -> Self {
+        self.rules.head = Some(limit.into());
         self
     }
 
@@ -349,6 +382,39 @@ impl<K: OrderKey, S, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'st
     #[track_caller]
     pub fn cancel_key(&self, key: &K, reason: impl Into<Cow<'static, str>>) -> bool {
         self.hub.cancel(key, reason.into(), Location::caller())
+    }
+
+    /// What a key does now: the call that runs, what that waits for and since when, and what is queued behind it. None for a key that is
+    /// idle and has no state.
+    ///
+    /// ```
+    /// # use yieldpoint::{Call, EventLoop, Keyed, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let engine = Keyed::with_state(|_: &u32| ()).named("users").serve(
+    ///     co.handle(),
+    ///     async |call: Call<u32>, _: &mut (), n: u64| -> Result { call.sleep(ms(n)).await },
+    /// );
+    /// engine.try_send(7, 5)?;
+    /// engine.try_send(7, 0)?;
+    /// co.sleep(ms(1)).await?;
+    /// let report = engine.explain(&7).expect("it is busy");
+    /// assert!(report.to_string().contains("users[7]: a call runs for"));
+    /// assert_eq!(report.head.expect("it runs").parked_on.expect("it sleeps").0, "sleep");
+    /// assert_eq!(report.queued, 1);
+    /// assert!(engine.explain(&8).is_none());
+    /// # engine.finish().await
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    #[must_use]
+    pub fn explain(&self, key: &K) -> Option<KeyReport> {
+        self.hub.explain(key)
+    }
+
+    /// The engine in numbers.
+    #[must_use]
+    pub fn stats(&self) -> KeyedStats {
+        self.hub.stats()
     }
 
     /// Closes this door and waits until the engine has handled everything and nothing more can arrive: all other doors and remotes are

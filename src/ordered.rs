@@ -22,6 +22,8 @@ pub use crate::failure::{
 };
 use crate::handle::Handle;
 pub use crate::hub::OrderKey;
+pub use crate::hub::explain::{HeadReport, KeyReport, KeyedStats};
+pub use crate::hub::head::HeadLimit;
 use crate::key_name::KeyName;
 pub use crate::keyed::{KeyedBuilder, KeyedDoor};
 pub use crate::keyed_finish::{KeyedDrained, KeyedDraining, KeyedFinishing};

@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::record::Flags;
 use crate::shared::Shared;
 use crate::site::Site;
+use crate::timers::Nanos;
 use crate::waiter::{Kind, Note};
 use crate::waits::{Edge, Holders, Lender};
 
@@ -79,6 +80,26 @@ impl Shared {
         };
         drop(held.replace(entered));
         Ok(())
+    }
+
+    /// What a coroutine waits for (keeps invariant 2).
+    pub(crate) fn edges(&self, id: Id) -> Vec<Edge> {
+        let records = self.records.borrow();
+        let record = records.get(id);
+        let parked = record.filter(|record| !record.flags.has(Flags::QUEUED));
+        let rare = parked.and_then(|record| record.rare());
+        rare.map_or_else(Vec::new, |rare| {
+            rare.waits.iter().map(|(_, edge)| edge.clone()).collect()
+        })
+    }
+
+    /// What a coroutine is parked on and since when, unless it is ready or runs.
+    pub(crate) fn parked(&self, id: Id) -> Option<(Note, Nanos)> {
+        let records = self.records.borrow();
+        let record = records.get(id)?;
+        let moves = record.flags.has(Flags::QUEUED) || id == self.running.get();
+        let (kind, site) = (record.parked_on, record.parked_at);
+        (!moves).then_some((Note { kind, site }, record.since))
     }
 
     /// The error of a wait by the running coroutine that only its own end could end.
@@ -146,16 +167,7 @@ impl Search<'_> {
         }
         let at = self.seen.len();
         self.seen.push((id, false));
-        let edges: Vec<Edge> = {
-            let records = self.shared.records.borrow();
-            let record = records.get(id);
-            let parked = record.filter(|record| !record.flags.has(Flags::QUEUED));
-            let rare = parked.and_then(|record| record.rare());
-            rare.map_or_else(Vec::new, |rare| {
-                rare.waits.iter().map(|(_, edge)| edge.clone()).collect()
-            })
-        };
-        for edge in edges {
+        for edge in self.shared.edges(id) {
             self.path.push(edge.clone());
             if self.blocked(&edge) {
                 self.seen[at].1 = true;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use yieldpoint::{
     Call, Co, Error, ErrorKind, EventLoop, Handle, Keyed, ManualClock, Outcome, Resolver, Result,
     ms,
-    ordered::{AfterKeyFailure, DropReason, FailureKind, KeyedDoor, Overflow},
+    ordered::{AfterKeyFailure, DropReason, FailureKind, HeadLimit, KeyedDoor, Overflow},
 };
 
 type Log<T> = Rc<RefCell<Vec<T>>>;
@@ -1034,5 +1034,189 @@ fn a_wait_that_is_given_up_leaves_no_edge_behind() {
             .spawn(async move |_| door.ask(2, Wait::Ask(vec![1])).await);
         assert_eq!(other.await?, "1");
         engine.finish().await
+    });
+}
+
+// Calls that take too long.
+
+#[test]
+fn a_slow_call_is_reported_then_cancelled_then_aborted_and_later_messages_go_on() {
+    let heard = run_heard(async |co| {
+        let times = Log::default();
+        let noted = Rc::clone(&times);
+        let limit = HeadLimit::from(ms(10))
+            .then_cancel(ms(20))
+            .then_abort(ms(30));
+        let engine = Keyed::with_state(|_: &u32| ())
+            .named("slow")
+            .head_limit(limit)
+            .serve(
+                co.handle(),
+                async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
+                    let began = call.handle().now();
+                    let noted = Rc::clone(&noted);
+                    let ended = call.handle().clone();
+                    let _note = OnDrop(Some(move || {
+                        noted
+                            .borrow_mut()
+                            .push((n, (ended.now() - began).as_millis()))
+                    }));
+                    match n {
+                        1 => call.sleep(ms(5)).await,
+                        2 => call.sleep(ms(15)).await,
+                        3 => call.sleep(ms(1000)).await,
+                        _ => {
+                            let _cancelled = call.sleep(ms(1000)).await;
+                            call.cleanup(ms(1000), call.sleep(ms(500))).await?
+                        }
+                    }
+                },
+            );
+        for n in 1..=4 {
+            engine.try_send(7, n)?;
+        }
+        engine.finish().await?;
+        assert_eq!(*times.borrow(), [(1, 5), (2, 15), (3, 30), (4, 60)]);
+        Ok(())
+    });
+    let told = |text: &str| heard.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        told("slow[7]"),
+        5,
+        "three were reported, two failed: {heard:?}"
+    );
+    assert!(
+        heard[0].contains("parked on sleep") && heard[0].contains("2 messages behind it"),
+        "{heard:?}"
+    );
+    assert_eq!(
+        told("it took longer than its engine's limit"),
+        1,
+        "{heard:?}"
+    );
+    assert_eq!(told("aborted"), 1, "{heard:?}");
+}
+
+/// Calls a function when it is dropped.
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            call();
+        }
+    }
+}
+
+#[test]
+fn without_a_limit_a_call_may_take_for_ever_and_no_timer_is_set() {
+    run(async |co| {
+        let engine = waiting(co.handle(), usize::MAX);
+        engine.try_send(1, Wait::Nothing)?;
+        co.yield_now().await?;
+        assert_eq!(co.handle().snapshot().timers, 0);
+        let asked = engine.ask(1, Wait::Sleep(100_000));
+        assert_eq!(asked.await?, "1");
+        engine.finish().await
+    });
+}
+
+// Looking inside.
+
+#[test]
+fn explain_names_the_head_what_it_waits_for_and_who_is_behind() {
+    run(async |co| {
+        let engine = waiting(co.handle(), usize::MAX);
+        engine.try_send(2, Wait::Sleep(100))?;
+        engine.try_send(1, Wait::Ask(vec![2]))?;
+        co.sleep(ms(10)).await?;
+        engine.try_send(1, Wait::Nothing)?;
+        let sending = engine.send(1, Wait::Nothing);
+        let sending = co.handle().spawn(async move |_| sending.await);
+        co.sleep(ms(10)).await?;
+        let report = engine.explain(&1).expect("it is busy");
+        let head = report.head.as_ref().expect("a call runs");
+        assert_eq!(head.running_for, ms(20));
+        assert_eq!(head.waits_for, ["a result of engine[2]"]);
+        assert_eq!(
+            (report.queued, report.waiting, report.oldest),
+            (1, 1, Some(ms(10)))
+        );
+        let text = report.to_string();
+        assert!(
+            text.starts_with("engine[1]: a call runs for 20 ms, parked on ask at tests/keyed.rs:"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(
+                " for 20 ms, waits for a result of engine[2]; 1 message queued, the first for 10 ms; 1 waiting for room"
+            ),
+            "{text}"
+        );
+        let stats = engine.stats();
+        assert_eq!(
+            (stats.running, stats.queued, stats.waiting, stats.done),
+            (2, 2, 1, 0)
+        );
+        sending.await?;
+        engine.finish().await
+    });
+}
+
+#[test]
+fn counters_count_each_end_once_and_the_longest_wait() {
+    let heard = run_heard(async |co| {
+        let (engine, _, _) = obedient(co.handle(), AfterKeyFailure::StopKey);
+        engine.try_send(1, (1, Do::Wait))?;
+        engine.try_send(1, (2, Do::Fail))?;
+        engine.try_send(1, (3, Do::Nothing))?;
+        engine.try_send(2, (4, Do::Nothing))?;
+        co.sleep(ms(2000)).await?;
+        let stats = engine.stats();
+        assert_eq!((stats.done, stats.failed, stats.dropped), (2, 1, 1));
+        assert_eq!((stats.queued, stats.running, stats.keys), (0, 0, 2));
+        assert_eq!(stats.longest_wait, ms(1000));
+        Ok(())
+    });
+    assert_once(&heard, "as told");
+}
+
+#[test]
+fn an_idle_key_is_not_there() {
+    run(async |co| {
+        let engine = waiting(co.handle(), usize::MAX);
+        for key in 0..100 {
+            engine.try_send(key, Wait::Nothing)?;
+        }
+        assert_eq!(engine.stats().keys, 100);
+        settle(&co).await;
+        assert_eq!(engine.stats().keys, 0);
+        assert_eq!(
+            co.handle().snapshot().coroutines.len(),
+            1,
+            "and no coroutine either"
+        );
+        Ok(())
+    });
+}
+
+// Results of many asks.
+
+#[test]
+fn results_of_many_asks_come_in_the_order_of_asking_or_of_completion() {
+    run(async |co| {
+        let engine = waiting(co.handle(), usize::MAX);
+        let ask = |(key, n)| engine.ask(key, Wait::Sleep(n));
+        let all = co.all([(1, 30), (2, 10), (3, 20)].map(ask)).await;
+        let all: Vec<String> = all.into_iter().collect::<Result<_>>()?;
+        assert_eq!(all, ["1", "2", "3"]);
+        let mut completed = co.as_completed([(1, 30), (2, 10), (3, 20)].map(ask));
+        let mut order = vec![];
+        while let Some((place, result)) = completed.next().await {
+            order.push((place, result?));
+        }
+        let expected = [(1, "2"), (2, "3"), (0, "1")];
+        assert_eq!(order, expected.map(|(place, key)| (place, key.to_owned())));
+        Ok(())
     });
 }

@@ -98,6 +98,17 @@ impl<K, M, R, E> Table<K, M, R, E> {
         }
     }
 
+    /// How many stand in a key's line.
+    pub(crate) fn in_line(&self, id: Id) -> usize {
+        let mut next = self.keys.get(id).map_or(Id::NONE, |key| key.line.first);
+        let mut count = 0;
+        while let Some(waiter) = self.waiters.get(next) {
+            count += 1;
+            next = waiter.behind;
+        }
+        count
+    }
+
     /// What somebody who lined up got, if anything yet; he leaves then.
     pub(crate) fn collect(&mut self, waiter: Id) -> Option<Want<M, R, E>> {
         if self.waiters.get(waiter)?.want.is_open() {

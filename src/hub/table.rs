@@ -332,6 +332,12 @@ impl<K, M, R, E> Table<K, M, R, E> {
         Some(item)
     }
 
+    /// The next message of a key.
+    pub(crate) fn first(&self, id: Id) -> Option<&Item<M, R, E>> {
+        let front = self.keys.get(id)?.front;
+        self.nodes.get(front as usize).map(|node| &node.item)
+    }
+
     /// Keeps a place.
     pub(crate) fn keep_place(&mut self, id: Id) {
         if let Some(key) = self.keys.get_mut(id) {

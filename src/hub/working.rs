@@ -164,6 +164,7 @@ where
         if has_line {
             self.admit();
         }
+        self.limit_head(seat);
         Some(job)
     }
 
