@@ -189,22 +189,21 @@ impl Model {
             }
             Overflow::DropNewest if full => self.events.push(Event::Dropped(key, message.0)),
             Overflow::DropOldest | Overflow::KeepLast if full => {
-                let dropped = if rules.overflow == Overflow::KeepLast {
-                    usize::MAX
-                } else {
-                    1
-                };
-                for _ in 0..dropped {
-                    let Some((n, _)) = self.key(key).queue.pop_front() else {
-                        break;
-                    };
-                    self.events.push(Event::Dropped(key, n));
+                let queue = &state.queue;
+                let last = rules.overflow == Overflow::KeepLast;
+                let count = if last { queue.len() } else { 1 };
+                let freed: usize = queue
+                    .iter()
+                    .take(count)
+                    .map(|(_, size)| usize::from(*size))
+                    .sum();
+                if self.bytes() - freed + usize::from(message.1) > rules.bytes {
+                    return self.events.push(Event::Refused(message.0));
                 }
-                if self.fits(message.1) {
-                    self.push(key, message);
-                } else {
-                    self.events.push(Event::Refused(message.0));
-                }
+                let dropped: Vec<Message> = self.key(key).queue.drain(..count).collect();
+                self.events
+                    .extend(dropped.iter().map(|(n, _)| Event::Dropped(key, *n)));
+                self.push(key, message);
             }
             _ => self.events.push(Event::Refused(message.0)),
         }
@@ -306,6 +305,8 @@ impl Model {
 
     /// Everything queued for a key is dropped, and who waits is turned away.
     fn clear(&mut self, key: u8) {
+        self.ring.retain(|ready| *ready != key);
+        self.room.retain(|ready| *ready != key);
         let state = self.key(key);
         let (queue, line) = (
             std::mem::take(&mut state.queue),

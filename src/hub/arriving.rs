@@ -181,12 +181,16 @@ where
                 }
                 want => Err((want, self.full(room))),
             },
-            (Overflow::DropOldest, Room::NoneOfKey) => {
-                self.make_room(id, 1);
-                self.arrive_again(id, want)
-            }
-            (Overflow::KeepLast, Room::NoneOfKey) => {
-                self.make_room(id, usize::MAX);
+            (Overflow::DropOldest | Overflow::KeepLast, Room::NoneOfKey) => {
+                let most = match self.rules.overflow {
+                    Overflow::KeepLast => usize::MAX,
+                    _ => 1,
+                };
+                if !self.table.borrow().fits_instead(id, most, want.size()) {
+                    // Nothing is dropped in vain.
+                    return self.refused_or_dropped(id, want, Room::NoneAtAll);
+                }
+                self.make_room(id, most);
                 self.arrive_again(id, want)
             }
             _ => Err((want, self.full(room))),
@@ -199,10 +203,9 @@ where
         id: Id,
         want: Want<M, R, E>,
     ) -> Result<Arrived, TurnedAway<M, R, E>> {
-        let room = {
+        {
             let mut table = self.table.borrow_mut();
-            let room = table.room(id, want.size());
-            if room == Room::Free && table.keys.contains(id) {
+            if table.fits_instead(id, 0, want.size()) {
                 match want {
                     Want::Item(item) | Want::Outside(item) => table.push(id, item),
                     _ => table.keep_place(id),
@@ -211,8 +214,17 @@ where
                 self.advance();
                 return Ok(Arrived::In(id));
             }
-            room
-        };
+        }
+        self.refused_or_dropped(id, want, Room::NoneOfKey)
+    }
+
+    /// Gives back what found no room, or drops it if it has been taken from a thread that has gone on.
+    fn refused_or_dropped(
+        &self,
+        id: Id,
+        want: Want<M, R, E>,
+        room: Room,
+    ) -> Result<Arrived, TurnedAway<M, R, E>> {
         match want {
             Want::Outside(item) => {
                 self.discard(id, item, DropReason::Overflow);

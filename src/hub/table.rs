@@ -290,6 +290,24 @@ impl<K, M, R, E> Table<K, M, R, E> {
         size <= self.limits.bytes.saturating_sub(self.bytes)
     }
 
+    /// Whether a message of this size fits into a key in the stead of the `most` oldest there.
+    pub(crate) fn fits_instead(&self, id: Id, most: usize, size: usize) -> bool {
+        let Some(key) = self.keys.get(id) else {
+            return false;
+        };
+        let (mut next, mut count, mut bytes) = (key.front, 0, 0);
+        while count < most
+            && let Some(node) = self.nodes.get(next as usize)
+        {
+            count += 1;
+            bytes += node.item.size;
+            next = node.next;
+        }
+        ((key.len + key.kept) as usize) - count < self.limits.per_key
+            && self.queued + self.kept - count < self.limits.total
+            && self.bytes - bytes <= self.limits.bytes.saturating_sub(size)
+    }
+
     // Messages.
 
     /// Queues a message that was found to have room.
