@@ -214,7 +214,7 @@ fn what_threads_send_is_handled_in_each_threads_order_for_each_key() {
             let engine = Keyed::with_state(|_: &u32| ()).per_key(3).total(7).serve(
                 co.handle(),
                 async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
-                    if n % 3 == 0 {
+                    if n.is_multiple_of(3) {
                         call.yield_now().await?;
                     }
                     noted.borrow_mut().push((*call.key(), n));
@@ -316,15 +316,14 @@ enum Do {
     Wait,
 }
 
-/// An engine that obeys, and what its hook was told.
-fn obedient(
-    handle: &Handle,
-    after: AfterKeyFailure,
-) -> (
-    Keyed<u32, Vec<u32>, (u32, Do), usize>,
-    Log<FailureKind>,
-    Log<(u32, u32, DropReason)>,
-) {
+/// An engine that obeys.
+type Obedient = Keyed<u32, Vec<u32>, (u32, Do), usize>;
+
+/// Keys and numbers of messages that were dropped, and why.
+type Dropped = Log<(u32, u32, DropReason)>;
+
+/// An engine that obeys, and what its hooks were told.
+fn obedient(handle: &Handle, after: AfterKeyFailure) -> (Obedient, Log<FailureKind>, Dropped) {
     let (kinds, dropped) = (Log::default(), Log::default());
     let (told, lost) = (Rc::clone(&kinds), Rc::clone(&dropped));
     let engine = Keyed::with_state(|_: &u32| vec![])
@@ -724,12 +723,14 @@ impl Drop for Counted {
     }
 }
 
+/// A state that holds a door to its own engine.
+type State = (Counted, Option<KeyedDoor<u32, Counted>>);
+
 #[test]
 fn the_door_of_a_call_keeps_nothing_alive() {
     let (mut event_loop, heard) = quiet();
     let count = Rc::new(Cell::new(0));
     let (of_state, of_handler) = (Rc::clone(&count), Counted::new(&count));
-    type State = (Counted, Option<KeyedDoor<u32, Counted>>);
     let engine = Keyed::with_state(move |_: &u32| (Counted::new(&of_state), None)).serve(
         &event_loop.handle(),
         async move |call: Call<u32>, state: &mut State, message: Counted| -> Result {
@@ -1059,7 +1060,7 @@ fn a_slow_call_is_reported_then_cancelled_then_aborted_and_later_messages_go_on(
                     let _note = OnDrop(Some(move || {
                         noted
                             .borrow_mut()
-                            .push((n, (ended.now() - began).as_millis()))
+                            .push((n, (ended.now() - began).as_millis()));
                     }));
                     match n {
                         1 => call.sleep(ms(5)).await,
