@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use yieldpoint::{
-    Call, Co, Error, ErrorKind, EventLoop, Handle, Keyed, ManualClock, Outcome, Resolver, Result,
-    ms,
+    Budget, Call, Co, Error, ErrorKind, EventLoop, Handle, Keyed, ManualClock, Outcome, Resolver,
+    Result, ms,
     ordered::{AfterKeyFailure, DropReason, FailureKind, HeadLimit, KeyedDoor, Overflow},
 };
 
@@ -772,7 +772,7 @@ fn the_loop_dropped_with_everything_in_flight_drops_everything() {
             .expect("there is room");
     }
     for _ in 0..3 {
-        let _ = event_loop.turn(yieldpoint::Budget::steps(10));
+        let _ = event_loop.turn(Budget::steps(10));
         let _ = engine.try_send(0, Counted::new(&count));
     }
     drop(event_loop);
@@ -1220,4 +1220,271 @@ fn results_of_many_asks_come_in_the_order_of_asking_or_of_completion() {
         assert_eq!(order, expected.map(|(place, key)| (place, key.to_owned())));
         Ok(())
     });
+}
+
+// Fairness.
+
+/// Sends twenty messages to a hot key every turn, and now and then one to one of ten others. Gives the longest wait of the hot key's
+/// messages and of the others', in calls that began meanwhile.
+fn waits_under_a_hot_key(concurrency: usize) -> (usize, usize) {
+    run(async |co| {
+        let began = Log::default();
+        let noted = Rc::clone(&began);
+        let engine = Keyed::with_state(|_: &u32| ())
+            .per_key(10_000)
+            .concurrency(concurrency)
+            .serve(
+                co.handle(),
+                async move |call: Call<u32>, (): &mut (), sent_at: usize| -> Result {
+                    let now = noted.borrow().len();
+                    noted.borrow_mut().push((*call.key(), now - sent_at));
+                    call.yield_now().await
+                },
+            );
+        for n in 0..500 {
+            for _ in 0..20 {
+                engine.try_send(0, began.borrow().len())?;
+            }
+            if n.is_multiple_of(3) {
+                engine.try_send(1 + n / 3 % 10, began.borrow().len())?;
+            }
+            co.yield_now().await?;
+        }
+        engine.finish().await?;
+        let began = began.borrow();
+        let longest = |hot: bool| {
+            let waits = began.iter().filter(|(key, _)| (*key == 0) == hot);
+            waits.map(|(_, wait)| *wait).max().unwrap_or(0)
+        };
+        Ok((longest(true), longest(false)))
+    })
+}
+
+#[test]
+fn a_hot_key_starves_nobody_the_longest_wait_of_the_others_is_one_round() {
+    for concurrency in [1, 2, 8] {
+        let (hot, others) = waits_under_a_hot_key(concurrency);
+        assert!(hot > 500, "the hot key waits for itself: {hot}");
+        assert!(
+            others <= 11 + concurrency,
+            "one call of each of eleven keys: {others}"
+        );
+    }
+}
+
+// Costs.
+
+#[test]
+fn in_steady_state_a_message_allocates_nothing_and_spawns_nothing() {
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let handle = event_loop.handle();
+    let engine = Keyed::with_state(|_: &u64| 0).drop_idle_state().serve(
+        &handle,
+        async |call: Call<u64>, sum: &mut u64, n: u64| -> Result {
+            call.yield_now().await?;
+            *sum += n;
+            Ok(())
+        },
+    );
+    let watched = engine.clone();
+    let sending = handle.spawn(async move |co| -> Result {
+        for key in 0.. {
+            engine.try_send(key % 1000, 1)?;
+            if key % 64 == 63 {
+                co.yield_now().await?;
+            }
+        }
+        Ok(())
+    });
+    let _ = event_loop.turn(Budget::steps(50_000)).expect("a turn");
+    let (before, coroutines) = (watched.stats().done, handle.snapshot().coroutines.len());
+    let counted = allocation_counter::measure(|| {
+        let _ = event_loop.turn(Budget::steps(50_000)).expect("a turn");
+    });
+    let handled = watched.stats().done - before;
+    assert!(handled > 10_000, "{handled}");
+    assert_eq!(counted.count_total, 0, "for {handled} messages");
+    assert_eq!(handle.snapshot().coroutines.len(), coroutines);
+    sending.abort();
+}
+
+// Code of the user in odd places.
+
+#[test]
+fn a_state_that_sends_to_its_own_key_when_it_is_dropped_is_heard() {
+    run(async |co| {
+        let log = Log::default();
+        let noted = Rc::clone(&log);
+        let engine = Keyed::with_state(|_: &u32| None).drop_idle_state().serve(
+            co.handle(),
+            async move |call: Call<u32>,
+                        state: &mut Option<OnDrop<Box<dyn FnOnce()>>>,
+                        n: u32|
+                        -> Result {
+                noted.borrow_mut().push(n);
+                if n > 0 {
+                    let (engine, key) = (call.engine::<KeyedDoor<u32, u32>>(), *call.key());
+                    let again: Box<dyn FnOnce()> =
+                        Box::new(move || engine.try_send(key, n - 1).expect("there is room"));
+                    *state = Some(OnDrop(Some(again)));
+                }
+                Ok(())
+            },
+        );
+        engine.try_send(7, 2)?;
+        engine.finish().await?;
+        assert_eq!(*log.borrow(), [2, 1, 0]);
+        Ok(())
+    });
+}
+
+/// A key that uses an engine when it is compared.
+#[derive(Clone)]
+struct Nosy(u32, Rc<RefCell<Option<KeyedDoor<Nosy, u32>>>>);
+
+impl PartialEq for Nosy {
+    fn eq(&self, other: &Self) -> bool {
+        let door = self.1.borrow().clone();
+        if let Some(door) = door {
+            let refused = door
+                .try_send(self.clone(), 9)
+                .expect_err("it comes from inside");
+            assert!(refused.to_string().contains("Hash or Eq"), "{refused}");
+        }
+        self.0 == other.0
+    }
+}
+
+impl Eq for Nosy {}
+
+impl std::hash::Hash for Nosy {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl std::fmt::Debug for Nosy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[test]
+fn a_key_whose_own_code_uses_its_engine_is_refused_and_loses_nothing() {
+    run(async |co| {
+        let engine = Keyed::with_state(|_: &Nosy| vec![]).serve(
+            co.handle(),
+            async |_: Call<Nosy>, log: &mut Vec<u32>, n: u32| -> Result<Vec<u32>> {
+                log.push(n);
+                Ok(log.clone())
+            },
+        );
+        let door = Rc::new(RefCell::new(None));
+        engine.try_send(Nosy(1, Rc::clone(&door)), 1)?;
+        let nosy = Keyed::with_state(|_: &Nosy| ()).serve(
+            co.handle(),
+            async |_: Call<Nosy>, (): &mut (), _: u32| -> Result { Ok(()) },
+        );
+        nosy.try_send(Nosy(1, Rc::clone(&door)), 1)?;
+        door.replace(Some(nosy.downgrade()));
+        nosy.try_send(Nosy(1, Rc::clone(&door)), 2)?;
+        door.replace(None);
+        assert_eq!(nosy.stats().queued, 2);
+        assert_eq!(engine.ask(Nosy(1, door), 2).await?, [1, 2]);
+        nosy.finish().await
+    });
+}
+
+#[test]
+fn a_state_that_cannot_be_made_is_the_failure_of_the_message_and_made_for_the_next() {
+    run(async |co| {
+        let tries = Cell::new(0);
+        let engine = Keyed::with_state(move |_: &u32| {
+            tries.set(tries.get() + 1);
+            assert!(tries.get() > 1, "not yet");
+            tries.get()
+        })
+        .serve(
+            co.handle(),
+            async |_: Call<u32>, state: &mut u32, (): ()| -> Result<u32> { Ok(*state) },
+        );
+        let error = engine.ask(1, ()).await.expect_err("there is no state");
+        assert!(
+            error.is_panicked() && error.to_string().contains("not yet"),
+            "{error}"
+        );
+        assert_eq!(engine.ask(1, ()).await?, 2);
+        Ok(())
+    });
+}
+
+#[test]
+fn who_asked_with_a_dropped_message_is_told() {
+    run(async |co| {
+        let engine = Keyed::with_state(|_: &u32| ())
+            .per_key(1)
+            .overflow(Overflow::DropOldest)
+            .serve(
+                co.handle(),
+                async |call: Call<u32>, (): &mut (), _: u32| -> Result { call.sleep(ms(5)).await },
+            );
+        engine.try_send(1, 0)?;
+        co.yield_now().await?;
+        let asking = engine.ask(1, 1);
+        let asking = co.handle().spawn(async move |_| asking.await);
+        co.yield_now().await?;
+        engine.try_send(1, 2)?;
+        let error = asking.await.expect_err("it was the oldest");
+        assert!(
+            matches!(
+                error.kind(),
+                ErrorKind::Dropped {
+                    why: "its key had no room for it",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        engine.finish().await
+    });
+}
+
+// As a user would write it.
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct User(u32);
+
+/// Some old API that answers through a callback, on a thread of its own.
+fn book(n: u64, callback: impl FnOnce(u64) + Send + 'static) {
+    thread::spawn(move || callback(n * 10));
+}
+
+async fn on_payment(call: Call<User>, booked: &mut Vec<u64>, n: u64) -> Result<Vec<u64>> {
+    let receipt = call.task(|done| book(n, done.into_send_fn())).await?;
+    booked.push(receipt);
+    Ok(booked.clone())
+}
+
+#[test]
+fn payments_pushed_by_a_thread_are_booked_in_order_for_each_user() {
+    let booked = EventLoop::new()
+        .expect("a loop")
+        .block_on(async |co| -> Result<Vec<u64>> {
+            let users = Keyed::with_state(|_: &User| vec![])
+                .per_key(64)
+                .serve(co.handle(), on_payment);
+            let door = users.remote();
+            let pushing = co.blocking(move || {
+                for n in 1..=20 {
+                    door.send_blocking(User(n % 2), n.into())
+                        .expect("the loop is there");
+                }
+            });
+            pushing.await?;
+            let booked = users.ask(User(1), 21).await?;
+            users.finish().await?;
+            Ok(booked)
+        });
+    let odd: Vec<u64> = (1..=21).step_by(2).map(|n| n * 10).collect();
+    assert_eq!(booked.expect("it ends well"), odd);
 }
