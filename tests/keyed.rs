@@ -1241,7 +1241,7 @@ fn waits_under_a_hot_key(concurrency: usize) -> (usize, usize) {
                     call.yield_now().await
                 },
             );
-        for n in 0..500 {
+        for n in 0..500_u32 {
             for _ in 0..20 {
                 engine.try_send(0, began.borrow().len())?;
             }

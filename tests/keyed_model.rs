@@ -372,7 +372,7 @@ impl Subject {
             .overflow(rules.overflow)
             .after_failure(rules.after)
             .on_drop(move |key, (n, _), _: DropReason| {
-                dropped.borrow_mut().push(Event::Dropped(*key, n))
+                dropped.borrow_mut().push(Event::Dropped(*key, n));
             })
             .serve(
                 &event_loop.handle(),
