@@ -17,6 +17,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::thread;
@@ -86,6 +87,19 @@ impl Transfer {
 
     fn connection(self) -> u32 {
         self.number / EACH
+    }
+}
+
+/// The line that a client sends.
+impl fmt::Display for Transfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Transfer {
+            number,
+            from,
+            to,
+            amount,
+        } = self;
+        writeln!(f, "{number} {from} {to} {amount}")
     }
 }
 
@@ -218,14 +232,8 @@ async fn send(co: Co, address: SocketAddr, connection: u32) -> Result<Seen> {
     let numbers: Vec<u32> = (connection * EACH..(connection + 1) * EACH).collect();
     for window in numbers.chunks(WINDOW) {
         let mut text = String::new();
-        for transfer in window.iter().copied().map(Transfer::new) {
-            let Transfer {
-                number,
-                from,
-                to,
-                amount,
-            } = transfer;
-            text.push_str(&format!("{number} {from} {to} {amount}\n"));
+        for number in window {
+            text.push_str(&Transfer::new(*number).to_string());
         }
         stream.write_all(text.as_bytes()).await?;
         for _ in window {
