@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use crate::coroutine::Co;
+use crate::key_name::KeyName;
 
 /// One call of a handler: the [`Co`] of the coroutine it runs in, the key it is for, and the way back to its engine.
 ///
@@ -32,27 +33,72 @@ pub struct Call<K = ()> {
     /// The coroutine's door to its Runner.
     co: Co,
     /// Whose message it is.
-    key: K,
+    key: KeyName<K>,
     /// The way back, as the engine knows it. It keeps nothing alive.
     back: Rc<dyn Any>,
 }
 
 impl<K> Call<K> {
     /// The call for one message.
-    pub(crate) fn new(co: Co, key: K, back: Rc<dyn Any>) -> Self {
+    pub(crate) fn new(co: Co, key: KeyName<K>, back: Rc<dyn Any>) -> Self {
         Call { co, key, back }
     }
 
     /// The key whose message this is; `()` where the engine has one owner.
     #[must_use]
     pub fn key(&self) -> &K {
-        &self.key
+        self.key.get()
     }
 
-    /// The way back.
-    pub(crate) fn back(&self) -> &dyn Any {
-        &*self.back
+    /// The engine whose message this is, by a door that keeps nothing alive: an [`OrderedDoor`](crate::OrderedDoor) or a
+    /// [`KeyedDoor`](crate::ordered::KeyedDoor). What the handler sends through it is queued behind what is there; to wait for its own
+    /// key from inside the call is refused with `Deadlock`.
+    ///
+    /// # Panics
+    /// If the engine's keys, messages, results or errors are of other types than those asked for.
+    ///
+    /// ```
+    /// # use yieldpoint::{Call, EventLoop, Ordered, OrderedDoor, Result};
+    /// async fn countdown(call: Call, log: &mut Vec<u32>, n: u32) -> Result {
+    ///     log.push(n);
+    ///     let engine: OrderedDoor<u32> = call.engine();
+    ///     if n > 0 {
+    ///         engine.try_send(n - 1)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let engine = Ordered::with_state(vec![]).serve(co.handle(), countdown);
+    /// engine.send(3).await?;
+    /// assert_eq!(engine.finish().await?, [3, 2, 1, 0]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn engine<D: EngineDoor>(&self) -> D {
+        let door = D::behind(&*self.back);
+        door.unwrap_or_else(|| {
+            panic!(
+                "the engine of this call has no door of the type {}; name its own types",
+                std::any::type_name::<D>()
+            )
+        })
     }
+}
+
+/// A door that a call can lead to; only this crate has any.
+pub trait EngineDoor: Sized + sealed::Sealed {
+    /// The door, if the engine behind this is of its types.
+    #[doc(hidden)]
+    fn behind(back: &dyn Any) -> Option<Self>;
+}
+
+/// Keeps [`EngineDoor`] to this crate.
+pub(crate) mod sealed {
+    /// See the module.
+    pub trait Sealed {}
 }
 
 impl<K> Deref for Call<K> {
@@ -66,7 +112,7 @@ impl<K> Deref for Call<K> {
 impl<K: fmt::Debug> fmt::Debug for Call<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("key", &self.key)
+            .field("key", self.key())
             .field("id", &self.co.id())
             .finish_non_exhaustive()
     }

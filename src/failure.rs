@@ -95,6 +95,55 @@ pub enum AfterFailure {
     Stop,
 }
 
+/// What a keyed engine does with a key after a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AfterKeyFailure {
+    /// Goes on with the key's next message.
+    Continue,
+    /// Handles none of the key's messages until it is resumed. They are kept and count towards the limits, and new ones are taken in.
+    ParkKey,
+    /// Drops the key's messages, by way of the engine's `on_drop`, and refuses new ones until the key is resumed, restarted or forgotten.
+    StopKey,
+}
+
+/// What a keyed engine does with a message for which it has no room.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Overflow {
+    /// `send` waits for room; `try_send` gives the message back.
+    Wait,
+    /// Nobody waits: `try_send` gives the message back, and `send` ends with `Refused`.
+    Refuse,
+    /// The oldest message queued for the key is dropped instead.
+    DropOldest,
+    /// The newcomer is dropped.
+    DropNewest,
+    /// Everything queued for the key is dropped instead.
+    KeepLast,
+}
+
+/// Why a keyed engine dropped a message.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// Its key had no room, and [`Overflow`] says which message goes.
+    Overflow,
+    /// Its key was stopped after a failure.
+    Stopped,
+    /// Its key was forgotten.
+    Forgotten,
+}
+
+impl DropReason {
+    /// The reason in words.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            DropReason::Overflow => "its key had no room for it",
+            DropReason::Stopped => "its key was stopped after a failure",
+            DropReason::Forgotten => "its key was forgotten",
+        }
+    }
+}
+
 /// In which way a handler failed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]

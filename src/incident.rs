@@ -7,12 +7,13 @@
 
 use crate::{
     site::Site,
-    snapshot::{KeyList, Label, PendingKey, Snapshot, count},
+    snapshot::{Human, KeyList, Label, PendingKey, Snapshot, count},
 };
 use std::{
     borrow::Cow,
     fmt,
     io::{self, Write},
+    time::Duration,
 };
 
 /// Tells the error hook what nobody else will hear of.
@@ -80,6 +81,19 @@ pub enum Incident {
         created_at: Site,
         /// How many messages were dropped.
         count: usize,
+    },
+    /// A call of a keyed engine takes longer than the engine's limit.
+    SlowHead {
+        /// The engine's name with the key.
+        engine: Cow<'static, str>,
+        /// Where the engine was created.
+        created_at: Site,
+        /// For how long the call has run.
+        running_for: Duration,
+        /// The kind of yield-point it is parked on and where, if it is one of ours.
+        parked_on: Option<(&'static str, Option<Site>)>,
+        /// How many messages of the key wait behind it.
+        queued: usize,
     },
     /// Something was queued on a loop that is gone, and was dropped.
     LoopGone {
@@ -153,6 +167,25 @@ impl fmt::Display for Incident {
                     more => format!("{more} queued messages were"),
                 }
             ),
+            Self::SlowHead {
+                engine,
+                created_at,
+                running_for,
+                parked_on,
+                queued,
+            } => {
+                write!(
+                    f,
+                    "a handler of {engine} (created at {created_at}) has run for {}",
+                    Human(*running_for)
+                )?;
+                match parked_on {
+                    Some((kind, Some(site))) => write!(f, ", parked on {kind} at {site}"),
+                    Some((kind, None)) => write!(f, ", parked on {kind}"),
+                    None => Ok(()),
+                }?;
+                write!(f, "; {} behind it", count(*queued, "message"))
+            }
             Self::LoopGone { what } => write!(
                 f,
                 "{what} was dropped, because the event loop is gone; ask is_alive() first"
@@ -187,6 +220,7 @@ mod tests {
         snapshot::{CoroutineId, KeyState, Label, PendingKey, Snapshot},
     };
     use std::panic::Location;
+    use std::time::Duration;
 
     fn here() -> Site {
         Location::caller()
@@ -280,6 +314,18 @@ mod tests {
                 format!(
                     "payments[7] (created at {site}) ended early, and 2 queued messages were dropped \
                      unhandled; drain it to get them back"
+                ),
+            ),
+            (
+                Incident::SlowHead {
+                    engine: "payments[7]".into(),
+                    created_at: site,
+                    running_for: Duration::from_millis(1500),
+                    parked_on: Some(("task", Some(site))),
+                    queued: 3,
+                },
+                format!(
+                    "a handler of payments[7] (created at {site}) has run for 1.5 s, parked on task at {site}; 3 messages behind it"
                 ),
             ),
             (

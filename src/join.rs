@@ -21,7 +21,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind};
@@ -33,6 +33,8 @@ use crate::shared::Shared;
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
 use crate::waiter::{Kind, Note, WaiterSlot};
+use crate::waiting::Waiting;
+use crate::waits::{Awaited, Edge, Holders};
 
 static JOIN: Kind = Kind("join");
 
@@ -280,12 +282,18 @@ where
     cell: Rc<JoinCell<T, E>>,
     /// Where the handle was made, for what it does when it is dropped.
     site: Site,
+    /// The wait, as circles through ordered engines are found by it.
+    waiting: Option<Waiting>,
 }
 
 impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     /// The handle for this cell.
     pub(crate) fn new(cell: Rc<JoinCell<T, E>>, site: Site) -> Self {
-        JoinHandle { cell, site }
+        JoinHandle {
+            cell,
+            site,
+            waiting: None,
+        }
     }
 
     /// Lets the coroutine run on, or cancels it; reports how it ended, if it has ended with an error.
@@ -416,12 +424,52 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     }
 }
 
+impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
+    /// Enters the wait, or refuses it: what is joined may wait for who joins, in a queue of an ordered engine.
+    #[cold]
+    fn poll_waiting(&mut self) -> Poll<Result<T, E>> {
+        let edge = Edge {
+            to: Rc::clone(&self.cell) as Rc<dyn Awaited>,
+            place: Id::NONE,
+            what: "the end",
+        };
+        let cell = &self.cell;
+        match cell.shared.wait_for(&mut self.waiting, edge, self.site) {
+            Ok(()) => Poll::Pending,
+            Err(error) => {
+                cell.slot.set(cell.shared.unpark(cell.slot.get()));
+                self.waiting = None;
+                Poll::Ready(Err(E::from(error)))
+            }
+        }
+    }
+}
+
+impl<T: 'static, E: 'static> Awaited for JoinCell<T, E> {
+    fn holders(&self, _place: Id) -> Holders {
+        Holders::One(self.id)
+    }
+
+    fn name(&self, _place: Id) -> String {
+        let label = self.shared.label(self.id);
+        label.map_or_else(|| "a coroutine".to_owned(), |label| label.to_string())
+    }
+
+    fn actor(&self, place: Id) -> String {
+        self.name(place)
+    }
+}
+
 impl<T: 'static, E: From<Error> + fmt::Display + 'static> Future for JoinHandle<T, E> {
     type Output = Result<T, E>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let cell = &*self.cell;
+        let this = self.get_mut();
+        if this.waiting.is_some() && this.is_finished() {
+            ready!(Waiting::poll_over(&mut this.waiting, cx, this.site));
+        }
+        let cell = &*this.cell;
         match cell.phase.get() {
             Phase::Ended => {
                 cell.phase.set(Phase::Taken);
@@ -440,15 +488,19 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Future for JoinHandle<
                     cx,
                     Note {
                         kind: &JOIN,
-                        site: Some(self.site),
+                        site: Some(this.site),
                     },
                 ) {
                     Ok(slot) => {
                         cell.slot.set(slot);
-                        Poll::Pending
+                        if cell.shared.engines.get() == 0 {
+                            return Poll::Pending;
+                        }
+                        this.poll_waiting()
                     }
                     Err(cancel) => {
                         cell.slot.set(WaiterSlot::EMPTY);
+                        this.waiting = None;
                         Poll::Ready(Err(E::from(cancel)))
                     }
                 }

@@ -37,6 +37,7 @@ use crate::record::{Body, Flags};
 use crate::shared::Shared;
 use crate::site::Site;
 use crate::waiter::{Note, WaiterSlot};
+use crate::waits::{Awaited, Edge, Holders};
 
 /// What an engine is called in errors.
 pub(crate) const ENGINE: &str = "ordered engine";
@@ -105,6 +106,7 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         site: Site,
         home: Home<M, R, E>,
     ) -> Rc<Self> {
+        shared.engines.set(shared.engines.get() + 1);
         Rc::new_cyclic(|lane: &Weak<Self>| Lane {
             shared: Rc::clone(shared),
             queue: RefCell::new(Queue::new(bound)),
@@ -194,8 +196,8 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         let mut queue = self.queue.borrow_mut();
         if !queue.has_room() {
             drop(queue);
-            if self.is_own_call() {
-                return Err((want, self.own_wait("room", site)));
+            if let Some(error) = self.shared.closes(&self.edge("room"), site) {
+                return Err((want, error));
             }
             return Ok(Some(self.queue.borrow_mut().line_up(want)));
         }
@@ -348,21 +350,11 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
 
     // Waiting for oneself.
 
-    /// Whether the coroutine that runs now is the one that handles this lane's message.
-    pub(crate) fn is_own_call(&self) -> bool {
-        let running = self.shared.running.get();
-        !running.is_none() && running == self.worker.get()
-    }
-
-    /// The error of a wait that only its own end could end.
-    #[cold]
-    pub(crate) fn own_wait(&self, what: &str, site: Site) -> Error {
-        let name = &self.name;
-        ErrorKind::Deadlock {
-            path: format!("the handler of {name} waits for {what} of {name}"),
-            site,
-        }
-        .into()
+    /// A wait for something of this lane.
+    pub(crate) fn edge(self: &Rc<Self>, what: &'static str) -> Edge {
+        let to = Rc::clone(self) as Rc<dyn Awaited>;
+        let place = Id::NONE;
+        Edge { to, place, what }
     }
 
     // Other threads.
@@ -387,5 +379,24 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         self.queue.borrow_mut().line_up(Want::Pull);
         self.admit();
         self.advance();
+    }
+}
+
+impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Awaited for Lane<M, R, E> {
+    fn holders(&self, _place: Id) -> Holders {
+        let worker = self.worker.get();
+        if worker.is_none() {
+            Holders::Nobody
+        } else {
+            Holders::One(worker)
+        }
+    }
+
+    fn name(&self, _place: Id) -> String {
+        self.name.clone().into_owned()
+    }
+
+    fn actor(&self, _place: Id) -> String {
+        format!("the handler of {}", self.name)
     }
 }

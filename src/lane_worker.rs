@@ -23,6 +23,7 @@ use crate::coroutine::Co;
 use crate::error::{Error, Result};
 use crate::failure::{AfterFailure, Failure};
 use crate::handle::Handle;
+use crate::key_name::KeyName;
 use crate::lane::{Lane, Resting};
 use crate::record::{Body, Ending};
 
@@ -35,7 +36,7 @@ pub(crate) type Judge<S> = Box<dyn FnMut(&mut S, &Failure<'_>) -> AfterFailure>;
 /// State and handler.
 pub(crate) struct Pair<K, S, H> {
     /// Whose they are.
-    pub(crate) key: K,
+    pub(crate) key: KeyName<K>,
     /// The state.
     pub(crate) state: S,
     /// The handler.
@@ -46,7 +47,7 @@ pub(crate) struct Pair<K, S, H> {
 
 impl<K, S, H, M, R, E> Resting<M, R, E> for Pair<K, S, H>
 where
-    K: Clone + 'static,
+    K: 'static,
     S: 'static,
     H: AsyncFnMut(Call<K>, &mut S, M) -> Result<R, E> + 'static,
     M: 'static,
@@ -80,7 +81,7 @@ where
 /// Handles messages until none is left.
 async fn work<K, S, H, M, R, E>(mut lent: Lent<Pair<K, S, H>, M, R, E>, id: Id)
 where
-    K: Clone + 'static,
+    K: 'static,
     S: 'static,
     H: AsyncFnMut(Call<K>, &mut S, M) -> Result<R, E> + 'static,
     M: 'static,

@@ -72,6 +72,7 @@ mod timers;
 mod clock;
 mod inbox;
 mod waiter;
+mod waits;
 
 mod line;
 
@@ -84,6 +85,7 @@ mod shared;
 
 mod parking;
 mod roster;
+mod waiting;
 
 mod handle;
 mod waker;
@@ -138,8 +140,13 @@ mod embed;
 
 pub mod net;
 
+mod key_name;
+
 mod call;
 mod failure;
+
+mod verdict;
+
 mod ordered_gate;
 mod ordered_queue;
 
@@ -148,6 +155,14 @@ mod lane_worker;
 mod ordered_finish;
 mod ordered_remote;
 mod ordered_send;
+
+mod hub;
+mod hub_worker;
+mod keyed_finish;
+mod keyed_remote;
+mod keyed_send;
+
+mod keyed;
 
 pub mod ordered;
 
@@ -178,6 +193,7 @@ pub use handle::{Handle, Remote, TimerId, WeakRemote};
 pub use incident::Incident;
 pub use join::JoinHandle;
 pub use key::Key;
+pub use keyed::Keyed;
 pub use machine::{Coroutine, CoroutineState, Running, Sent};
 pub use oneshot::{Resolver, SendResolver};
 pub use periodic::{CatchUp, Periodic, Tick};

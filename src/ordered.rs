@@ -6,6 +6,7 @@
 //! 1. The lane counts exactly the doors that can still send: every `Ordered`, and the remotes of each origin as one.
 //! 2. An [`OrderedDoor`] is no such door and keeps nothing alive.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,10 +14,21 @@ use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use crate::call::Call;
+pub use crate::call::EngineDoor;
+use crate::call::{Call, sealed};
 use crate::error::{Error, Result};
-pub use crate::failure::{AfterFailure, Failure, FailureKind, Refused};
+pub use crate::failure::{
+    AfterFailure, AfterKeyFailure, DropReason, Failure, FailureKind, Overflow, Refused,
+};
 use crate::handle::Handle;
+pub use crate::hub::OrderKey;
+pub use crate::hub::explain::{HeadReport, KeyReport, KeyedStats};
+pub use crate::hub::head::HeadLimit;
+use crate::key_name::KeyName;
+pub use crate::keyed::{KeyedBuilder, KeyedDoor};
+pub use crate::keyed_finish::{KeyedDrained, KeyedDraining, KeyedFinishing};
+pub use crate::keyed_remote::KeyedRemote;
+pub use crate::keyed_send::{KeyedAsking, KeyedPermit, KeyedReserving, KeyedSending};
 use crate::lane::{Lane, NAMELESS};
 use crate::lane_worker::{Judge, Pair};
 pub use crate::ordered_finish::{Drained, Draining, Finishing};
@@ -153,7 +165,7 @@ impl<S: 'static> OrderedBuilder<S> {
             judge,
         } = self;
         let pair = Box::new(Pair {
-            key: (),
+            key: KeyName::new(()),
             state,
             handler,
             judge,
@@ -457,50 +469,18 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Clone
     }
 }
 
-impl Call {
-    /// The engine whose message this is, by a door that keeps nothing alive. What the handler sends through it is queued behind
-    /// what is there; to wait for it from inside the call is refused with `Deadlock`.
-    ///
-    /// # Panics
-    /// If the engine's messages, results or errors are of other types than those asked for.
-    ///
-    /// ```
-    /// # use yieldpoint::{Call, EventLoop, Ordered, OrderedDoor, Result};
-    /// async fn countdown(call: Call, log: &mut Vec<u32>, n: u32) -> Result {
-    ///     log.push(n);
-    ///     let engine: OrderedDoor<u32> = call.engine();
-    ///     if n > 0 {
-    ///         engine.try_send(n - 1)?;
-    ///     }
-    ///     Ok(())
-    /// }
-    /// # EventLoop::new()?.block_on(async |co| -> Result {
-    /// let engine = Ordered::with_state(vec![]).serve(co.handle(), countdown);
-    /// engine.send(3).await?;
-    /// assert_eq!(engine.finish().await?, [3, 2, 1, 0]);
-    /// # Ok(())
-    /// # })?;
-    /// # Ok::<(), yieldpoint::Error>(())
-    /// ```
-    #[must_use]
-    #[track_caller]
-    pub fn engine<M, R, E>(&self) -> OrderedDoor<M, R, E>
-    where
-        M: 'static,
-        R: 'static,
-        E: From<Error> + fmt::Display + 'static,
-    {
-        let Some(lane) = self.back().downcast_ref::<Weak<Lane<M, R, E>>>() else {
-            panic!(
-                "the engine of this call is no OrderedDoor<{}, {}, {}>; name its own types",
-                std::any::type_name::<M>(),
-                std::any::type_name::<R>(),
-                std::any::type_name::<E>()
-            );
-        };
-        OrderedDoor {
-            lane: Weak::clone(lane),
-        }
+impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> sealed::Sealed
+    for OrderedDoor<M, R, E>
+{
+}
+
+impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> EngineDoor
+    for OrderedDoor<M, R, E>
+{
+    fn behind(back: &dyn Any) -> Option<Self> {
+        let lane = back.downcast_ref::<Weak<Lane<M, R, E>>>()?;
+        let lane = Weak::clone(lane);
+        Some(OrderedDoor { lane })
     }
 }
 

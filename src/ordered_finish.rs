@@ -24,6 +24,7 @@ use crate::shared::Fire;
 use crate::site::Site;
 use crate::timers::TimerId;
 use crate::waiter::{Kind, Note};
+use crate::waiting::Waiting;
 
 static FINISH: Kind = Kind("finish");
 static DRAIN: Kind = Kind("drain");
@@ -40,6 +41,8 @@ pub struct Finishing<
     lane: Rc<Lane<M, R, E>>,
     /// Where the wait is kept.
     wait: Id,
+    /// The wait, as circles are found by it.
+    waiting: Option<Waiting>,
     /// Where it was made.
     site: Site,
     /// The type of the state.
@@ -55,6 +58,7 @@ impl<S: 'static, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static
         Finishing {
             lane,
             wait: Id::NONE,
+            waiting: None,
             site: Location::caller(),
             state: PhantomData,
         }
@@ -63,10 +67,11 @@ impl<S: 'static, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static
     /// Waits, and takes the state.
     fn poll_as(&mut self, kind: &'static Kind, cx: &Context<'_>) -> Poll<Result<S>> {
         let site = Some(self.site);
-        ready!(
-            self.lane
-                .poll_finish(&mut self.wait, cx, Note { kind, site })
-        )?;
+        ready!(self.lane.poll_finish(
+            (&mut self.wait, &mut self.waiting),
+            cx,
+            Note { kind, site }
+        ))?;
         let state = self.lane.take_state();
         // Another finish that waits must hear that it comes too late.
         self.lane.close();
@@ -164,7 +169,14 @@ impl<S: 'static, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if this.timer.get().is_none() && !this.finish.lane.is_own_call() {
+        if this.timer.get().is_none() {
+            let lane = &this.finish.lane;
+            let closes = lane
+                .shared()
+                .closes(&lane.edge("the end"), this.finish.site);
+            if let Some(error) = closes {
+                return Poll::Ready(Err(error));
+            }
             this.begin();
         }
         let state = ready!(this.finish.poll_as(&DRAIN, cx))?;

@@ -40,6 +40,8 @@ struct State<M> {
     next_turn: u64,
     /// The turn that may go in.
     turn: u64,
+    /// How many were taken out and still count, because the engine has no room for them yet.
+    held: usize,
     /// Why no more goes in.
     shut: Option<Shut>,
 }
@@ -72,6 +74,7 @@ impl<M> Gate<M> {
                 announced: false,
                 next_turn: 0,
                 turn: 0,
+                held: 0,
                 shut: None,
             }),
             room: Condvar::new(),
@@ -99,7 +102,7 @@ impl<M> Gate<M> {
         if let Some(shut) = state.shut {
             return Err((message, Blocked::Shut(shut)));
         }
-        if state.buffer.len() >= self.bound || state.turn != state.next_turn {
+        if state.len() >= self.bound || state.turn != state.next_turn {
             return Err((message, Blocked::Full));
         }
         Ok(state.put(message))
@@ -112,12 +115,12 @@ impl<M> Gate<M> {
     pub(crate) fn push(&self, message: M) -> Result<bool, (M, Blocked)> {
         let mut state = self.lock();
         let turn = state.next_turn;
-        let must_wait = state.buffer.len() >= self.bound || state.turn != turn;
+        let must_wait = state.len() >= self.bound || state.turn != turn;
         if must_wait && state.shut.is_none() && thread::current().id() == self.loop_thread {
             return Err((message, Blocked::OwnThread));
         }
         state.next_turn += 1;
-        while state.shut.is_none() && (state.turn != turn || state.buffer.len() >= self.bound) {
+        while state.shut.is_none() && (state.turn != turn || state.len() >= self.bound) {
             state = self
                 .room
                 .wait(state)
@@ -144,6 +147,26 @@ impl<M> Gate<M> {
             self.room.notify_all();
         }
         message
+    }
+
+    /// The same, but the message counts as if it were still here, until it is [released](Gate::release).
+    pub(crate) fn pop_held(&self) -> Option<M> {
+        let mut state = self.lock();
+        let message = state.buffer.pop_front();
+        match message {
+            Some(_) => state.held += 1,
+            None => state.announced = false,
+        }
+        message
+    }
+
+    /// Ends the counting of messages that were taken out.
+    pub(crate) fn release(&self, count: usize) {
+        let mut state = self.lock();
+        state.held = state.held.saturating_sub(count);
+        if state.turn != state.next_turn {
+            self.room.notify_all();
+        }
     }
 
     /// Whether nothing is in it.
@@ -173,6 +196,11 @@ impl<M> Gate<M> {
 }
 
 impl<M> State<M> {
+    /// How many messages count.
+    fn len(&self) -> usize {
+        self.buffer.len() + self.held
+    }
+
     /// Puts a message in. Tells whether the engine must be told.
     fn put(&mut self, message: M) -> bool {
         self.buffer.push_back(message);

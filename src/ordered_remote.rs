@@ -8,6 +8,7 @@
 //! 2. The remotes of an engine that share an origin count as one door, which closes after all that they sent was taken in.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -29,16 +30,37 @@ trait Pull {
     fn pull(&self);
 }
 
-/// A lane that is held open by remotes.
-struct Held<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static>(Rc<Lane<M, R, E>>);
+/// What remotes of an engine need of it; `M` is what they send.
+pub(crate) trait Behind<M>: 'static {
+    /// What the engine is called in errors.
+    const ENGINE: &'static str;
 
-impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Pull for Held<M, R, E> {
+    /// The loop.
+    fn shared(&self) -> &Rc<Shared>;
+
+    /// Where other threads send to.
+    fn gate(&self) -> &Arc<Gate<M>>;
+
+    /// One more door.
+    fn add_door(self: &Rc<Self>);
+
+    /// One door less.
+    fn drop_door(self: &Rc<Self>);
+
+    /// Takes in what was sent.
+    fn pull(self: &Rc<Self>);
+}
+
+/// An engine that is held open by remotes.
+struct Held<M, B: Behind<M>>(Rc<B>, PhantomData<fn(M)>);
+
+impl<M, B: Behind<M>> Pull for Held<M, B> {
     fn pull(&self) {
         self.0.pull();
     }
 }
 
-impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Drop for Held<M, R, E> {
+impl<M, B: Behind<M>> Drop for Held<M, B> {
     fn drop(&mut self) {
         if self.0.shared().is_closed() {
             let gate = self.0.gate();
@@ -46,6 +68,30 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Drop for H
             drop(gate.take_all());
         }
         self.0.drop_door();
+    }
+}
+
+impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Behind<M> for Lane<M, R, E> {
+    const ENGINE: &'static str = ENGINE;
+
+    fn shared(&self) -> &Rc<Shared> {
+        self.shared()
+    }
+
+    fn gate(&self) -> &Arc<Gate<M>> {
+        self.gate()
+    }
+
+    fn add_door(self: &Rc<Self>) {
+        Lane::add_door(self);
+    }
+
+    fn drop_door(self: &Rc<Self>) {
+        Lane::drop_door(self);
+    }
+
+    fn pull(self: &Rc<Self>) {
+        Lane::pull(self);
     }
 }
 
@@ -57,6 +103,8 @@ struct Name<M> {
     remote: Remote,
     /// The engine's name in the loop's vault.
     door: Id,
+    /// What the engine is called in errors.
+    engine: &'static str,
 }
 
 impl<M> Drop for Name<M> {
@@ -99,16 +147,12 @@ pub struct OrderedRemote<M> {
 }
 
 impl<M: Send + 'static> OrderedRemote<M> {
-    /// A remote that holds this lane open.
-    pub(crate) fn new<R, E>(lane: &Rc<Lane<M, R, E>>) -> Self
-    where
-        R: 'static,
-        E: From<Error> + fmt::Display + 'static,
-    {
-        let shared: &Rc<Shared> = lane.shared();
-        let gate = Arc::clone(lane.gate());
-        lane.add_door();
-        let door = Door(Rc::new(Held(Rc::clone(lane))));
+    /// A remote that holds this engine open.
+    pub(crate) fn new<B: Behind<M>>(engine: &Rc<B>) -> Self {
+        let shared: &Rc<Shared> = engine.shared();
+        let gate = Arc::clone(engine.gate());
+        engine.add_door();
+        let door = Door(Rc::new(Held(Rc::clone(engine), PhantomData)));
         if shared.is_closed() {
             gate.shut(Shut::LoopGone);
         }
@@ -116,6 +160,7 @@ impl<M: Send + 'static> OrderedRemote<M> {
             gate,
             remote: Handle::new(Rc::clone(shared)).remote(),
             door: shared.deposit(Box::new(door)),
+            engine: B::ENGINE,
         };
         OrderedRemote {
             name: Arc::new(name),
@@ -171,14 +216,16 @@ impl<M: Send + 'static> OrderedRemote<M> {
     fn error(&self, why: &Blocked) -> Error {
         let kind = match why {
             Blocked::Full => ErrorKind::Refused {
-                what: ENGINE,
+                what: self.name.engine,
                 limit: self.name.gate.bound(),
             },
             Blocked::OwnThread => ErrorKind::Deadlock {
                 path: "send_blocking on the loop's own thread waits for that loop".to_owned(),
                 site: std::panic::Location::caller(),
             },
-            Blocked::Shut(Shut::Closed) => ErrorKind::Closed { what: ENGINE },
+            Blocked::Shut(Shut::Closed) => ErrorKind::Closed {
+                what: self.name.engine,
+            },
             Blocked::Shut(Shut::LoopGone) => ErrorKind::LoopGone,
         };
         kind.into()

@@ -29,6 +29,7 @@ use crate::oneshot::{Missing, OneShot};
 use crate::ordered_queue::{Asker, Entry, Want};
 use crate::site::Site;
 use crate::waiter::{Kind, Note};
+use crate::waiting::Waiting;
 
 static SEND: Kind = Kind("send");
 static ASK: Kind = Kind("ask");
@@ -45,6 +46,8 @@ enum Stage<M, R, E> {
     New(Option<Rc<Lane<M, R, E>>>),
     /// In line.
     InLine(Rc<Lane<M, R, E>>, Id),
+    /// Called up, or sent away. The call that waited may have to wait for a permit to go on.
+    Served(Rc<Lane<M, R, E>>, Result<Want<M, R, E>>),
     /// Over.
     Done,
 }
@@ -53,6 +56,8 @@ enum Stage<M, R, E> {
 struct Arrival<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> {
     /// How far it is.
     stage: Stage<M, R, E>,
+    /// The wait, as circles are found by it.
+    waiting: Option<Waiting>,
     /// Where it was made.
     site: Site,
 }
@@ -62,6 +67,7 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Arrival<M,
     fn new(lane: Option<Rc<Lane<M, R, E>>>, site: Site) -> Self {
         Arrival {
             stage: Stage::New(lane),
+            waiting: None,
             site,
         }
     }
@@ -88,15 +94,28 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Arrival<M,
                 }
             }
         }
-        let Stage::InLine(lane, id) = &self.stage else {
-            return Poll::Pending;
-        };
-        let note = Note {
-            kind,
-            site: Some(self.site),
-        };
-        let got = ready!(lane.poll_line(*id, cx, note));
-        let Stage::InLine(lane, _) = std::mem::replace(&mut self.stage, Stage::Done) else {
+        if let Stage::InLine(lane, id) = &self.stage {
+            let note = Note {
+                kind,
+                site: Some(self.site),
+            };
+            let got = match lane.poll_line(*id, cx, note) {
+                Poll::Ready(got) => got,
+                Poll::Pending => {
+                    let edge = lane.edge("room");
+                    let waits = lane.shared().wait_for(&mut self.waiting, edge, self.site);
+                    let Err(error) = waits else {
+                        return Poll::Pending;
+                    };
+                    lane.leave_line(*id);
+                    Err(error)
+                }
+            };
+            let lane = Rc::clone(lane);
+            self.stage = Stage::Served(lane, got);
+        }
+        ready!(Waiting::poll_over(&mut self.waiting, cx, self.site));
+        let Stage::Served(lane, got) = std::mem::replace(&mut self.stage, Stage::Done) else {
             return Poll::Pending;
         };
         match got {
@@ -105,15 +124,17 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Arrival<M,
                 drop(turned_away);
                 Poll::Ready(Err(lane.closed()))
             }
-            Err(cancel) => Poll::Ready(Err(cancel)),
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 }
 
 impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Drop for Arrival<M, R, E> {
     fn drop(&mut self) {
-        if let Stage::InLine(lane, id) = &self.stage {
-            lane.leave_line(*id);
+        match &self.stage {
+            Stage::InLine(lane, id) => lane.leave_line(*id),
+            Stage::Served(lane, Ok(Want::Granted)) => lane.free_place(),
+            _ => {}
         }
     }
 }
@@ -189,8 +210,10 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Asking<M, 
         let Stage::New(Some(lane)) = &self.arrival.stage else {
             return Ok(None);
         };
-        if lane.is_own_call() {
-            let error = lane.own_wait("a result", self.arrival.site);
+        let closes = lane
+            .shared()
+            .closes(&lane.edge("a result"), self.arrival.site);
+        if let Some(error) = closes {
             self.arrival.stage = Stage::Done;
             return Err(error);
         }
@@ -233,14 +256,33 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Future for
             kind: &ASK,
             site: Some(this.arrival.site),
         };
-        let result = match ready!(cell.poll(cx, note)) {
-            Ok(result) => result,
-            Err(Missing::Cancelled(cancel)) => Err(E::from(cancel)),
-            Err(Missing::Lost | Missing::Taken) if lane.shared().is_closed() => {
+        if cell.has_value() || cell.is_lost() {
+            ready!(Waiting::poll_over(
+                &mut this.arrival.waiting,
+                cx,
+                this.arrival.site
+            ));
+        }
+        let result = match cell.poll(cx, note) {
+            Poll::Pending => {
+                let edge = lane.edge("a result");
+                let waiting = &mut this.arrival.waiting;
+                match lane.shared().wait_for(waiting, edge, this.arrival.site) {
+                    Ok(()) => return Poll::Pending,
+                    Err(error) => {
+                        cell.unpark();
+                        Err(E::from(error))
+                    }
+                }
+            }
+            Poll::Ready(Ok(result)) => result,
+            Poll::Ready(Err(Missing::Cancelled(cancel))) => Err(E::from(cancel)),
+            Poll::Ready(Err(_)) if lane.shared().is_closed() => {
                 Err(E::from(ErrorKind::LoopGone.into()))
             }
-            Err(Missing::Lost | Missing::Taken) => Err(E::from(dropped())),
+            Poll::Ready(Err(_)) => Err(E::from(dropped())),
         };
+        this.arrival.waiting = None;
         this.cell = None;
         Poll::Ready(result)
     }

@@ -25,6 +25,7 @@ use crate::ledger::Ledger;
 use crate::site::Site;
 use crate::timers::{Nanos, TimerId};
 use crate::waiter::{Foreign, Kind, Note};
+use crate::waits::{Edge, Lender};
 
 /// A coroutine's body with whatever takes its outcome: what the loop drives.
 pub(crate) trait Body {
@@ -134,6 +135,10 @@ pub(crate) struct Rare {
     /// The wakers of foreign combinators inside which its points are parked, by token. One that a cancel has woken leaves its
     /// place empty until its point gives the token back, so that no token can reach another point's waker.
     pub(crate) wakers: Slab<Option<Foreign>>,
+    /// What it waits for that is another coroutine's doing.
+    pub(crate) waits: Slab<Edge>,
+    /// The engine whose permit it has, and its seat there, if that engine limits its calls.
+    pub(crate) lender: Option<(Rc<dyn Lender>, u32)>,
 }
 
 impl Rare {

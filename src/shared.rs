@@ -189,6 +189,8 @@ pub(crate) struct Shared {
     reporting: Cell<bool>,
     /// Threads for blocking work.
     pub(crate) pool: Pool,
+    /// How many ordered engines there are: without one, no join can close a circle.
+    pub(crate) engines: Cell<usize>,
 }
 
 impl Shared {
@@ -234,6 +236,7 @@ impl Shared {
             hook,
             reporting: Cell::new(false),
             pool,
+            engines: Cell::new(0),
         })
     }
 

@@ -20,6 +20,7 @@ use crate::ordered_gate::Shut;
 use crate::ordered_queue::{Entry, Intake};
 use crate::site::Site;
 use crate::waiter::{Note, WaiterSlot};
+use crate::waiting::Waiting;
 
 impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R, E> {
     /// One more door.
@@ -128,16 +129,21 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
     }
 
     /// Waits for the end; `id` is where the wait is kept from the first poll on.
-    pub(crate) fn poll_finish(&self, id: &mut Id, cx: &Context<'_>, note: Note) -> Poll<Result> {
+    pub(crate) fn poll_finish(
+        self: &Rc<Self>,
+        (id, wait): (&mut Id, &mut Option<Waiting>),
+        cx: &Context<'_>,
+        note: Note,
+    ) -> Poll<Result> {
         if self.shared.is_closed() {
             return Poll::Ready(Err(ErrorKind::LoopGone.into()));
         }
+        let site = note.site.unwrap_or(self.site);
         if self.is_finished() {
-            return Poll::Ready(Ok(()));
+            return Waiting::poll_over(wait, cx, site).map(Ok);
         }
-        if self.is_own_call() {
-            let site = note.site.unwrap_or(self.site);
-            return Poll::Ready(Err(self.own_wait("the end", site)));
+        if let Err(error) = self.shared.wait_for(wait, self.edge("the end"), site) {
+            return Poll::Ready(Err(error));
         }
         if id.is_none() {
             *id = self.finishers.borrow_mut().insert(WaiterSlot::EMPTY);
@@ -166,6 +172,7 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
 impl<M, R, E> Drop for Lane<M, R, E> {
     /// Reports what nobody will ever handle or take (keeps invariant 4).
     fn drop(&mut self) {
+        self.shared.engines.set(self.shared.engines.get() - 1);
         let count = self.left_over.get_mut().len();
         if count > 0 && !self.shared.is_closed() {
             self.shared.report(&Incident::OrderedDropped {

@@ -13,24 +13,18 @@ use super::{Lane, Resting, Running};
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::{AfterFailure, Failure, FailureKind};
-use crate::handle::take_leaks;
 use crate::incident::Incident;
 use crate::oneshot::Resolver;
-use crate::record::Flags;
-use crate::snapshot::PendingKey;
+use crate::verdict;
 
 impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R, E> {
     /// The worker was ended from outside. The pair is at home.
     pub(crate) fn worker_lost(self: &Rc<Self>, error: Error) {
-        let kind = match error.kind() {
-            ErrorKind::LoopGone => {
-                self.worker.set(Id::NONE);
-                return self.gone();
-            }
-            ErrorKind::Panicked { .. } => FailureKind::Panicked,
-            ErrorKind::Aborted { .. } => FailureKind::Aborted,
-            _ => FailureKind::Cancelled,
-        };
+        if error.is_loop_gone() {
+            self.worker.set(Id::NONE);
+            return self.gone();
+        }
+        let kind = verdict::kind_of(&error);
         match self.running.take() {
             Some(running) => {
                 // Where no error can be made, dropping the asker tells it.
@@ -59,77 +53,10 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
     /// Takes the result of the running call, and what keys it left (keeps invariant 3).
     #[inline]
     pub(crate) fn settle(&self, id: Id, result: Result<R, E>, pair: &mut dyn Resting<M, R, E>) {
-        let plain = {
-            let records = self.shared.records.borrow();
-            records.get(id).is_some_and(|record| {
-                !record.flags.has(Flags::CANCELLED)
-                    && record.rare().is_none_or(|rare| rare.ledger.is_empty())
-            })
-        };
-        match result {
-            Ok(value) if plain => self.succeed(value),
-            result => self.settle_rare(id, result, pair),
-        }
-    }
-
-    /// The same for a call that failed, left keys, or whose coroutine was cancelled.
-    #[cold]
-    fn settle_rare(&self, id: Id, result: Result<R, E>, pair: &mut dyn Resting<M, R, E>) {
-        let shared = &*self.shared;
-        let keys = take_leaks(shared, id);
-        let cause = {
-            let records = shared.records.borrow();
-            let record = records.get(id);
-            let record = record.filter(|record| record.flags.has(Flags::CANCELLED));
-            record.and_then(|record| record.rare()?.cancel.clone())
-        };
-        let (kind, error) = match (result, cause) {
-            (Ok(value), None) if keys.is_empty() => return self.succeed(value),
-            (Ok(value), None) => {
-                drop(value);
-                let Some(coroutine) = shared.label(id) else {
-                    return;
-                };
-                let leaked = ErrorKind::Leaked { coroutine, keys };
-                return self.fail(FailureKind::Leaked, E::from(leaked.into()), pair);
-            }
-            (Ok(value), Some(_)) => {
-                self.report_leaks(id, keys);
-                return self.succeed(value);
-            }
-            (Err(error), None) => {
-                self.report_leaks(id, keys);
-                (FailureKind::Error, error)
-            }
-            (Err(mut error), Some(cause)) => {
-                // A call's cancel is another error to who asked than his own would be.
-                if let Some(own) = Error::find_mut(&mut error)
-                    && own.is_cancelled()
-                    && let Some(coroutine) = shared.label(id)
-                {
-                    *own = ErrorKind::CoroutineCancelled {
-                        coroutine,
-                        reason: cause.reason,
-                        site: cause.site,
-                        swallowed: false,
-                        keys,
-                    }
-                    .into();
-                } else {
-                    self.report_leaks(id, keys);
-                }
-                (FailureKind::Cancelled, error)
-            }
-        };
-        self.fail(kind, error, pair);
-    }
-
-    /// Reports keys that a call left, where its result cannot say so.
-    fn report_leaks(&self, id: Id, keys: Vec<PendingKey>) {
-        if !keys.is_empty()
-            && let Some(coroutine) = self.shared.label(id)
-        {
-            self.shared.report(&Incident::Leaked { coroutine, keys });
+        match verdict::judge(&self.shared, id, result) {
+            Some(Ok(value)) => self.succeed(value),
+            Some(Err((kind, error))) => self.fail(kind, error, pair),
+            None => {}
         }
     }
 

@@ -1,0 +1,251 @@
+//! How a keyed engine ends: its doors counted, its intake closed, its waiters told, what is left given out.
+//!
+//! It is apart because nothing of it is on the way of a message.
+//!
+//! Invariants:
+//! 1. Whoever waits for the end is woken when it has come, and looks again by himself.
+//! 2. An end before the last message gives every one that no call was made for back to `drain`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::arriving::KEY;
+use super::{Hub, OrderKey};
+use crate::arena::Id;
+use crate::error::{Error, ErrorKind, Result};
+use crate::incident::Incident;
+use crate::ordered_gate::Shut;
+use crate::ordered_queue::Intake;
+use crate::site::Site;
+use crate::waiter::{Note, WaiterSlot};
+use crate::waiting::Waiting;
+
+impl<K, M, R, E> Hub<K, M, R, E>
+where
+    K: OrderKey,
+    M: 'static,
+    R: 'static,
+    E: From<Error> + fmt::Display + 'static,
+{
+    /// One more door.
+    pub(crate) fn add_door(&self) {
+        self.doors.set(self.doors.get() + 1);
+    }
+
+    /// One door less.
+    pub(crate) fn drop_door(&self) {
+        self.doors.set(self.doors.get() - 1);
+        self.settle_down();
+    }
+
+    /// Takes no more newcomers.
+    pub(crate) fn close(&self) {
+        self.table.borrow_mut().close();
+        if let Some(gate) = self.gate.get() {
+            gate.shut(Shut::Closed);
+        }
+        self.settle_down();
+    }
+
+    /// Ends the engine before it is dry: nothing more is taken, running calls are cancelled, the rest is kept for `drain`.
+    pub(crate) fn cut_off(self: &Rc<Self>, reason: &'static str, site: Site) {
+        self.close();
+        self.table.borrow_mut().intake = Intake::Ended;
+        let ids: Vec<Id> = {
+            let table = self.table.borrow();
+            table.keys.iter().map(|(id, _)| id).collect()
+        };
+        for &id in &ids {
+            self.take_left(id);
+        }
+        if let Some(gate) = self.gate.get() {
+            let outside = gate.take_all();
+            let outside = outside
+                .into_iter()
+                .map(|(key, message)| (key, vec![message]));
+            self.left_over.borrow_mut().extend(outside);
+        }
+        let workers: Vec<Id> = {
+            let table = self.table.borrow();
+            let seats = table.seats.iter();
+            let busy = seats.filter(|(_, seat)| seat.busy);
+            busy.map(|(_, seat)| seat.worker).collect()
+        };
+        for worker in workers {
+            self.shared.cancel(worker, Cow::Borrowed(reason), site);
+        }
+        for id in ids {
+            self.let_go(id);
+        }
+        self.settle_down();
+    }
+
+    /// Takes what waits in one key.
+    fn take_left(&self, id: Id) {
+        let (name, messages, slots, askers) = {
+            let mut table = self.table.borrow_mut();
+            let (mut messages, mut askers) = (Vec::new(), Vec::new());
+            while let Some(item) = table.pop(id) {
+                messages.push(item.message);
+                askers.push(item.asker);
+            }
+            let (slots, outside) = table.turn_away(id);
+            messages.extend(outside.into_iter().map(|item| item.message));
+            while table.free_place(id) {}
+            let Some(key) = table.keys.get(id) else {
+                return;
+            };
+            (key.name.clone(), messages, slots, askers)
+        };
+        drop(askers);
+        for slot in slots {
+            self.shared.wake_waiter(slot);
+        }
+        if !messages.is_empty() {
+            let key = name.get().clone();
+            self.left_over.borrow_mut().push((key, messages));
+        }
+    }
+
+    /// The loop is gone, and with it all that waits.
+    pub(super) fn gone(&self) {
+        let (table, slots) = {
+            let mut table = self.table.borrow_mut();
+            let mut slots = Vec::new();
+            let ids: Vec<Id> = table.keys.iter().map(|(id, _)| id).collect();
+            let mut items = Vec::new();
+            for id in ids {
+                while let Some(item) = table.pop(id) {
+                    items.push(item);
+                }
+                let (woken, outside) = table.turn_away(id);
+                slots.extend(woken);
+                items.extend(outside);
+            }
+            table.intake = Intake::Ended;
+            let seats: Vec<u32> = table.seats.iter().map(|(seat, _)| seat).collect();
+            let askers: Vec<_> = seats
+                .into_iter()
+                .map(|seat| table.seats.settle(seat).0)
+                .collect();
+            ((items, askers), slots)
+        };
+        self.shared.contain("drop", || drop(table));
+        if let Some(gate) = self.gate.get() {
+            gate.shut(Shut::LoopGone);
+            drop(gate.take_all());
+        }
+        for slot in slots {
+            self.shared.wake_waiter(slot);
+        }
+        self.wake_finishers();
+    }
+
+    /// Whether nothing is left to do and nothing can arrive.
+    pub(crate) fn is_finished(&self) -> bool {
+        let table = self.table.borrow();
+        table.seats.busy() == 0
+            && table.is_dry()
+            && (table.intake != Intake::Open || self.doors.get() == 0)
+            && self.gate.get().is_none_or(|gate| gate.is_empty())
+    }
+
+    /// Tells who waits for the end, if it has come.
+    #[inline]
+    pub(super) fn settle_down(&self) {
+        let waited_for = !self.finishers.borrow().is_empty();
+        if waited_for && self.is_finished() {
+            self.wake_finishers();
+        }
+    }
+
+    /// Wakes everybody who waits for the end.
+    pub(crate) fn wake_finishers(&self) {
+        let mut slots = Vec::new();
+        {
+            let mut finishers = self.finishers.borrow_mut();
+            let ids: Vec<Id> = finishers.iter().map(|(id, _)| id).collect();
+            for id in ids {
+                if let Some(slot) = finishers.get_mut(id) {
+                    slots.push(*slot);
+                    *slot = slot.vacated();
+                }
+            }
+        }
+        for slot in slots {
+            self.shared.wake_waiter(slot);
+        }
+    }
+
+    /// Takes what an early end left over.
+    pub(crate) fn take_left_over(&self) -> Vec<(K, Vec<M>)> {
+        self.left_over.take()
+    }
+
+    /// Waits for the end; `id` is where the wait is kept from the first poll on.
+    pub(crate) fn poll_finish(
+        self: &Rc<Self>,
+        (id, wait): (&mut Id, &mut Option<Waiting>),
+        cx: &Context<'_>,
+        note: Note,
+    ) -> Poll<Result> {
+        if self.shared.is_closed() {
+            return Poll::Ready(Err(ErrorKind::LoopGone.into()));
+        }
+        let site = note.site.unwrap_or(self.site);
+        if self.is_finished() {
+            return Waiting::poll_over(wait, cx, site).map(Ok);
+        }
+        if let Err(error) = self.shared.wait_for(wait, self.end_edge(), site) {
+            return Poll::Ready(Err(error));
+        }
+        if id.is_none() {
+            *id = self.finishers.borrow_mut().insert(WaiterSlot::EMPTY);
+        }
+        let slot = self.finishers.borrow().get(*id).copied();
+        let slot = slot.unwrap_or(WaiterSlot::EMPTY);
+        let parked = self.shared.park(slot, cx, note);
+        if let Some(kept) = self.finishers.borrow_mut().get_mut(*id) {
+            *kept = *parked.as_ref().unwrap_or(&slot.vacated());
+        }
+        match parked {
+            Ok(_) => Poll::Pending,
+            Err(cancel) => Poll::Ready(Err(cancel)),
+        }
+    }
+
+    /// Gives up waiting for the end.
+    pub(crate) fn leave_finish(&self, id: Id) {
+        let slot = self.finishers.borrow_mut().remove(id);
+        if let Some(slot) = slot {
+            self.shared.unpark(slot);
+        }
+    }
+
+    /// The error of who stood in line and was turned away.
+    pub(crate) fn turned_away(&self) -> Error {
+        if self.table.borrow().intake == Intake::Ended {
+            self.closed()
+        } else {
+            ErrorKind::Closed { what: KEY }.into()
+        }
+    }
+}
+
+impl<K, M, R, E> Drop for Hub<K, M, R, E> {
+    /// Reports what nobody will ever take.
+    fn drop(&mut self) {
+        self.shared.engines.set(self.shared.engines.get() - 1);
+        let left = self.left_over.get_mut();
+        let left: usize = left.iter().map(|(_, messages)| messages.len()).sum();
+        if left > 0 && !self.shared.is_closed() {
+            self.shared.report(&Incident::OrderedFailed {
+                engine: self.rules.name.clone(),
+                created_at: self.site,
+                error: format!("it ended early and {left} queued messages were dropped; drain it to get them back"),
+            });
+        }
+    }
+}

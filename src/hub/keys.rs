@@ -1,0 +1,124 @@
+//! What is done to one key of a keyed engine from outside: held, resumed, forgotten, cancelled, looked at.
+//!
+//! It is apart because nothing of it is on the way of a message.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::rc::Rc;
+
+use super::table::Hold;
+use super::{Hub, OrderKey};
+use crate::arena::Id;
+use crate::error::Error;
+use crate::failure::DropReason;
+use crate::site::Site;
+
+impl<K, M, R, E> Hub<K, M, R, E>
+where
+    K: OrderKey,
+    M: 'static,
+    R: 'static,
+    E: From<Error> + fmt::Display + 'static,
+{
+    /// Whether, and why not, a key's messages are handled.
+    pub(super) fn hold(&self, id: Id, hold: Hold) {
+        if let Some(key) = self.table.borrow_mut().keys.get_mut(id) {
+            key.hold = hold;
+        }
+    }
+
+    /// Stops a key: hands its messages to the hook, and turns away who waits for room.
+    pub(super) fn stop(self: &Rc<Self>, id: Id) {
+        self.hold(id, Hold::Stopped);
+        self.clear(id, DropReason::Stopped);
+    }
+
+    /// Drops what is queued for a key, and turns away who waits for room in it.
+    fn clear(self: &Rc<Self>, id: Id, why: DropReason) {
+        loop {
+            let item = self.table.borrow_mut().pop(id);
+            let Some(item) = item else { break };
+            self.discard(id, item, why);
+        }
+        let (slots, outside) = self.table.borrow_mut().turn_away(id);
+        for slot in slots {
+            self.shared.wake_waiter(slot);
+        }
+        if let Some(gate) = self.gate.get() {
+            gate.release(outside.len());
+        }
+        for item in outside {
+            self.discard(id, item, why);
+        }
+        self.admit();
+    }
+
+    /// Lets a held key's messages be handled again. Tells whether it was held.
+    pub(crate) fn resume(self: &Rc<Self>, key: &K, drops_state: bool) -> bool {
+        let Some(id) = self.find(key) else {
+            return false;
+        };
+        let has_state = {
+            let mut table = self.table.borrow_mut();
+            let Some(key) = table.keys.get_mut(id) else {
+                return false;
+            };
+            if key.hold == Hold::Open {
+                return false;
+            }
+            key.hold = Hold::Open;
+            key.has_state && key.seat.is_none() && drops_state
+        };
+        if has_state {
+            self.drop_state(id);
+        }
+        self.table.borrow_mut().make_ready(id);
+        self.let_go(id);
+        self.advance();
+        self.settle_down();
+        true
+    }
+
+    /// Drops a key's state.
+    pub(super) fn drop_state(&self, id: Id) {
+        if let Some(key) = self.table.borrow_mut().keys.get_mut(id) {
+            key.has_state = false;
+        }
+        self.shared.contain("drop", || self.crew.drop_state(id));
+    }
+
+    /// Drops what is queued for a key and its state, and forgets that it was held. A call that runs goes on, with its state; that is
+    /// dropped after it. Tells whether there was anything.
+    pub(crate) fn forget(self: &Rc<Self>, key: &K) -> bool {
+        let Some(id) = self.find(key) else {
+            return false;
+        };
+        self.clear(id, DropReason::Forgotten);
+        self.hold(id, Hold::Open);
+        let rests = {
+            let table = self.table.borrow();
+            table.keys.get(id).is_some_and(|key| key.seat.is_none())
+        };
+        if rests {
+            self.drop_state(id);
+        } else if let Some(key) = self.table.borrow_mut().keys.get_mut(id) {
+            key.forgotten = true;
+        }
+        self.table.borrow_mut().make_ready(id);
+        self.let_go(id);
+        self.advance();
+        self.settle_down();
+        true
+    }
+
+    /// Cancels the call that a key runs. Tells whether there was one.
+    pub(crate) fn cancel(&self, key: &K, reason: Cow<'static, str>, site: Site) -> bool {
+        let worker = self.find(key).and_then(|id| {
+            let table = self.table.borrow();
+            let seat = table.keys.get(id)?.seat?;
+            let seat = table.seats.get(seat).filter(|seat| seat.busy)?;
+            Some(seat.worker)
+        });
+        worker.is_some_and(|worker| self.shared.cancel(worker, reason, site))
+    }
+}

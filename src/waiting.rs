@@ -1,0 +1,244 @@
+//! Waits for other coroutines: refused if they would close a circle, entered in the record otherwise, and the permit lent out meanwhile.
+//!
+//! It is apart from parking because a parked point knows how it is woken, not by whom; here only that is looked at.
+//!
+//! Invariants:
+//! 1. Only who is about to wait can close a circle, so it is looked for then, and found before anybody waits in it.
+//! 2. A coroutine in the ready queue does not wait, whatever its edges say; it looks again when it does.
+//! 3. What names things in a path runs with nothing borrowed.
+//!
+//! ```text
+//!   about to wait ── leads back here ──▶ Deadlock, with the path
+//!        └── does not ──▶ edge entered, permit lent ── over ──▶ edge gone ── permit free ──▶ on
+//!                                                                  └── none ──▶ waits for one ──▶ on
+//! ```
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::arena::Id;
+use crate::error::{Error, ErrorKind};
+use crate::record::Flags;
+use crate::shared::Shared;
+use crate::site::Site;
+use crate::timers::Nanos;
+use crate::waiter::{Kind, Note};
+use crate::waits::{Edge, Holders, Lender};
+
+static PERMIT: Kind = Kind("a permit to go on");
+
+/// A wait that has been entered. Dropping it takes it out.
+pub(crate) struct Waiting {
+    /// The loop.
+    shared: Rc<Shared>,
+    /// Who waits.
+    owner: Id,
+    /// Its edge.
+    edge: usize,
+    /// Whose permit was lent out for it.
+    lender: Option<(Rc<dyn Lender>, u32)>,
+}
+
+impl Shared {
+    /// Notes that the running coroutine is about to wait, or still waits. `held` is where the wait is kept.
+    ///
+    /// # Errors
+    /// `Deadlock`, if what it waits for waits for it.
+    pub(crate) fn wait_for(
+        self: &Rc<Self>,
+        held: &mut Option<Waiting>,
+        edge: Edge,
+        site: Site,
+    ) -> Result<(), Error> {
+        let owner = self.running.get();
+        if owner.is_none() {
+            return Ok(());
+        }
+        if let Some(error) = self.closes(&edge, site) {
+            return Err(error);
+        }
+        if held.as_ref().is_some_and(|held| held.owner == owner) {
+            return Ok(());
+        }
+        let (edge, lender) = {
+            let mut records = self.records.borrow_mut();
+            let Some(record) = records.get_mut(owner) else {
+                return Ok(());
+            };
+            let rare = record.rare_mut();
+            (rare.waits.insert(edge), rare.lender.clone())
+        };
+        if let Some((lender, seat)) = &lender {
+            lender.lend(*seat);
+        }
+        let shared = Rc::clone(self);
+        let entered = Waiting {
+            shared,
+            owner,
+            edge,
+            lender,
+        };
+        drop(held.replace(entered));
+        Ok(())
+    }
+
+    /// What a coroutine waits for (keeps invariant 2).
+    pub(crate) fn edges(&self, id: Id) -> Vec<Edge> {
+        let records = self.records.borrow();
+        let record = records.get(id);
+        let parked = record.filter(|record| !record.flags.has(Flags::QUEUED));
+        let rare = parked.and_then(|record| record.rare());
+        rare.map_or_else(Vec::new, |rare| {
+            rare.waits.iter().map(|(_, edge)| edge.clone()).collect()
+        })
+    }
+
+    /// What a coroutine is parked on and since when, unless it is ready or runs.
+    pub(crate) fn parked(&self, id: Id) -> Option<(Note, Nanos)> {
+        let records = self.records.borrow();
+        let record = records.get(id)?;
+        let moves = record.flags.has(Flags::QUEUED) || id == self.running.get();
+        let (kind, site) = (record.parked_on, record.parked_at);
+        (!moves).then_some((Note { kind, site }, record.since))
+    }
+
+    /// The error of a wait by the running coroutine that only its own end could end.
+    pub(crate) fn closes(&self, edge: &Edge, site: Site) -> Option<Error> {
+        let me = self.running.get();
+        if me.is_none() {
+            return None;
+        }
+        let mut search = Search {
+            shared: self,
+            me,
+            seen: Vec::new(),
+            path: vec![edge.clone()],
+        };
+        if !search.blocked(edge) {
+            return None;
+        }
+        let path = path(&search.path);
+        Some(ErrorKind::Deadlock { path, site }.into())
+    }
+}
+
+/// A search for a circle.
+struct Search<'a> {
+    /// The loop.
+    shared: &'a Shared,
+    /// Who is looked for.
+    me: Id,
+    /// Coroutines looked at, and whether they wait for him. One that is being looked at does not.
+    seen: Vec<(Id, bool)>,
+    /// The waits that lead to where the search is.
+    path: Vec<Edge>,
+}
+
+impl Search<'_> {
+    /// Whether this wait can end only after `me` has moved.
+    fn blocked(&mut self, edge: &Edge) -> bool {
+        match edge.to.holders(edge.place) {
+            Holders::Nobody => false,
+            Holders::One(id) => self.leads(id),
+            Holders::All(ids) => ids.into_iter().any(|id| self.leads(id)),
+            Holders::Any(ids) => {
+                let (depth, mut first) = (self.path.len(), None);
+                for &id in &ids {
+                    if !self.leads(id) {
+                        return false;
+                    }
+                    // One way is enough to be shown.
+                    let way = self.path.split_off(depth);
+                    first.get_or_insert(way);
+                }
+                self.path.extend(first.unwrap_or_default());
+                !ids.is_empty()
+            }
+        }
+    }
+
+    /// Whether this coroutine is `me`, or waits for him.
+    fn leads(&mut self, id: Id) -> bool {
+        if id == self.me {
+            return true;
+        }
+        if let Some((_, leads)) = self.seen.iter().find(|(seen, _)| *seen == id) {
+            return *leads;
+        }
+        let at = self.seen.len();
+        self.seen.push((id, false));
+        for edge in self.shared.edges(id) {
+            self.path.push(edge.clone());
+            if self.blocked(&edge) {
+                self.seen[at].1 = true;
+                return true;
+            }
+            self.path.pop();
+        }
+        false
+    }
+}
+
+/// The circle in words.
+fn path(edges: &[Edge]) -> String {
+    let actor = |edge: &Edge| edge.to.actor(edge.place);
+    let Some(last) = edges.last() else {
+        return String::new();
+    };
+    let mut who = actor(last);
+    let mut path = String::new();
+    for edge in edges {
+        if !path.is_empty() {
+            path.push_str(", ");
+        }
+        let name = edge.to.name(edge.place);
+        path.extend([&who, " waits for ", edge.what, " of ", &name]);
+        who = actor(edge);
+    }
+    path
+}
+
+impl Waiting {
+    /// The wait is over. Ready once the call may go on: its permit may have gone to another.
+    pub(crate) fn poll_over(held: &mut Option<Waiting>, cx: &Context<'_>, site: Site) -> Poll<()> {
+        let Some(waiting) = held else {
+            return Poll::Ready(());
+        };
+        let Some((lender, seat)) = &waiting.lender else {
+            *held = None;
+            return Poll::Ready(());
+        };
+        if !lender.take_back(*seat) {
+            let note = Note {
+                kind: &PERMIT,
+                site: Some(site),
+            };
+            match waiting.shared.park(lender.slot(*seat), cx, note) {
+                Ok(slot) => {
+                    lender.set_slot(*seat, slot);
+                    return Poll::Pending;
+                }
+                // What it waited for has arrived, and that wins.
+                Err(_) => lender.force_back(*seat),
+            }
+        }
+        waiting.lender = None;
+        *held = None;
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let edge = {
+            let mut records = self.shared.records.borrow_mut();
+            let record = records.get_mut(self.owner);
+            let rare = record.and_then(|record| record.rare_if_any());
+            rare.and_then(|rare| rare.waits.try_remove(self.edge))
+        };
+        drop(edge);
+        if let Some((lender, seat)) = self.lender.take() {
+            lender.force_back(seat);
+        }
+    }
+}
