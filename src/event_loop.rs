@@ -449,7 +449,7 @@ impl EventLoop {
             };
             match post {
                 Post::Wake(id) => self.shared.wake(id),
-                Post::Call(callback) => self.shared.push_call(callback),
+                Post::Call(call) => self.shared.push_boxed(call),
             }
         }
     }

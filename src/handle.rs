@@ -16,7 +16,7 @@ use crate::inbox::Inbox;
 use crate::incident::Incident;
 use crate::record::{Flags, Rare};
 use crate::roster::{label, table_id};
-use crate::shared::{Callback, Fire, Post, Shared};
+use crate::shared::{Callback, Fire, Post, Posted, Shared};
 use crate::snapshot::{Activity, CoroutineId, CoroutineInfo, PendingKey, Snapshot};
 
 /// A door to a loop on the loop's own thread: spawns coroutines, queues callbacks, sets timers, looks inside.
@@ -350,7 +350,8 @@ impl fmt::Debug for WeakRemote {
 
 /// Leaves a callback in the inbox.
 fn post(inbox: &Inbox<Post>, callback: impl FnOnce(&Handle) + Send + 'static) -> Result {
-    let call = Box::new(move |shared: &Rc<Shared>| callback(&Handle::new(Rc::clone(shared))));
+    let call = move |shared: &Rc<Shared>| callback(&Handle::new(Rc::clone(shared)));
+    let call = Box::new(Posted(Some(call)));
     inbox
         .post(Post::Call(call))
         .map_err(|_refused| ErrorKind::LoopGone.into())

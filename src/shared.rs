@@ -55,8 +55,17 @@ impl<F: FnOnce(&Rc<Shared>) + 'static> Call for Option<F> {
     }
 }
 
-/// A call that another thread posts.
-pub(crate) type SendCallback = Box<dyn FnOnce(&Rc<Shared>) + Send>;
+/// A call that another thread posts. Its box was made there, and no call of this thread's will fit into it.
+pub(crate) struct Posted<F>(pub(crate) Option<F>);
+
+impl<F: FnOnce(&Rc<Shared>) + 'static> Call for Posted<F> {
+    fn call(&mut self, shared: &Rc<Shared>) -> Fit {
+        if let Some(call) = self.0.take() {
+            call(shared);
+        }
+        Fit::NONE
+    }
+}
 
 /// A body on its way to the loop, with its coroutine.
 pub(crate) type Newcomer = (Id, Pin<Box<dyn Body>>);
@@ -106,7 +115,7 @@ pub(crate) enum Post {
     /// Resume a coroutine.
     Wake(Id),
     /// Run a callback.
-    Call(SendCallback),
+    Call(Box<dyn Call + Send>),
 }
 
 /// A point that a combinator of ours polls with a waker that says which it is.
@@ -258,7 +267,14 @@ impl Shared {
     #[inline]
     pub(crate) fn push_call<F: FnOnce(&Rc<Shared>) + 'static>(&self, callback: F) {
         if !self.closed.get() {
-            let call = self.boxed(callback);
+            self.push_boxed(self.boxed(callback));
+        }
+    }
+
+    /// Queues a callback that is in its box already.
+    #[inline]
+    pub(crate) fn push_boxed(&self, call: Box<dyn Call>) {
+        if !self.closed.get() {
             self.calls.borrow_mut().push_back(call);
             self.push(Job::CALL);
         }
@@ -284,7 +300,9 @@ impl Shared {
     pub(crate) fn call_next(self: &Rc<Self>) {
         let call = self.calls.borrow_mut().pop_front();
         let Some(mut call) = call else { return };
-        if let Some(fit) = self.contain("callback", || call.call(self)) {
+        if let Some(fit) = self.contain("callback", || call.call(self))
+            && fit != Fit::NONE
+        {
             let size = size_of_val(&*call);
             self.spare_calls.borrow_mut().put(fit, size, call);
         }

@@ -110,3 +110,36 @@ impl<B> Shelf<B> {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_comes_back_for_what_fits_and_for_nothing_else() {
+        let mut spares = Spares::default();
+        spares.put(Fit::of::<u8>(), 16, "box");
+        assert_eq!(spares.take(Fit::of::<u16>()), None);
+        assert_eq!(spares.take(Fit::of::<u8>()), Some("box"));
+        assert_eq!(spares.take(Fit::of::<u8>()), None);
+    }
+
+    #[test]
+    fn a_shelf_keeps_so_many_bytes_and_drops_the_rest() {
+        let mut spares = Spares::default();
+        let fit = Fit::of::<u8>();
+        let size = KEPT / 4 - CELL;
+        for n in 0..10 {
+            spares.put(fit, size, n);
+        }
+        let kept: Vec<i32> = std::iter::from_fn(|| spares.take(fit)).collect();
+        assert_eq!(kept, [3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn a_kind_too_large_for_a_shelf_is_not_kept() {
+        let mut spares = Spares::default();
+        spares.put(Fit::of::<u8>(), KEPT, "large");
+        assert_eq!(spares.take(Fit::of::<u8>()), None);
+    }
+}
