@@ -231,6 +231,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a row for each incident")]
     fn every_incident_names_who_and_where() {
         let site = here();
         let reader_at = format!("reader #3 (created at {site})");

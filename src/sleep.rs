@@ -26,8 +26,8 @@ static YIELD_NOW: Kind = Kind("yield_now");
 /// It never ends early; the time counts from when it is first awaited, read at the loop's next look. Zero ends at that look.
 ///
 /// ```
-/// # use yieldpoint::{EventLoop, Result, Sleep, ms};
-/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// # use yieldpoint::{EventLoop, ManualClock, Result, Sleep, ms};
+/// # EventLoop::builder().clock(&ManualClock::auto()).build()?.block_on(async |co| -> Result {
 /// let naps = [3, 1].map(|n| Sleep::new(ms(n))); // no time counts yet
 /// let (index, slept) = co.first(naps).await;
 /// assert_eq!(index, 1);
