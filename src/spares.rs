@@ -21,7 +21,7 @@ const SHELVES: usize = 16;
 const KEPT: usize = 256 * 1024;
 
 /// How many boxes of one kind are kept while the loop rests.
-const RESTING: usize = 64;
+const RESTING: usize = 32;
 
 /// What a kept box holds on to beside itself: the cell of its result.
 const CELL: usize = 80;

@@ -203,23 +203,24 @@ fn a_coroutine_that_ended_leaves_nothing() {
     assert_eq!(measure(&mut batch).bytes_current, 0);
 }
 
-/// What a burst needed is given back once the loop rests: bodies, queues, timers, callbacks. What stays is the room for a batch of a
-/// thousand, about 90 bytes each in all tables together.
+/// What a burst needed is given back once the loop rests: bodies, queues, timers, callbacks. What stays is room for a batch of one or
+/// two thousand in each table, whatever the size of the burst.
 #[test]
 fn a_burst_leaves_no_memory_behind_once_the_loop_rests() {
     let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
     let handle = event_loop.handle();
     let kept = measure(|| {
-        for _ in 0..20_000 {
+        for _ in 0..40_000 {
             drop(handle.spawn(async |co: Co| -> Result { co.sleep(ms(1)).await }));
             handle.call_soon(|| {});
         }
         assert!(matches!(event_loop.run().unwrap(), Outcome::Done));
     });
+    assert!(kept.bytes_max > 8 * 1024 * 1024, "it was no burst");
     assert!(
-        kept.bytes_current < 96 * 1024,
-        "{} bytes",
-        kept.bytes_current
+        kept.bytes_current < 192 * 1024,
+        "{} bytes of {}",
+        kept.bytes_current,
+        kept.bytes_max
     );
-    assert!(kept.bytes_max > 1024 * 1024, "it was no burst");
 }
