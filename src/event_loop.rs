@@ -1,33 +1,16 @@
-//! The event loop: one turn after another.
+//! The event loop, and step 1 of its turn: the look at timers, sockets and inbox, with the sleep that may come first.
 //!
-//! # The turn
-//!
-//! ```text
-//!           ┌───────────────────────────────────────────────────────────────────┐
-//!           ▼                                                                   │
-//!   1 look  a. nothing ready, and may wait?  sleep until an event or a deadline │
-//!           b. read the clock; timers set since the last look get their deadline│
-//!           c. due timers, by deadline, then by creation ──┐                    │
-//!           d. sockets' events ────────────────────────────┼─▶ back of the      │
-//!           e. the inbox: what other threads posted ───────┘   ready queue      │
-//!   2 step  the front of the ready queue: a coroutine or a callback,            │
-//!           at most LOOK_EVERY of them, then ───────────────────────────────────┘
-//!   3 end   the ready queue is empty, or the budget is spent
-//! ```
-//!
-//! This order is a contract. Callbacks and coroutines share the one queue; what becomes ready while the turn runs goes to its
-//! back, once. So two coroutines that give way to each other alternate strictly, and neither timers nor sockets starve.
+//! It is apart from the turn because a look takes things in and queues them, and runs nothing.
 //!
 //! Invariants:
-//! 1. `turn` never sleeps; `run` and `block_on` sleep only when nothing is ready and something could still wake.
-//! 2. Once the descriptor was handed out: it is readable whenever a turn would find something to do, and the loop sets the timer
-//!    descriptor at most once a turn, at its end.
+//! 1. It sleeps only when nothing is ready and something could still wake.
+//! 2. One reading of the clock serves a look.
 //! 3. The ready queue is in two parts: what handles add goes to the back of the shared part; the loop takes that part over whole, when it
 //!    has run what it took before, and runs it front first. So a step costs no borrow of the queue.
 
 use std::cell::Cell;
 use std::fmt;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
@@ -35,7 +18,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use crate::bodies::{Bodies, Root};
-use crate::budget::{Budget, TurnReport};
+use crate::budget::TurnReport;
 use crate::builder::Builder;
 use crate::clock::nanos;
 use crate::error::Result;
@@ -46,10 +29,6 @@ use crate::shared::{Fire, Job, Post, Shared};
 use crate::snapshot::Snapshot;
 use crate::timers::{NEVER, Nanos, TimerId};
 use crate::waiter::WaiterSlot;
-use crate::waker::InTurn;
-
-/// After so many steps the loop looks at timers, sockets and inbox again, however much is ready.
-const LOOK_EVERY: usize = 128;
 
 /// The number of entries up to which an empty queue keeps its memory.
 const KEPT: usize = 2048;
@@ -145,112 +124,6 @@ impl EventLoop {
         Handle::new(Rc::clone(&self.shared))
     }
 
-    /// Runs until nothing is left, [`Handle::stop`] was called, or nothing can ever move again.
-    ///
-    /// Coroutines, queued callbacks and timers keep it going. A [`Remote`](crate::Remote) or an idle socket alone do not; while a
-    /// coroutine is parked they are reason to wait.
-    ///
-    /// # Errors
-    /// What the system says when the poll fails.
-    pub fn run(&mut self) -> Result<Outcome> {
-        self.drive(None)
-    }
-
-    /// Runs until the body of `block_on` has ended, or as [`run`](EventLoop::run).
-    pub(crate) fn drive_root(&mut self, root: &mut Root<'_>) -> Result<Outcome> {
-        self.drive(Some(root))
-    }
-
-    /// Turns until there is a reason not to.
-    fn drive(&mut self, root: Option<&mut Root<'_>>) -> Result<Outcome> {
-        let _turn = InTurn::enter(&self.shared);
-        self.begin();
-        let mut report = TurnReport::default();
-        let outcome = self.rounds(&mut report, root);
-        // After an error too, or the descriptor would be silent from then on.
-        self.end_turn(&mut report)?;
-        outcome
-    }
-
-    /// Looks and steps until there is a reason not to.
-    fn rounds(
-        &mut self,
-        report: &mut TurnReport,
-        mut root: Option<&mut Root<'_>>,
-    ) -> Result<Outcome> {
-        loop {
-            if self.shared.stopping.replace(false) {
-                return Ok(Outcome::Stopped);
-            }
-            if let Some(verdict) = self.look(true, report, root.as_deref())? {
-                return Ok(verdict);
-            }
-            for _ in 0..LOOK_EVERY {
-                let Some(job) = self.next_job() else { break };
-                self.step(job, root.as_deref_mut());
-                if self.shared.interrupted.replace(false) {
-                    if root.as_ref().is_some_and(|root| root.done) {
-                        // A stop in this very step was meant for this run, which it ends.
-                        self.shared.stopping.set(false);
-                        return Ok(Outcome::Done);
-                    }
-                    if self.shared.stopping.get() {
-                        self.finish_ready(root.as_deref_mut());
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Runs what is ready now and nothing that becomes ready by it.
-    fn finish_ready(&mut self, mut root: Option<&mut Root<'_>>) {
-        for _ in 0..self.ready() {
-            let Some(job) = self.next_job() else { break };
-            self.step(job, root.as_deref_mut());
-        }
-    }
-
-    /// Makes one turn: looks round, runs what is ready within the budget, and never waits.
-    ///
-    /// # Errors
-    /// What the system says when the poll fails; what is ready stays ready.
-    pub fn turn(&mut self, budget: Budget) -> Result<TurnReport> {
-        let _turn = InTurn::enter(&self.shared);
-        self.begin();
-        let mut report = TurnReport::default();
-        let spent = self.spend(budget, &mut report);
-        // After an error too, or the descriptor would be silent from then on.
-        self.end_turn(&mut report)?;
-        spent?;
-        report.stuck = !report.work_left && report.next_deadline.is_none() && self.is_stuck(None);
-        Ok(report)
-    }
-
-    /// Looks and steps until nothing is ready or the budget is spent.
-    fn spend(&mut self, budget: Budget, report: &mut TurnReport) -> Result {
-        let steps = budget.max_steps(self.shared.clock.as_manual().is_some());
-        let until = budget
-            .max_time()
-            .map(|limit| self.shared.clock.now().saturating_add(nanos(limit)));
-        loop {
-            let _ = self.look(false, report, None)?;
-            for _ in 0..LOOK_EVERY {
-                if report.steps >= steps {
-                    return Ok(());
-                }
-                let Some(job) = self.next_job() else {
-                    return Ok(());
-                };
-                self.step(job, None);
-                report.steps += 1;
-                if until.is_some_and(|until| self.shared.clock.now() >= until) {
-                    return Ok(());
-                }
-            }
-        }
-    }
-
     /// When the next timer is due, if there is one. Timers set since the last turn get their deadline now.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -268,75 +141,13 @@ impl EventLoop {
         &self.shared
     }
 
-    // One turn, in its parts.
-
-    /// Begins a turn.
-    fn begin(&mut self) {
-        self.shared.set_nudge(false);
-        self.shared.inbox.wake_up();
-    }
-
-    /// Takes the front of the ready queue.
-    #[inline]
-    fn next_job(&mut self) -> Option<Job> {
-        let Some(job) = self.batch.pop() else {
-            return self.refill();
-        };
-        self.shared.in_batch.set(self.batch.len());
-        Some(job)
-    }
-
-    /// Takes the whole ready queue over (keeps invariant 3), and its front out.
-    #[inline(never)]
-    fn refill(&mut self) -> Option<Job> {
-        let mut ready = self.shared.ready.borrow_mut();
-        if ready.len() > 1 {
-            std::mem::swap(&mut self.batch, &mut *ready);
-            self.batch.reverse();
-            let job = self.batch.pop();
-            self.shared.in_batch.set(self.batch.len());
-            return job;
-        }
-        // One alone is handed on as it is: what waits for it need not wait for the lists to be written and read.
-        ready.pop()
-    }
-
     /// How many jobs are ready.
-    fn ready(&self) -> usize {
+    pub(crate) fn ready(&self) -> usize {
         self.batch.len() + self.shared.ready.borrow().len()
     }
 
-    /// Runs one job.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "the hottest call there is, from three places"
-    )]
-    fn step(&mut self, job: Job, root: Option<&mut Root<'_>>) {
-        match job.coroutine() {
-            Some(id) => self.bodies.resume(&self.shared, id, root),
-            None => self.call(job),
-        }
-    }
-
-    /// Runs a callback.
-    #[inline(never)]
-    fn call(&mut self, job: Job) {
-        match job.timer() {
-            None => {
-                self.shared.call_next();
-            }
-            Some(id) => {
-                let fire = self.shared.timers.borrow_mut().remove(id);
-                if let Some(Fire::Call(callback)) = fire {
-                    self.shared.contain("callback", || callback(&self.shared));
-                }
-            }
-        }
-    }
-
     /// Looks at timers, sockets and inbox. Sleeps first if it may and nothing is ready. Tells when there is no point in sleeping.
-    fn look(
+    pub(crate) fn look(
         &mut self,
         may_wait: bool,
         report: &mut TurnReport,
@@ -379,7 +190,7 @@ impl EventLoop {
     }
 
     /// Gives back the memory of a burst, before a wait that may be long. What stays is for the next turns, so that they allocate nothing.
-    fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.bodies.rest();
         if self.batch.is_empty() && self.batch.capacity() > KEPT {
             self.batch = Vec::new();
@@ -388,7 +199,7 @@ impl EventLoop {
     }
 
     /// Whether nothing is ready and nothing was posted.
-    fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.ready() == 0 && self.posts.is_empty()
     }
 
@@ -493,7 +304,7 @@ impl EventLoop {
     }
 
     /// Whether no remote is alive and nobody waits for a socket.
-    fn is_alone(&self) -> bool {
+    pub(crate) fn is_alone(&self) -> bool {
         self.shared.inbox.remotes() == 0 && !self.shared.reactor.borrow().is_waited_for()
     }
 
@@ -533,7 +344,7 @@ impl EventLoop {
     }
 
     /// Whether coroutines are left and, timers apart, nothing could wake any of them, with certainty.
-    fn is_stuck(&self, root: Option<&Root<'_>>) -> bool {
+    pub(crate) fn is_stuck(&self, root: Option<&Root<'_>>) -> bool {
         !self.shared.records.borrow().is_empty()
             && self.is_alone()
             && self.bodies.waker_clones(root) == 0
@@ -542,46 +353,6 @@ impl EventLoop {
                 fence(Ordering::Acquire);
                 self.posts.is_empty()
             }
-    }
-
-    /// Ends a turn: fills in the report, and sets the descriptor up for whoever polls it (keeps invariant 2).
-    fn end_turn(&mut self, report: &mut TurnReport) -> Result {
-        self.rest();
-        let shared = &self.shared;
-        // Moved by hand, the clock may have passed a deadline since the look.
-        if shared.timers.borrow().has_fresh() || shared.clock.as_manual().is_some() {
-            let now = shared.clock.now();
-            shared.looked_at.set(now);
-            shared.timers.borrow_mut().stamp(now);
-        }
-        let deadline = shared.timers.borrow().next_deadline();
-        report.next_deadline = deadline.map(|at| shared.clock.instant(at));
-        report.work_left =
-            !self.is_idle() || deadline.is_some_and(|at| at <= shared.looked_at.get());
-        if self.handed_out.get() {
-            self.watch(report.work_left, deadline)?;
-        }
-        if let Some(incident) = self.fatal.as_ref().and_then(|fatal| fatal.take()) {
-            panic!("{incident}");
-        }
-        Ok(())
-    }
-
-    /// Makes the descriptor readable now, or at the deadline, or at the next queueing, whichever is first.
-    fn watch(&self, work_left: bool, deadline: Option<Nanos>) -> Result {
-        let shared = &self.shared;
-        let real = deadline.filter(|_| shared.clock.as_manual().is_none());
-        shared
-            .reactor
-            .borrow_mut()
-            .arm(real, shared.looked_at.get())?;
-        shared.inbox.fall_asleep();
-        if work_left || !self.posts.is_empty() {
-            shared.inbox.make_readable();
-        } else {
-            shared.set_nudge(true);
-        }
-        Ok(())
     }
 }
 
@@ -592,24 +363,6 @@ pub(crate) fn next_deadline(shared: &Shared) -> Option<Instant> {
         timers.stamp(shared.clock.now());
     }
     timers.next_deadline().map(|at| shared.clock.instant(at))
-}
-
-impl AsRawFd for EventLoop {
-    /// The loop's descriptor, for another poller: readable, level-triggered, whenever a turn would find something to do, perhaps once
-    /// in vain. It must be watched for reading only, and never read.
-    ///
-    /// From this call on the loop keeps that promise, also for what is queued, posted or set between turns. Two deadlines only
-    /// [`next_deadline`](EventLoop::next_deadline) tells of: those of a [`ManualClock`](crate::ManualClock), and any while the system
-    /// has no descriptor left for the timer.
-    fn as_raw_fd(&self) -> RawFd {
-        if !self.handed_out.replace(true) {
-            let deadline = self.next_deadline();
-            let deadline = deadline.map(|at| self.shared.clock.reading(at));
-            // Without a timer descriptor the host still has next_deadline() to go by.
-            let _ = self.watch(true, deadline);
-        }
-        self.shared.reactor.borrow().as_raw_fd()
-    }
 }
 
 impl fmt::Debug for EventLoop {

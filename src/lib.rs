@@ -94,6 +94,7 @@ mod bodies;
 mod budget;
 mod builder;
 mod event_loop;
+mod turn;
 
 mod assembly;
 
