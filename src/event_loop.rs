@@ -10,7 +10,6 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};

@@ -38,7 +38,7 @@ use crate::waker::InTurn;
 const LOOK_EVERY: usize = 128;
 
 impl EventLoop {
-    /// Runs until nothing is left, [`Handle::stop`] was called, or nothing can ever move again.
+    /// Runs until nothing is left, [`Handle::stop`](crate::Handle::stop) was called, or nothing can ever move again.
     ///
     /// Coroutines, queued callbacks and timers keep it going. A [`Remote`](crate::Remote) or an idle socket alone do not; while a
     /// coroutine is parked they are reason to wait.
