@@ -9,79 +9,15 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::io::{Read, Write};
-use std::process::{Command, ExitCode, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
 
-use crate::measure::{Measured, median};
-use crate::workload::{Metric, OURS, Side, THREADED, Workload};
-use crate::{load, machine, probes, report, scaling};
-
-/// How many rounds are measured unless `--rounds` says otherwise.
-const ROUNDS: u32 = 5;
-
-/// The first argument of a process that is one run.
-pub(crate) const RUN: &str = "--run";
-
-/// How long one run may take.
-const LIMIT: Duration = Duration::from_mins(1);
-
-/// What the command line asks for.
-#[derive(Debug, PartialEq, Eq)]
-struct Options {
-    /// Run everything once, with tiny counts.
-    test: bool,
-    /// Measured rounds.
-    rounds: u32,
-    /// The workloads to run; all of them when empty.
-    names: Vec<String>,
-}
-
-impl Options {
-    /// Reads the arguments; what it does not know is an error, so that a misspelt workload is never "all passed".
-    fn parse(args: impl Iterator<Item = String>, known: &[Workload]) -> Result<Self, String> {
-        let mut options = Self {
-            test: false,
-            rounds: ROUNDS,
-            names: Vec::new(),
-        };
-        let mut args = args;
-        while let Some(arg) = args.next() {
-            match arg.as_str() {
-                // Cargo adds it to the arguments of every bench.
-                "--bench" => {}
-                "--test" => options.test = true,
-                "--rounds" => {
-                    let rounds = args.next().and_then(|rounds| rounds.parse().ok());
-                    options.rounds = rounds
-                        .filter(|&rounds| rounds > 0)
-                        .ok_or("--rounds takes a number above 0")?;
-                }
-                name if name == scaling::NAME
-                    || known.iter().any(|workload| workload.is_chosen_by(name)) =>
-                {
-                    options.names.push(arg);
-                }
-                _ => {
-                    let names: Vec<_> = known.iter().map(|workload| workload.name).collect();
-                    return Err(format!(
-                        "unknown argument `{arg}`; give --test, --rounds N, {}, or workloads out of: {}",
-                        scaling::NAME,
-                        names.join(" ")
-                    ));
-                }
-            }
-        }
-        Ok(options)
-    }
-
-    /// Whether this run includes the workload.
-    fn wants(&self, workload: &Workload) -> bool {
-        self.names.is_empty() || self.names.iter().any(|name| workload.is_chosen_by(name))
-    }
-}
+use crate::measure::median;
+use crate::options::Options;
+use crate::process::{RUN, child, run};
+use crate::workload::{Metric, OURS, Side, Workload};
+use crate::{load, probes, report, scaling};
 
 /// What a whole run gave.
 #[derive(Debug, Default)]
@@ -165,123 +101,6 @@ pub fn main(workloads: &[Workload]) -> ExitCode {
         },
     }
     ExitCode::SUCCESS
-}
-
-/// One run in a process of its own: prints the result and the values.
-fn child(mut args: impl Iterator<Item = String>, workloads: &[Workload]) {
-    let mut next = || {
-        args.next()
-            .expect("the harness passes workload, side, count and whether to warm up")
-    };
-    let (name, side, count, warm) = (next(), next(), next(), next());
-    let sides = workloads
-        .iter()
-        .find(|workload| workload.name == name)
-        .map(|workload| (workload, workload.sides));
-    let (workload, sides) = sides
-        .or_else(|| scaling::find(&name))
-        .expect("the workload is known");
-    let side = sides
-        .iter()
-        .find(|known| known.name == side)
-        .expect("the side is known");
-    machine::allow_many_files();
-    if side.name == THREADED {
-        let _ = machine::other_core();
-    } else {
-        machine::pin_loop();
-    }
-    if warm == "true" {
-        (side.run)(workload.test_count);
-    }
-    let measured = (side.run)(count.parse().expect("the count is a number"));
-    let values: Vec<String> = measured.values.iter().map(ToString::to_string).collect();
-    println!("{} {}", measured.result, values.join(" "));
-}
-
-/// Starts a run in a process of its own.
-pub(crate) fn run(
-    workload: &Workload,
-    side: &Side,
-    count: u64,
-    warm: bool,
-) -> Result<Measured, String> {
-    let this = env::current_exe().expect("the bench has a file");
-    let mut command = Command::new(this);
-    command.args([
-        RUN,
-        workload.name,
-        side.name,
-        &count.to_string(),
-        &warm.to_string(),
-    ]);
-    let (output, _) = output_of(&mut command)?;
-    let mut numbers = output.split_whitespace();
-    let result = numbers
-        .next()
-        .and_then(|result| result.parse().ok())
-        .ok_or("it printed no result")?;
-    let values: Vec<f64> = numbers.filter_map(|value| value.parse().ok()).collect();
-    assert_eq!(
-        result,
-        (workload.expected)(count),
-        "{} of {} computed something else",
-        side.name,
-        workload.name
-    );
-    assert_eq!(
-        values.len(),
-        workload.metrics.len(),
-        "{} of {} measures all metrics",
-        side.name,
-        workload.name
-    );
-    Ok(Measured { values, result })
-}
-
-/// What the command prints on its two outputs, or why it failed.
-pub(crate) fn output_of(command: &mut Command) -> Result<(String, String), String> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    // Read by threads of their own, so that the child never waits for a pipe and we never wait longer than allowed.
-    let (mut stdout, mut stderr) = (
-        child.stdout.take().expect("piped"),
-        child.stderr.take().expect("piped"),
-    );
-    let (sender, receiver) = mpsc::channel();
-    let reader = thread::spawn(move || {
-        let mut text = String::new();
-        let _ = stderr.read_to_string(&mut text);
-        text
-    });
-    thread::spawn(move || {
-        let mut text = String::new();
-        let _ = stdout.read_to_string(&mut text);
-        let _ = sender.send(text);
-    });
-    let Ok(output) = receiver.recv_timeout(LIMIT) else {
-        child.kill().map_err(|error| error.to_string())?;
-        child.wait().map_err(|error| error.to_string())?;
-        return Err(format!("no end within {} s", LIMIT.as_secs()));
-    };
-    let status = child.wait().map_err(|error| error.to_string())?;
-    let errors = reader.join().unwrap_or_default();
-    if status.success() {
-        return Ok((output, errors));
-    }
-    let why = errors
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with("note:"));
-    let why: Vec<&str> = why
-        .skip_while(|line| line.starts_with("thread '"))
-        .take(1)
-        .collect();
-    Err(format!("{status}: {}", why.join(" ")))
 }
 
 /// Runs and compares everything wanted.
@@ -450,6 +269,7 @@ fn shuffled(sides: &[Side], round: u64) -> Vec<Side> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Measured;
     use crate::workload::Unit;
 
     const NANOS: Metric = Metric {
@@ -484,10 +304,6 @@ mod tests {
         ],
     };
 
-    fn parse(args: &[&str]) -> Result<Options, String> {
-        Options::parse(args.iter().map(ToString::to_string), &[WORKLOAD])
-    }
-
     #[test]
     fn ratio_is_taken_within_a_round_and_not_between_medians() {
         let comparison = Comparison::new(
@@ -520,34 +336,5 @@ mod tests {
             names.sort_unstable();
             assert_eq!(names, [OURS, "peer"]);
         }
-    }
-
-    #[test]
-    fn misspelt_workload_is_refused() {
-        assert!(
-            parse(&["--bench", "thre"])
-                .unwrap_err()
-                .contains("out of: three_c1")
-        );
-        assert!(parse(&["--rounds", "0"]).is_err());
-        let wanted = Options {
-            test: true,
-            rounds: 2,
-            names: vec!["three".into(), "three_c1".into()],
-        };
-        assert_eq!(
-            parse(&["--bench", "--test", "--rounds", "2", "three", "three_c1"]),
-            Ok(wanted)
-        );
-    }
-
-    #[test]
-    fn failing_process_says_why() {
-        let why = output_of(Command::new("sh").args(["-c", "echo sorry >&2; exit 3"])).unwrap_err();
-        assert!(why.contains('3') && why.contains("sorry"), "{why}");
-        assert_eq!(
-            output_of(Command::new("echo").arg("fine")),
-            Ok(("fine\n".into(), String::new()))
-        );
     }
 }

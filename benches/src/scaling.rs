@@ -1,9 +1,10 @@
 //! Time an operation at 1k, 10k, 100k and 1M coroutines, timers and keys: cost must grow linearly, so these lines are flat
 //! but for what the caches cost.
 
-use crate::harness::{run, show};
+use crate::harness::show;
 use crate::measure::{Measured, as_f64, median};
 use crate::ours;
+use crate::process::run;
 use crate::workload::{Metric, OURS, Side, Unit, Workload};
 
 /// What chooses it on the command line.

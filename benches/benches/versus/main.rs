@@ -12,6 +12,7 @@ mod raw;
 mod raw_net;
 mod smol_side;
 mod tokio_local;
+mod tokio_net;
 mod tokio_send;
 
 use benches::inputs::{BATCH, KEYS, ORDERED_KEYS};
@@ -84,14 +85,14 @@ macro_rules! servers {
     ($name:ident $(, $connections:literal, $depth:literal)?) => {
         &[
             Side { name: OURS, run: ours::$name$(::<$connections, $depth>)? },
-            Side { name: "tokio", run: tokio_send::$name::<Plain $(, $connections, $depth)?> },
+            Side { name: "tokio", run: tokio_net::$name::<Plain $(, $connections, $depth)?> },
             Side { name: "tokio_local_set", run: tokio_local::in_set::$name$(::<$connections, $depth>)? },
             Side { name: "tokio_local_runtime", run: tokio_local::in_runtime::$name$(::<$connections, $depth>)? },
             Side { name: "smol", run: smol_side::$name$(::<$connections, $depth>)? },
             Side { name: "monoio", run: monoio_side::$name$(::<$connections, $depth>)? },
             Side { name: "compio", run: compio_side::$name$(::<$connections, $depth>)? },
             Side { name: "glommio", run: glommio_side::$name$(::<$connections, $depth>)? },
-            Side { name: THREADED, run: tokio_send::$name::<Multi $(, $connections, $depth)?> },
+            Side { name: THREADED, run: tokio_net::$name::<Multi $(, $connections, $depth)?> },
             Side { name: "raw", run: raw_net::$name$(::<$connections, $depth>)? },
         ]
     };

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::local::Local;
-use crate::tokio_send::{Connection, serve};
+use crate::tokio_net::{Connection, serve};
 
 /// What all `Local` functions but `measured` are for both homes.
 macro_rules! local_calls {

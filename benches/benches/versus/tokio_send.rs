@@ -5,23 +5,18 @@
 //! driver after every poll.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use benches::inputs::{
-    Arrived, BATCH, BOUND, Delays, EARLIER, ECHO_BUFFER, IDLE_BUFFER, InOrder, KEYS, ORDERED_KEYS,
-    Places, index, one_shots,
+    Arrived, BATCH, BOUND, Delays, EARLIER, InOrder, KEYS, ORDERED_KEYS, Places, index, one_shots,
 };
-use benches::load::{Load, Running};
 use benches::machine;
 use benches::measure::{
     Measured, as_f64, cpu_nanos_per_op, lateness, median_nanos, process_nanos_per_op,
     resident_bytes, with_lateness, with_peak_memory, with_wall_time,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{channel, unbounded_channel};
 use tokio::sync::oneshot;
@@ -45,7 +40,7 @@ fn run(runtime: &Runtime, body: impl Future<Output = u64> + Send + 'static) -> u
     runtime.block_on(async { joined(tokio::spawn(body)).await })
 }
 
-async fn joined<T>(join: JoinHandle<T>) -> T {
+pub async fn joined<T>(join: JoinHandle<T>) -> T {
     join.await
         .expect("the future neither panics nor is aborted")
 }
@@ -414,65 +409,4 @@ pub fn startup<T: Flavour>(n: u64) -> Measured {
             .sum()
     };
     cpu_nanos_per_op(n, work)
-}
-
-pub fn tcp_echo<T: Flavour, const CONNECTIONS: u64, const DEPTH: u64>(n: u64) -> Measured {
-    with_spawn::<T, ECHO_BUFFER>(Load::echo(CONNECTIONS, DEPTH, n))
-}
-
-pub fn idle_conn<T: Flavour>(n: u64) -> Measured {
-    with_spawn::<T, IDLE_BUFFER>(Load::idle(n))
-}
-
-fn with_spawn<T: Flavour, const BUFFER: usize>(load: Load) -> Measured {
-    let spawn = |connection: Connection<BUFFER>| tokio::spawn(connection.echo());
-    T::runtime().block_on(serve(load, spawn)).finish()
-}
-
-/// An echo server: a coroutine per connection, and `TCP_NODELAY` as on the client's side. The load generator is started
-/// when the server listens.
-pub async fn serve<const BUFFER: usize>(
-    load: Load,
-    spawn: impl Fn(Connection<BUFFER>) -> JoinHandle<()>,
-) -> Running {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .await
-        .expect("a free port");
-    let running = load.start(listener.local_addr().expect("a bound address"));
-    let mut joins = Vec::new();
-    for _ in 0..load.connections {
-        let (stream, _) = listener.accept().await.expect("the client connects");
-        stream
-            .set_nodelay(true)
-            .expect("a TCP socket has the option");
-        joins.push(spawn(Connection(stream)));
-    }
-    for join in joins {
-        joined(join).await;
-    }
-    running
-}
-
-/// A connection of the echo server, with the size of its buffer.
-pub struct Connection<const BUFFER: usize>(TcpStream);
-
-impl<const BUFFER: usize> Connection<BUFFER> {
-    /// Sends back what arrives until the client closes.
-    pub async fn echo(self) {
-        let mut stream = self.0;
-        let mut buffer = [0; BUFFER];
-        loop {
-            let count = stream
-                .read(&mut buffer)
-                .await
-                .expect("the connection holds");
-            if count == 0 {
-                return;
-            }
-            stream
-                .write_all(&buffer[..count])
-                .await
-                .expect("the client reads");
-        }
-    }
 }
