@@ -187,6 +187,8 @@ pub(crate) struct Table<K, M, R, E> {
     pub(crate) limits: Limits,
     /// Messages of all keys.
     pub(crate) queued: usize,
+    /// How many messages were ever queued.
+    pub(crate) arrived: u64,
     /// Kept places of all keys.
     pub(crate) kept: usize,
     /// The sizes of all messages.
@@ -211,6 +213,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
             seats: Seats::new(),
             limits,
             queued: 0,
+            arrived: 0,
             kept: 0,
             bytes: 0,
             waiting: 0,
@@ -317,6 +320,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
             return;
         };
         self.queued += 1;
+        self.arrived = self.arrived.wrapping_add(1);
         self.bytes += item.size;
         let at = self.nodes.insert(Node { item, next: END });
         let at = u32::try_from(at).expect("fewer than 2^32 messages");
