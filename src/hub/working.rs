@@ -18,6 +18,7 @@
 use std::fmt;
 use std::rc::Rc;
 
+use super::table::Turn;
 use super::{Hub, OrderKey};
 use crate::arena::Id;
 use crate::error::Error;
@@ -197,21 +198,12 @@ where
     /// Puts the key down that a worker has in hand, unless its turn goes on (keeps invariant 2).
     #[inline]
     fn end_turn(self: &Rc<Self>, seat: u32) {
-        let held = {
-            let mut table = self.table.borrow_mut();
-            let Some(found) = table.seats.get(seat) else {
-                return;
-            };
-            let (held, credit) = (found.key, found.credit);
-            if held.is_none() || table.goes_on(held, credit) {
-                return;
-            }
-            if let Some(seat) = table.seats.get_mut(seat) {
-                seat.key = Id::NONE;
-            }
-            held
-        };
-        self.put_down(held);
+        let turn = self.table.borrow_mut().end_turn(seat);
+        match turn {
+            Turn::None => {}
+            Turn::Empty(id) => self.let_go(id),
+            Turn::Forgotten(id) => self.put_down(id),
+        }
     }
 
     /// Puts a key down: to the back of the ring, or away.
