@@ -20,7 +20,7 @@ fn slow_hash(password: &str) -> u64 {
 fn main() -> Result {
     let mut event_loop = EventLoop::builder().pool(2, 16).build()?;
     let (digests, ticks) = event_loop.block_on(async |co| -> Result<_> {
-        let ticker = co.handle().spawn(async |co| -> Result<u32> {
+        let ticker = co.spawn(async |co| -> Result<u32> {
             let mut ticks = 0;
             loop {
                 if co.sleep(ms(1)).await.is_err() {

@@ -47,7 +47,7 @@ fn blocking() -> i32 {
 fn callbacks(directory: &Directory, done: impl FnOnce(i32) + 'static) {
     let next = directory.clone();
     directory.address("cellar", move |address| {
-        next.temperature(address, move |temperature| done(temperature));
+        next.temperature(address, done);
     });
 }
 
@@ -63,12 +63,12 @@ fn future(directory: &Directory) -> impl Future<Output = i32> + 'static {
             waker.wake();
         }
     });
-    std::future::poll_fn(move |cx| match slot.0.take() {
-        Some(temperature) => std::task::Poll::Ready(temperature),
-        None => {
-            slot.1.replace(Some(cx.waker().clone()));
-            std::task::Poll::Pending
+    std::future::poll_fn(move |cx| {
+        if let Some(temperature) = slot.0.take() {
+            return std::task::Poll::Ready(temperature);
         }
+        slot.1.replace(Some(cx.waker().clone()));
+        std::task::Poll::Pending
     })
 }
 

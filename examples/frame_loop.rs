@@ -53,10 +53,8 @@ fn main() -> Result {
         thread::sleep(FRAME.saturating_sub(began.elapsed()));
     }
     println!(
-        "door {}%, {} lines, in {} frames",
-        world.door,
-        world.said.len(),
-        if frames > 20 { "some" } else { "few" }
+        "{frames} frames, the door {}% open, the longest turn under a frame",
+        world.door
     );
     for line in &world.said {
         println!("- {line}");

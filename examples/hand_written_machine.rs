@@ -44,13 +44,17 @@ fn main() -> Result {
 
         // Machines are data: this one was saved when it had one to go, and goes on from there.
         let saved = Countdown { left: 1 };
-        let thawed = co.handle().spawn_coroutine(saved.clone());
-        assert_eq!(thawed.await?, "lift-off");
+        let thawed = co.spawn_coroutine(saved.clone());
+        let end = thawed.await?;
+        println!("{end}, once more");
+        assert_eq!(end, "lift-off");
 
-        let cancelled = co.handle().spawn_coroutine(Countdown { left: 9 });
+        let cancelled = co.spawn_coroutine(Countdown { left: 9 });
         co.yield_now().await?;
         cancelled.cancel("weather");
-        assert_eq!(cancelled.await?, "scrubbed");
+        let end = cancelled.await?;
+        println!("{end}, because of the weather");
+        assert_eq!(end, "scrubbed");
         Ok(())
     })
 }

@@ -46,7 +46,7 @@ enum How {
 async fn serve_unordered(co: Co, stream: TcpStream) -> Result {
     let (mut lines, mut writer) = stream.buffered().split();
     let (answers, ready) = queue::<String>(co.handle(), 16);
-    let writing = co.handle().spawn(async move |_| -> Result {
+    let writing = co.spawn(async move |_| -> Result {
         while let Some(answer) = ready.recv().await? {
             writer.write_all(format!("{answer}\n").as_bytes()).await?;
         }
@@ -54,12 +54,13 @@ async fn serve_unordered(co: Co, stream: TcpStream) -> Result {
     });
     while let Some(line) = lines.read_line(1024).await? {
         let answers: QueueSender<String> = answers.clone();
-        let _runs_on = co.handle().spawn(async move |co| -> Result {
+        let asking = co.spawn(async move |co| -> Result {
             let answer = co
                 .task(|done| look_up(co.handle(), &line, done.into_fn()))
                 .await?;
             Ok(answers.send(answer).await?)
         });
+        asking.detach();
     }
     drop(answers); // the last coroutine to answer ends the queue
     writing.await
@@ -88,12 +89,12 @@ async fn answer(call: Call, writer: &mut WriteHalf, line: String) -> Result {
 async fn accept(co: &Co, mut listener: TcpListener, how: How) -> Result {
     loop {
         let (stream, peer) = listener.accept().await?;
-        let connection = co.handle().spawn(async move |co| match how {
+        let serving = co.spawn(async move |co| match how {
             How::Engine => serve_unordered(co, stream).await,
             How::Ordered => serve_ordered(co, stream).await,
         });
-        // It runs on by itself; should it fail, the error hook says which.
-        let _runs_on = connection.named(format!("connection of {peer}"));
+        // Should it fail, the error hook says which.
+        serving.named(format!("connection of {peer}")).detach();
     }
 }
 

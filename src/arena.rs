@@ -19,7 +19,7 @@ use std::fmt;
 use slab::Slab;
 
 /// The number of slots up to which an arena keeps its memory.
-const KEPT: usize = 64;
+const KEPT: usize = 1024;
 
 /// Names one value of one [`Arena`], and after its removal nothing.
 ///

@@ -55,6 +55,7 @@ impl Asker {
     }
 
     /// Looks into the ledger. Nothing of the user's may run or be dropped in `look`.
+    #[inline]
     pub(crate) fn with_ledger<R>(&self, look: impl FnOnce(&mut Ledger) -> R) -> Option<R> {
         let mut records = self.shared.records.borrow_mut();
         let record = records.get_mut(self.owner)?;
@@ -65,37 +66,51 @@ impl Asker {
     pub(crate) fn find(&self, key: &Key) -> Result<Rc<dyn Pending>> {
         let found = self.with_ledger(|ledger| {
             let entry = ledger.get_mut(key)?;
-            Some(if entry.claim(self.site) {
-                Ok(Rc::clone(entry.cell()))
-            } else {
-                Err(ErrorKind::RepeatedKey {
-                    key: key.clone(),
-                    asked_at: self.site,
-                })
-            })
+            Some(entry.claim(self.site).then(|| Rc::clone(entry.cell())))
         });
         match found.flatten() {
-            Some(found) => found.map_err(Error::from),
+            Some(Some(cell)) => Ok(cell),
+            Some(None) => Err(self.repeated(key)),
             None => Err(self.unknown(key)),
         }
+    }
+
+    /// The error of a key that is waited for elsewhere.
+    #[cold]
+    fn repeated(&self, key: &Key) -> Error {
+        ErrorKind::RepeatedKey {
+            key: key.clone(),
+            asked_at: self.site,
+        }
+        .into()
     }
 
     /// Looks up one key of a type.
     pub(crate) fn find_typed<T: 'static>(&self, key: &Key) -> Result<Rc<OneShot<T>>> {
         let cell = self.find(key)?;
-        let (created, created_at) = (cell.type_name(), cell.created_at());
-        cell.into_any().downcast::<OneShot<T>>().map_err(|_other| {
-            self.release(key);
-            let asked = std::any::type_name::<T>();
-            ErrorKind::WrongType {
-                key: key.clone(),
-                created,
-                asked,
-                created_at,
-                asked_at: self.site,
-            }
-            .into()
-        })
+        let typed = cell.into_any().downcast::<OneShot<T>>();
+        typed.map_err(|_other| self.wrong_type(key, std::any::type_name::<T>()))
+    }
+
+    /// The error of a key that was registered for another type; nobody waits for it then.
+    #[cold]
+    fn wrong_type(&self, key: &Key, asked: &'static str) -> Error {
+        let created = self.with_ledger(|ledger| {
+            ledger.set_waited(key, None);
+            let cell = ledger.get(key)?.cell();
+            Some((cell.type_name(), cell.created_at()))
+        });
+        let Some((created, created_at)) = created.flatten() else {
+            return self.unknown(key);
+        };
+        ErrorKind::WrongType {
+            key: key.clone(),
+            created,
+            asked,
+            created_at,
+            asked_at: self.site,
+        }
+        .into()
     }
 
     /// Looks up several keys, or none of them.
@@ -140,9 +155,10 @@ impl Asker {
     }
 
     /// Frees a key whose value is given out.
+    #[inline]
     pub(crate) fn free(&self, key: &Key) {
-        let entry = self.with_ledger(|ledger| ledger.remove(key));
-        drop(entry);
+        let cell = self.with_ledger(|ledger| ledger.free(key));
+        drop(cell);
     }
 
     #[cold]

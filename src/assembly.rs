@@ -17,7 +17,7 @@ use crate::event_loop::{EventLoop, Stall};
 use crate::inbox::Inbox;
 use crate::pool::Pool;
 use crate::reactor::Reactor;
-use crate::shared::{ErrorHook, Shared};
+use crate::shared::{ErrorHook, Held, Shared};
 use crate::waker::InTurn;
 
 /// How many sockets' events one look takes in.
@@ -74,7 +74,10 @@ impl Drop for EventLoop {
             let nothing = held.is_empty();
             // One by one: a second panic within one drop would end the process.
             for one in held {
-                shared.contain("drop", || drop(one));
+                match one {
+                    Held::Record(record) => shared.dispose(record.into_rare()),
+                    one => drop(shared.contain("drop", || drop(one))),
+                }
             }
             let jobs = shared.pool.close();
             let nothing = nothing && jobs.is_empty();

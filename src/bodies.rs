@@ -6,8 +6,9 @@
 //! Invariants:
 //! 1. A body sits in the slot whose index its id names; its record is in the table exactly as long as the body is here.
 //! 2. A body is dropped before whoever joins it hears of its end, and with nothing borrowed.
-//! 3. A resume of a cancelled coroutine leaves it ended or parked inside `cleanup`; otherwise the body is dropped there and that is
-//!    reported: a cancel is neither swallowed nor does it spin.
+//! 3. Once a cancelled coroutine was told, a resume leaves it ended or parked inside `cleanup`; otherwise the body is dropped there and
+//!    that is reported: a cancel is neither swallowed nor does it spin. One that was not, because a value had arrived, is resumed
+//!    again to be told by the point of ours on which it parked next; with none, it is dropped.
 //!
 //! ```text
 //!                       ┌────────────── Pending, or woken ◀────────────┐
@@ -26,6 +27,7 @@ use std::task::{Context, Poll};
 
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind};
+use crate::fit::Fit;
 use crate::handle::take_leaks;
 use crate::incident::Incident;
 use crate::record::{Body, Flags};
@@ -33,15 +35,6 @@ use crate::shared::{Shared, panic_message};
 use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
 use crate::waker::OwnedWaker;
-
-/// Where one body is kept.
-#[derive(Default)]
-struct Slot {
-    /// The body.
-    body: Option<Pin<Box<dyn Body>>>,
-    /// Its own waker, once a foreign future has asked for one.
-    own: Option<Box<OwnedWaker>>,
-}
 
 /// A body that borrows from the caller of `block_on` and therefore stays on its stack.
 pub(crate) struct Root<'a> {
@@ -60,10 +53,15 @@ pub(crate) struct Root<'a> {
 /// The bodies of a loop.
 pub(crate) struct Bodies {
     /// By the index of their id (invariant 1).
-    slots: Vec<Slot>,
+    slots: Vec<Option<Pin<Box<dyn Body>>>>,
+    /// By the same: the waker of a coroutine whose foreign future has asked for one. Its record is marked.
+    own: Vec<Option<Box<OwnedWaker>>>,
     /// The waker of everybody who has none of his own.
     common: OwnedWaker,
 }
+
+/// The number of slots that are kept, used or not.
+const KEPT: usize = 1024;
 
 /// How one resume went.
 type Outcome = Result<Poll<()>, Box<dyn Any + Send>>;
@@ -75,41 +73,40 @@ impl Bodies {
         shared.set_current_waker(common.waker());
         Bodies {
             slots: Vec::new(),
+            own: Vec::new(),
             common,
         }
     }
 
     /// Resumes one coroutine, if it is still there.
     ///
-    /// The common case is written out: a spawned coroutine that has started, is not being cancelled, has no waker of its own, and gives
-    /// way again. Whatever is otherwise goes the longer way.
-    #[inline]
+    /// The common case is written out: a spawned coroutine that is not being cancelled, has no waker of its own, and gives way or ends.
+    /// Whatever is otherwise goes the longer way.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as the step it is the most of")]
     pub(crate) fn resume(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
         let Some(flags) = shared.take_queued(id) else {
             return;
         };
-        if flags == Flags::STARTED
-            && let Some(Slot {
-                body: Some(body),
-                own: None,
-            }) = self.slots.get_mut(id.index())
+        if !flags.has(Flags::UNUSUAL)
+            && let Some(Some(body)) = self.slots.get_mut(id.index())
         {
             shared.begin_resume(id);
             let outcome = poll(body.as_mut(), &self.common);
             shared.running.set(Id::NONE);
-            if let Ok(Poll::Pending) = outcome
-                && !self.common.was_used()
-            {
-                shared.park_coroutine(id);
-            } else {
-                self.settle(shared, id, outcome, root);
+            match outcome {
+                Ok(Poll::Pending) if self.common.was_used() => self.used(shared, id, root),
+                Ok(Poll::Pending) => shared.park_coroutine(id),
+                Ok(Poll::Ready(())) => self.ended(shared, id),
+                Err(panic) => self.panicked(shared, id, panic, root),
             }
         } else {
             self.resume_rare(shared, id, flags, root);
         }
     }
 
-    /// Resumes a coroutine for the first time, or one that is not the common case.
+    /// Resumes a coroutine that is not the common case.
+    #[inline(never)]
     fn resume_rare(
         &mut self,
         shared: &Shared,
@@ -132,63 +129,86 @@ impl Bodies {
     #[inline]
     fn poll(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) -> Option<Outcome> {
         shared.begin_resume(id);
-        let Bodies { slots, common } = self;
+        let Bodies { slots, own, common } = self;
         let outcome = match root {
             Some(root) if root.id == id => {
                 run(shared, root.body.as_mut(), root.own.as_deref(), common)
             }
-            _ => match slots.get_mut(id.index()) {
-                Some(Slot {
-                    body: Some(body),
-                    own,
-                }) => run(shared, body.as_mut(), own.as_deref(), common),
-                _ => return None,
-            },
+            _ => {
+                let Some(Some(body)) = slots.get_mut(id.index()) else {
+                    shared.running.set(Id::NONE);
+                    shared.park_coroutine(id);
+                    return None;
+                };
+                let own = own.get(id.index()).and_then(Option::as_deref);
+                run(shared, body.as_mut(), own, common)
+            }
         };
         shared.running.set(Id::NONE);
         Some(outcome)
     }
 
     /// Draws the conclusion from a resume.
-    #[inline]
     fn settle(&mut self, shared: &Shared, id: Id, outcome: Outcome, root: Option<&mut Root<'_>>) {
         match outcome {
-            Ok(Poll::Pending) => {
-                shared.park_coroutine(id);
-                if self.common.was_used() {
-                    self.hand_over(shared, id, root);
-                }
-            }
+            Ok(Poll::Pending) => self.used(shared, id, root),
             Ok(Poll::Ready(())) => {
-                let record = shared.leave(id);
-                shared.contain("drop", || drop(record));
-                self.remove(shared, id, root);
-                if self.common.was_used() {
-                    // Whatever still holds the waker of a coroutine that has ended reaches nobody.
-                    self.renew_common(shared);
+                if let Some(root) = root.filter(|root| root.id == id) {
+                    // The caller of `block_on` drops its own.
+                    root.done = true;
+                    root.own = None;
+                    shared.interrupted.set(true);
                 }
+                self.ended(shared, id);
             }
             Err(panic) => self.panicked(shared, id, panic, root),
         }
     }
 
-    /// The poll just over used the common waker: it becomes the coroutine's own, or its wake-up is this coroutine's.
+    /// Parks a coroutine that may have used the common waker.
+    #[inline(never)]
+    fn used(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
+        if self.common.clones() > 0 {
+            shared.park_coroutine(id);
+            self.hand_over(shared, id, root);
+        } else {
+            if self.common.forget_woken() {
+                shared.give_way();
+            }
+            shared.park_coroutine(id);
+        }
+    }
+
+    /// Takes a coroutine that has ended out of the table, and drops its body.
+    #[inline(never)]
+    fn ended(&mut self, shared: &Shared, id: Id) {
+        shared.dispose(shared.leave(id));
+        self.retire(shared, id);
+        if self.common.was_used() {
+            // Whatever still holds the waker of a coroutine that has ended reaches nobody.
+            self.renew_common(shared);
+        }
+    }
+
+    /// The poll just over left a clone of the common waker behind: it becomes the coroutine's own.
     #[cold]
     fn hand_over(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
-        let kept = self.common.clones() > 0;
-        if kept {
-            let used = self.renew_common(shared);
-            used.adopt(id);
-            if used.take_woken() {
-                shared.wake(id);
-            }
-            let own = match root {
-                Some(root) if root.id == id => &mut root.own,
-                _ => &mut self.slots[id.index()].own,
-            };
-            *own = Some(Box::new(used));
-        } else if self.common.take_woken() {
+        let used = self.renew_common(shared);
+        used.adopt(id);
+        if used.take_woken() {
             shared.wake(id);
+        }
+        let used = Some(Box::new(used));
+        match root {
+            Some(root) if root.id == id => root.own = used,
+            _ => {
+                let place = id.index();
+                if self.own.len() <= place {
+                    self.own.resize_with(place + 1, || None);
+                }
+                self.own[place] = used;
+                shared.mark(id, Flags::OWN_WAKER);
+            }
         }
     }
 
@@ -213,12 +233,23 @@ impl Bodies {
                 doom(shared, id, label, keys, flags.has(Flags::ABORTED), false)
             });
         }
+        let cancels = shared.cancels.get();
+        shared.parked_anew.set(false);
         shared.cancelling.set(true);
         let outcome = self.poll(shared, id, root.as_deref_mut());
         shared.cancelling.set(false);
         let Some(outcome) = outcome else { return };
+        let told = flags.has(Flags::TOLD) || shared.cancels.get() != cancels;
+        if told && let Some(record) = shared.records.borrow_mut().get_mut(id) {
+            record.flags.set(Flags::TOLD);
+        }
         let in_cleanup = shared.in_cleanup(id);
         if matches!(outcome, Ok(Poll::Pending)) && !in_cleanup {
+            if !told && shared.parked_anew.get() {
+                // A value won, or a clean-up hid the cancel: the point it is parked on now gives it.
+                self.settle(shared, id, outcome, root);
+                return shared.wake_points(id);
+            }
             let note = shared.note();
             let parked_on = note.site.map(|site| (note.kind.0, Some(site)));
             if self.common.was_used() {
@@ -284,13 +315,9 @@ impl Bodies {
     ) {
         let ending = match &root {
             Some(root) if root.id == id => root.body.ending(),
-            _ => match self
-                .slots
-                .get(id.index())
-                .and_then(|slot| slot.body.as_ref())
-            {
-                Some(body) => body.ending(),
-                None => return,
+            _ => match self.slots.get(id.index()) {
+                Some(Some(body)) => body.ending(),
+                _ => return,
             },
         };
         self.remove(shared, id, root);
@@ -300,8 +327,24 @@ impl Bodies {
         let keys = take_leaks(shared, id);
         let error = error(label, keys);
         shared.contain("drop", || ending.end(error));
-        let record = shared.leave(id);
-        shared.contain("drop", || drop(record));
+        shared.dispose(shared.leave(id));
+    }
+
+    /// Drops a body that has ended by itself, and keeps its box if it can be filled again.
+    #[inline]
+    fn retire(&mut self, shared: &Shared, id: Id) {
+        let slot = self.slots.get_mut(id.index()).and_then(Option::take);
+        let Some(mut body) = slot else { return };
+        self.drop_own(id);
+        match shared.contain("drop", || body.as_mut().vacate()) {
+            Some(fit) if fit != Fit::NONE => {
+                let size = size_of_val(&*body);
+                shared.spares.borrow_mut().put(fit, size, body);
+            }
+            _ => {
+                shared.contain("drop", || drop(body));
+            }
+        }
     }
 
     /// Drops a body. The caller of `block_on` drops its own.
@@ -314,9 +357,18 @@ impl Bodies {
                 root.own = None;
             }
             _ => {
-                let slot = self.slots.get_mut(id.index()).map(std::mem::take);
-                shared.contain("drop", || drop(slot));
+                let body = self.slots.get_mut(id.index()).and_then(Option::take);
+                self.drop_own(id);
+                shared.contain("drop", || drop(body));
             }
+        }
+    }
+
+    /// Drops a coroutine's own waker, if it has one.
+    #[inline]
+    fn drop_own(&mut self, id: Id) {
+        if let Some(own) = self.own.get_mut(id.index()) {
+            *own = None;
         }
     }
 
@@ -327,20 +379,35 @@ impl Bodies {
             .map_or(0, |own| own.clones());
         of_root
             + self
-                .slots
+                .own
                 .iter()
-                .filter_map(|slot| slot.own.as_ref())
+                .flatten()
                 .map(|own| own.clones())
                 .sum::<usize>()
+    }
+
+    /// Gives back the slots above the last body, where a burst has left many.
+    pub(crate) fn rest(&mut self) {
+        if self.slots.capacity() <= KEPT {
+            return;
+        }
+        while self.slots.len() > KEPT && self.slots.last().is_some_and(Option::is_none) {
+            self.slots.pop();
+        }
+        self.own.truncate(self.slots.len());
+        self.own.shrink_to(self.slots.len());
+        if self.slots.len() <= self.slots.capacity() / 4 {
+            self.slots.shrink_to(self.slots.len() * 2);
+        }
     }
 
     /// Drops every body, and ends whoever joins one with `LoopGone`. Tells whether there was one.
     pub(crate) fn drop_all(&mut self, shared: &Shared) -> bool {
         self.admit(shared);
-        let slots = std::mem::take(&mut self.slots);
+        let bodies = std::mem::take(&mut self.slots);
+        self.own = Vec::new();
         let mut any = false;
-        for slot in slots {
-            let Some(body) = slot.body else { continue };
+        for body in bodies.into_iter().flatten() {
             any = true;
             let ending = body.ending();
             shared.contain("drop", || drop(body));
@@ -352,11 +419,16 @@ impl Bodies {
     /// Takes newcomers into their slots.
     fn admit(&mut self, shared: &Shared) {
         let mut newcomers = shared.newcomers.borrow_mut();
+        let last = newcomers.iter().map(|(id, _)| id.index()).max();
+        if let Some(last) = last
+            && self.slots.len() <= last
+        {
+            self.slots.resize_with(last + 1, || None);
+        }
         for (id, body) in newcomers.drain(..) {
-            if self.slots.len() <= id.index() {
-                self.slots.resize_with(id.index() + 1, Slot::default);
+            if let Some(slot) = self.slots.get_mut(id.index()) {
+                *slot = Some(body);
             }
-            self.slots[id.index()].body = Some(body);
         }
     }
 }
@@ -398,7 +470,12 @@ fn doom(
 ) -> Error {
     let (reason, site) = cause(shared, id);
     if aborted {
-        ErrorKind::Aborted { coroutine, site }.into()
+        ErrorKind::Aborted {
+            coroutine,
+            site,
+            keys,
+        }
+        .into()
     } else {
         ErrorKind::CoroutineCancelled {
             coroutine,

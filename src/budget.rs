@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::snapshot::Snapshot;
-
 /// The steps of a turn whose budget names none.
 const DEFAULT_STEPS: usize = 4096;
 
@@ -26,8 +24,8 @@ const DEFAULT_STEPS: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a budget does nothing until a turn is given it"]
 pub struct Budget {
-    /// The most steps.
-    steps: usize,
+    /// The most steps, if any were named.
+    steps: Option<usize>,
     /// The most time.
     time: Option<Duration>,
 }
@@ -36,15 +34,16 @@ impl Budget {
     /// At most `n` steps. Zero only looks at timers, sockets and inbox.
     pub const fn steps(n: usize) -> Self {
         Budget {
-            steps: n,
+            steps: Some(n),
             time: None,
         }
     }
 
-    /// As many steps as begin within `limit` of the turn's beginning; at least one if anything is ready.
+    /// As many steps as begin within `limit` of the turn's beginning; at least one if anything is ready. On a
+    /// [`ManualClock`](crate::ManualClock), which may stand still, at most 4096 as well.
     pub const fn time(limit: Duration) -> Self {
         Budget {
-            steps: usize::MAX,
+            steps: None,
             time: Some(limit),
         }
     }
@@ -57,9 +56,14 @@ impl Budget {
         }
     }
 
-    /// The most steps.
-    pub(crate) const fn max_steps(self) -> usize {
-        self.steps
+    /// The most steps. Where the clock may stand still, a limit in time alone would not end the turn.
+    pub(crate) fn max_steps(self, may_stand_still: bool) -> usize {
+        let unnamed = if may_stand_still {
+            DEFAULT_STEPS
+        } else {
+            usize::MAX
+        };
+        self.steps.unwrap_or(unnamed)
     }
 
     /// The most time.
@@ -89,6 +93,8 @@ pub struct TurnReport {
     pub work_left: bool,
     /// When the next timer is due. A timer that has passed counts as work left.
     pub next_deadline: Option<Instant>,
-    /// Who waits for what, if it is certain that nothing can ever wake any of them: see [`Outcome::Stuck`](crate::Outcome::Stuck).
-    pub stuck: Option<Snapshot>,
+    /// Whether coroutines are left and it is certain that nothing in the loop can ever wake any of them: see
+    /// [`Outcome::Stuck`](crate::Outcome::Stuck); [`snapshot`](crate::EventLoop::snapshot) says who waits for what. What the host
+    /// itself may do between turns, with a handle or a resolver that it keeps, is the host's to know.
+    pub stuck: bool,
 }

@@ -63,7 +63,8 @@ impl Builder {
     }
 
     /// Reports [`Incident::Stalled`], with the table of who waits for what, when the loop has slept for `limit` and nothing came,
-    /// although coroutines are parked. Once for each stall. It is a suspicion, where `Stuck` is a certainty.
+    /// although coroutines are parked. Once for each stall. It is a suspicion, where `Stuck` is a certainty. Time is the loop's clock;
+    /// [`turn`](crate::EventLoop::turn) never sleeps, so a host that turns the loop watches over that itself.
     pub fn stalled_after(mut self, limit: Duration) -> Self {
         self.stalled_after = Some(limit);
         self

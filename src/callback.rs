@@ -19,6 +19,17 @@ use crate::yield_point::YieldPoint;
 
 /// The yield-point that makes a key pending and gives its resolver. It never gives way.
 ///
+/// ```
+/// # use yieldpoint::{Callback, EventLoop, Result};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// let reply = co.yield_(Callback::<u32>::new("reply")).await?; // the same as co.callback("reply")?
+/// reply.resolve(7);
+/// assert_eq!(co.wait::<u32>("reply").await?, 7);
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: `tornado.gen.Callback`.
 #[derive(Clone, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]
@@ -53,6 +64,17 @@ impl<T: 'static> YieldPoint for Callback<T> {
 }
 
 /// The yield-point that makes a key pending and resolves it after a time. It never gives way; wait for the key later.
+///
+/// ```
+/// # use yieldpoint::{EventLoop, Result, Timer, ms};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// co.yield_(Timer::new("late", ms(1))).await?; // the same as co.timer("late", ms(1))?
+/// assert!(co.any_ready(["late"]).await? == "late");
+/// co.wait::<()>("late").await?;
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
 ///
 /// Source: `yieldpoints.Timeout`, first generation.
 #[derive(Clone, Debug)]
@@ -91,9 +113,23 @@ impl YieldPoint for Timer {
 ///
 /// What was given up is freed at once, with a value that has arrived. Its resolver may still be called, to no effect.
 ///
+/// ```
+/// # use yieldpoint::{EventLoop, Forget, Result};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// let _replies = [co.callback::<u32>(1)?, co.callback::<u32>(2)?];
+/// co.yield_(Forget::key(1)).await?; // the same as co.forget(1)?
+/// assert!(co.yield_(Forget::key(1)).await.is_err(), "it is gone");
+/// co.yield_(Forget::all()).await?; // else the body would end with a leak
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: `yieldpoints.Cancel` and `CancelAll`.
 #[derive(Clone, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]
+#[doc(alias = "Cancel")]
+#[doc(alias = "CancelAll")]
 pub struct Forget {
     /// The key; none for all of them.
     key: Option<Key>,
@@ -159,6 +195,7 @@ impl Co {
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
     #[doc(alias = "gen.Callback")]
+    #[inline]
     #[track_caller]
     pub fn callback<T: 'static>(&self, key: impl Into<Key>) -> Result<Resolver<T>> {
         register(self, key.into(), Location::caller())
@@ -203,11 +240,23 @@ impl Co {
     }
 
     /// Gives up every pending key of this coroutine; with none, it does nothing. Gives their number.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let _never = [co.callback::<()>("a")?, co.callback::<()>("b")?];
+    /// assert_eq!(co.forget_all(), 2);
+    /// assert_eq!(co.forget_all(), 0);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     pub fn forget_all(&self) -> usize {
         forget_all(self)
     }
 
     /// Looks into this coroutine's ledger. Nothing of the user's may run or be dropped in `look`.
+    #[inline]
     pub(crate) fn with_ledger<R>(&self, look: impl FnOnce(&mut Ledger) -> R) -> Option<R> {
         let mut records = self.handle().shared().records.borrow_mut();
         let record = records.get_mut(self.table_id())?;
@@ -216,22 +265,23 @@ impl Co {
 }
 
 /// Makes a key pending.
+#[inline]
 fn register<T: 'static>(co: &Co, key: Key, site: Site) -> Result<Resolver<T>> {
     let (cell, resolver) = OneShot::new(co.handle().shared(), site);
-    let registered = co.with_ledger(|ledger| {
-        // Cloned for the error only.
-        let again = key.clone();
-        ledger
-            .register(key, cell)
-            .map_err(|created_at| ErrorKind::KeyReuse {
-                key: again,
-                created_at,
-                again_at: site,
-            })
-    });
+    // An integer is written anew: a key that was just written as two words and is copied as one would stall the CPU.
+    let registered = match key.integer() {
+        Some(number) => co.with_ledger(|ledger| ledger.register(Key::from(number), cell)),
+        None => co.with_ledger(|ledger| ledger.register(key, cell)),
+    };
     match registered {
         Some(Ok(())) => Ok(resolver),
-        Some(Err(reuse)) => Err(reuse.into()),
+        Some(Err((key, created_at))) => Err(ErrorKind::KeyReuse {
+            key,
+            created_at,
+            again_at: site,
+        }
+        .into()),
+        None if co.handle().shared().is_closed() => Err(ErrorKind::LoopGone.into()),
         None => Err(ErrorKind::Closed { what: "coroutine" }.into()),
     }
 }

@@ -115,7 +115,10 @@ impl<F: Future> Future for CleanupStarted<F> {
         };
         let result = {
             let _shield = Shield::raise(this.shared);
-            match future.poll(cx) {
+            this.shared.parked_on(Note::FOREIGN);
+            let polled = future.poll(cx);
+            let inner = this.shared.note();
+            match polled {
                 Poll::Ready(output) => Ok(output),
                 Poll::Pending => match Pin::new(&mut *sleep).poll(cx) {
                     Poll::Ready(Ok(())) => Err(ErrorKind::Elapsed {
@@ -132,10 +135,11 @@ impl<F: Future> Future for CleanupStarted<F> {
                                 limit,
                             });
                         }
-                        this.shared.parked_on(Note {
+                        let outer = Note {
                             kind: &CLEANUP,
                             site: Some(this.site),
-                        });
+                        };
+                        this.shared.parked_inside(inner, outer);
                         return Poll::Pending;
                     }
                 },

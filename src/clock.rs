@@ -103,9 +103,12 @@ fn system_now(start: Instant) -> Nanos {
 
 /// A clock that stands still until it is moved: for tests that assert on time without waiting for it.
 ///
-/// Clones are the same clock. Give it to the loop with [`Builder::clock`](crate::event_loop::Builder::clock). With
-/// [`auto`](ManualClock::auto) the loop itself moves it to the next deadline whenever it would sleep with nothing else that
-/// could wake it, so `block_on` of an hour's sleep returns at once.
+/// Clones are the same clock. Give it to the loop with [`Builder::clock`](crate::builder::Builder::clock). With
+/// [`auto`](ManualClock::auto) the loop itself moves it to the next deadline whenever it would sleep while no
+/// [`Remote`](crate::Remote) is alive and nobody waits for a socket, so `block_on` of an hour's sleep returns at once. Otherwise the
+/// sleep is a real one, and no deadline ends it.
+///
+/// Moving it tells nobody: between turns it makes no descriptor readable.
 ///
 /// ```
 /// use yieldpoint::{EventLoop, ManualClock, Result, ms};
@@ -148,7 +151,7 @@ impl ManualClock {
         }
     }
 
-    /// Moves the clock forward; past the end of the scale (584 years) it stops there.
+    /// Moves the clock forward; past the end of the scale (584 years) it stops there, and no further timer comes due.
     pub fn advance(&self, by: Duration) {
         self.elapsed
             .set(self.elapsed.get().saturating_add(nanos(by)));

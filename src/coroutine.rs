@@ -2,7 +2,9 @@
 //!
 //! It is apart from the yield-points because each of them adds its own method to `Co` in its own file.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
 
 use crate::arena::Id;
 use crate::handle::Handle;
@@ -11,7 +13,7 @@ use crate::snapshot::CoroutineId;
 
 /// A coroutine's own door to its Runner: registers keys, starts yield-points, leads to the loop.
 ///
-/// It is given to the body by value and is not `Clone`: keys belong to one run of one coroutine. Functions that help a body take
+/// It is a [`Handle`] too, by `Deref`. It is given to the body by value and is not `Clone`: keys belong to one run of one coroutine. Functions that help a body take
 /// `&Co`.
 ///
 /// ```
@@ -51,9 +53,33 @@ impl Co {
         public_id(self.id)
     }
 
+    /// Gives this coroutine a name for reports, in place of one it may have: for what is only known once it runs.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// co.set_name("alice");
+    /// assert!(co.handle().snapshot().to_string().contains("alice"));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    pub fn set_name(&self, name: impl Into<Cow<'static, str>>) {
+        self.handle.shared().set_name(self.id, name.into());
+    }
+
     /// This coroutine's id, as the table knows it.
     pub(crate) fn table_id(&self) -> Id {
         self.id
+    }
+}
+
+/// Whatever a handle can do, `co` can: `co.spawn(..)`, `co.call_later(..)`, `co.snapshot()`.
+impl Deref for Co {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.handle
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     site::Site,
     snapshot::{Human, KeyList, Label, PendingKey, Snapshot, count},
 };
-use std::{borrow::Cow, fmt, io, time::Duration};
+use std::{any::Any, borrow::Cow, fmt, io, time::Duration};
 
 /// Either a value or an [`Error`], unless another error type is named.
 ///
@@ -56,7 +56,12 @@ impl Error {
     /// An `Error` or an [`io::Error`] in a box is recognised and does not become a further layer.
     ///
     /// ```
-    /// use yieldpoint::{Error, ErrorKind};
+    /// use yieldpoint::{Error, ErrorKind, Result};
+    ///
+    /// fn port(text: &str) -> Result<u16> {
+    ///     text.parse().map_err(Error::other)
+    /// }
+    /// assert_eq!(port("http").unwrap_err().to_string(), "invalid digit found in string");
     ///
     /// let error = Error::other(Error::from(ErrorKind::LoopGone));
     /// assert!(error.is_loop_gone());
@@ -73,6 +78,39 @@ impl Error {
                     .map(|error| Self::from(*error))
             })
             .unwrap_or_else(|error| ErrorKind::Other(error).into())
+    }
+
+    /// Finds the `Error` in an error of whatever type, where it can be changed: it is one, or travels as an [`io::Error`] or in a box
+    /// (keeps invariant 4 for these).
+    pub(crate) fn find_mut(error: &mut dyn Any) -> Option<&mut Self> {
+        type Boxed = Box<dyn std::error::Error>;
+        if error.is::<Self>() {
+            error.downcast_mut()
+        } else if error.is::<io::Error>() {
+            error.downcast_mut().and_then(Self::in_io)
+        } else if error.is::<Boxed>() {
+            error
+                .downcast_mut()
+                .and_then(|boxed: &mut Boxed| Self::in_any(&mut **boxed))
+        } else {
+            error
+                .downcast_mut()
+                .and_then(|boxed: &mut AnyError| Self::in_any(&mut **boxed))
+        }
+    }
+
+    /// The same in an error without a box.
+    fn in_any<'a>(error: &'a mut (dyn std::error::Error + 'static)) -> Option<&'a mut Self> {
+        if error.is::<io::Error>() {
+            error.downcast_mut().and_then(Self::in_io)
+        } else {
+            error.downcast_mut()
+        }
+    }
+
+    /// The same in an I/O error.
+    fn in_io(error: &mut io::Error) -> Option<&mut Self> {
+        error.get_mut()?.downcast_mut()
     }
 
     /// Returns what happened.
@@ -189,6 +227,30 @@ impl Error {
         matches!(*self.0, ErrorKind::Panicked { .. })
     }
 
+    /// Returns whether the other side of a connection has gone: closed, reset, or broken off in the middle. Everyday to a server, which
+    /// may want to tell it from errors of its own.
+    ///
+    /// ```
+    /// use yieldpoint::{Error, ErrorKind};
+    ///
+    /// let error = Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+    /// assert!(error.is_disconnect());
+    /// assert!(!Error::from(ErrorKind::TooLong { max: 80 }).is_disconnect());
+    /// ```
+    #[must_use]
+    pub fn is_disconnect(&self) -> bool {
+        use std::io::ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
+        };
+        let ErrorKind::Io(error) = &*self.0 else {
+            return false;
+        };
+        matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+        )
+    }
+
     /// Returns whether the loop was found unable ever to move again.
     ///
     /// ```
@@ -272,7 +334,10 @@ pub enum ErrorKind {
         /// Where the cancel was called.
         site: Site,
     },
-    /// A joined coroutine ended by a cancel.
+    /// A joined coroutine ended by a cancel. Where the coroutine's error type is the user's own and wraps the [`Cancelled`] that its
+    /// body got, that is left as it is; in an [`io::Error`] or a box it becomes this.
+    ///
+    /// [`Cancelled`]: ErrorKind::Cancelled
     CoroutineCancelled {
         /// The coroutine that ended.
         coroutine: Label,
@@ -291,6 +356,8 @@ pub enum ErrorKind {
         coroutine: Label,
         /// Where the abort was called.
         site: Site,
+        /// The keys it left.
+        keys: Vec<PendingKey>,
     },
     /// Code of the user panicked.
     Panicked {
@@ -369,8 +436,13 @@ pub enum ErrorKind {
 }
 
 impl fmt::Debug for Error {
+    /// The text for a person, since it is what `main` and `expect` print; `{:#?}` gives the kind with its fields.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        if f.alternate() {
+            fmt::Debug::fmt(&self.0, f)
+        } else {
+            fmt::Display::fmt(&self.0, f)
+        }
     }
 }
 
@@ -443,8 +515,9 @@ impl fmt::Display for ErrorKind {
                 asked_at,
             } => write!(
                 f,
-                "key {key:?} was created for a {created} at {created_at}, but a {asked} is asked \
-                 for at {asked_at}. Ask for {created}; the key is still pending."
+                "key {key:?} was created at {created_at} for the type {created}, but is waited for \
+                 at {asked_at} as {asked}. Say the type there, ::<{created}>; the key is still \
+                 pending."
             ),
             Self::RepeatedKey { key, asked_at } => write!(
                 f,
@@ -467,11 +540,11 @@ impl fmt::Display for ErrorKind {
             Self::Abandoned {
                 key: None,
                 created_at,
-                waited_at,
+                waited_at: _,
             } => write!(
                 f,
-                "the callback of a Task was dropped without being called; it was created at \
-                 {created_at} and is awaited at {waited_at}. Call it on every path."
+                "the callback of the Task at {created_at} was dropped without being called. Call \
+                 it on every path."
             ),
             Self::Leaked { coroutine, keys } => write!(
                 f,
@@ -493,22 +566,25 @@ impl fmt::Display for ErrorKind {
                 keys,
             } => {
                 write!(f, "{coroutine} was cancelled ({reason}) at {site}")?;
-                if !keys.is_empty() {
-                    let number = count(keys.len(), "key");
-                    write!(f, ", with {number} pending: {}", KeyList(keys))?;
-                }
+                write_left(f, keys)?;
                 f.write_str(if *swallowed {
                     ". It went on waiting, so its body was dropped: after a cancel, wait only \
                      inside cleanup(..)."
                 } else {
-                    ". Its result is lost; spawn it again if it is still wanted."
+                    ". It gave no result. If that was meant, take this error as its end."
                 })
             }
-            Self::Aborted { coroutine, site } => write!(
-                f,
-                "{coroutine} was aborted at {site}. Its body was dropped where it stood; cancel \
-                 it instead if it has to clean up."
-            ),
+            Self::Aborted {
+                coroutine,
+                site,
+                keys,
+            } => {
+                write!(f, "{coroutine} was aborted at {site}")?;
+                write_left(f, keys)?;
+                f.write_str(
+                    ". Its body was dropped where it stood; cancel it instead if it has to clean up.",
+                )
+            }
             Self::Panicked { coroutine, message } => {
                 match coroutine {
                     Some(coroutine) => write!(f, "{coroutine} panicked: {message}"),
@@ -530,7 +606,8 @@ impl fmt::Display for ErrorKind {
                  this as the end.",
             ),
             Self::Stopped => f.write_str(
-                "the event loop was told to stop before this had ended. Run it again to go on.",
+                "the event loop was told to stop before this had ended, and dropped it where it \
+                 stood. Wait for it before you call stop(), or begin it anew.",
             ),
             Self::Stuck(snapshot) => write!(
                 f,
@@ -581,6 +658,15 @@ impl fmt::Display for ErrorKind {
             Self::Other(error) => fmt::Display::fmt(error, f),
         }
     }
+}
+
+/// Says which keys a coroutine left, if any.
+fn write_left(f: &mut fmt::Formatter<'_>, keys: &[PendingKey]) -> fmt::Result {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let number = count(keys.len(), "key");
+    write!(f, ", with {number} pending: {}", KeyList(keys))
 }
 
 #[cfg(test)]
@@ -653,6 +739,13 @@ mod tests {
     }
 
     #[test]
+    fn what_main_prints_is_the_text_and_the_fields_are_one_flag_away() {
+        let error = Error::from(ErrorKind::LoopGone);
+        assert_eq!(format!("{error:?}"), error.to_string());
+        assert_eq!(format!("{error:#?}"), "LoopGone");
+    }
+
+    #[test]
     fn errors_about_keys_name_the_key_its_places_and_what_to_do() {
         let (a, b) = (first(), second());
         let key = || "auth".into();
@@ -686,8 +779,8 @@ mod tests {
                 asked_at: b,
             },
             format!(
-                "key \"auth\" was created for a u32 at {a}, but a String is asked for at {b}. Ask \
-                 for u32; the key is still pending."
+                "key \"auth\" was created at {a} for the type u32, but is waited for at {b} as \
+                 String. Say the type there, ::<u32>; the key is still pending."
             ),
         );
         assert_shown(
@@ -726,8 +819,8 @@ mod tests {
                 waited_at: b,
             },
             format!(
-                "the callback of a Task was dropped without being called; it was created at {a} \
-                 and is awaited at {b}. Call it on every path."
+                "the callback of the Task at {a} was dropped without being called. Call it on \
+                 every path."
             ),
         );
     }
@@ -755,8 +848,8 @@ mod tests {
         assert_shown(
             joined_cancel(false, vec![]),
             format!(
-                "reader #3 (created at {a}) was cancelled (shutdown) at {b}. Its result is lost; \
-                 spawn it again if it is still wanted."
+                "reader #3 (created at {a}) was cancelled (shutdown) at {b}. It gave no result. \
+                 If that was meant, take this error as its end."
             ),
         );
         assert_shown(
@@ -771,10 +864,23 @@ mod tests {
             ErrorKind::Aborted {
                 coroutine: reader(),
                 site: b,
+                keys: vec![],
             },
             format!(
                 "reader #3 (created at {a}) was aborted at {b}. Its body was dropped where it \
                  stood; cancel it instead if it has to clean up."
+            ),
+        );
+        assert_shown(
+            ErrorKind::Aborted {
+                coroutine: reader(),
+                site: b,
+                keys: late(),
+            },
+            format!(
+                "reader #3 (created at {a}) was aborted at {b}, with 1 key pending: \"late\" \
+                 (created at {b}). Its body was dropped where it stood; cancel it instead if it \
+                 has to clean up."
             ),
         );
         let panicked = |coroutine| ErrorKind::Panicked {
@@ -813,7 +919,8 @@ mod tests {
         );
         assert_shown(
             ErrorKind::Stopped,
-            "the event loop was told to stop before this had ended. Run it again to go on.",
+            "the event loop was told to stop before this had ended, and dropped it where it stood. \
+             Wait for it before you call stop(), or begin it anew.",
         );
         assert_shown(
             ErrorKind::Stuck(Snapshot::default()),
@@ -974,17 +1081,5 @@ mod tests {
                 assert_eq!(predicate(&error), own == index, "{error:?}");
             }
         }
-    }
-
-    #[test]
-    fn debug_is_the_kind() {
-        assert_eq!(
-            format!("{:?}", Error::from(ErrorKind::LoopGone)),
-            "LoopGone"
-        );
-        assert_eq!(
-            format!("{:?}", Error::from(ErrorKind::TooLong { max: 80 })),
-            "TooLong { max: 80 }"
-        );
     }
 }

@@ -42,14 +42,17 @@ use crate::error::Result;
 use crate::handle::{Handle, snapshot};
 use crate::incident::Incident;
 use crate::reactor::source_of;
-use crate::shared::{Fire, Job, Post, Shared, Work};
+use crate::shared::{Fire, Job, Post, Shared};
 use crate::snapshot::Snapshot;
-use crate::timers::{Nanos, TimerId};
+use crate::timers::{NEVER, Nanos, TimerId};
 use crate::waiter::WaiterSlot;
 use crate::waker::InTurn;
 
 /// After so many steps the loop looks at timers, sockets and inbox again, however much is ready.
 const LOOK_EVERY: usize = 128;
+
+/// The number of entries up to which an empty queue keeps its memory.
+const KEPT: usize = 2048;
 
 /// A single-threaded event loop: owns every coroutine spawned on it and runs them in its turns.
 ///
@@ -72,6 +75,8 @@ const LOOK_EVERY: usize = 128;
 /// fn must_be_send<T: Send>() {}
 /// must_be_send::<yieldpoint::EventLoop>();
 /// ```
+#[doc(alias = "IOLoop")]
+#[doc(alias = "Runtime")]
 pub struct EventLoop {
     /// What handles reach too.
     pub(crate) shared: Rc<Shared>,
@@ -157,16 +162,28 @@ impl EventLoop {
     }
 
     /// Turns until there is a reason not to.
-    fn drive(&mut self, mut root: Option<&mut Root<'_>>) -> Result<Outcome> {
+    fn drive(&mut self, root: Option<&mut Root<'_>>) -> Result<Outcome> {
         let _turn = InTurn::enter(&self.shared);
         self.begin();
         let mut report = TurnReport::default();
-        let outcome = loop {
+        let outcome = self.rounds(&mut report, root);
+        // After an error too, or the descriptor would be silent from then on.
+        self.end_turn(&mut report)?;
+        outcome
+    }
+
+    /// Looks and steps until there is a reason not to.
+    fn rounds(
+        &mut self,
+        report: &mut TurnReport,
+        mut root: Option<&mut Root<'_>>,
+    ) -> Result<Outcome> {
+        loop {
             if self.shared.stopping.replace(false) {
-                break Outcome::Stopped;
+                return Ok(Outcome::Stopped);
             }
-            if let Some(verdict) = self.look(true, &mut report, root.as_deref())? {
-                break verdict;
+            if let Some(verdict) = self.look(true, report, root.as_deref())? {
+                return Ok(verdict);
             }
             for _ in 0..LOOK_EVERY {
                 let Some(job) = self.next_job() else { break };
@@ -175,7 +192,6 @@ impl EventLoop {
                     if root.as_ref().is_some_and(|root| root.done) {
                         // A stop in this very step was meant for this run, which it ends.
                         self.shared.stopping.set(false);
-                        self.end_turn(&mut report)?;
                         return Ok(Outcome::Done);
                     }
                     if self.shared.stopping.get() {
@@ -184,9 +200,7 @@ impl EventLoop {
                     }
                 }
             }
-        };
-        self.end_turn(&mut report)?;
-        Ok(outcome)
+        }
     }
 
     /// Runs what is ready now and nothing that becomes ready by it.
@@ -205,30 +219,36 @@ impl EventLoop {
         let _turn = InTurn::enter(&self.shared);
         self.begin();
         let mut report = TurnReport::default();
+        let spent = self.spend(budget, &mut report);
+        // After an error too, or the descriptor would be silent from then on.
+        self.end_turn(&mut report)?;
+        spent?;
+        report.stuck = !report.work_left && report.next_deadline.is_none() && self.is_stuck(None);
+        Ok(report)
+    }
+
+    /// Looks and steps until nothing is ready or the budget is spent.
+    fn spend(&mut self, budget: Budget, report: &mut TurnReport) -> Result {
+        let steps = budget.max_steps(self.shared.clock.as_manual().is_some());
         let until = budget
             .max_time()
             .map(|limit| self.shared.clock.now().saturating_add(nanos(limit)));
-        'turn: loop {
-            let _ = self.look(false, &mut report, None)?;
+        loop {
+            let _ = self.look(false, report, None)?;
             for _ in 0..LOOK_EVERY {
-                if report.steps >= budget.max_steps() {
-                    break 'turn;
+                if report.steps >= steps {
+                    return Ok(());
                 }
                 let Some(job) = self.next_job() else {
-                    break 'turn;
+                    return Ok(());
                 };
                 self.step(job, None);
                 report.steps += 1;
                 if until.is_some_and(|until| self.shared.clock.now() >= until) {
-                    break 'turn;
+                    return Ok(());
                 }
             }
         }
-        self.end_turn(&mut report)?;
-        if !report.work_left && report.next_deadline.is_none() && self.is_stuck(None) {
-            report.stuck = Some(snapshot(&self.shared));
-        }
-        Ok(report)
     }
 
     /// When the next timer is due, if there is one. Timers set since the last turn get their deadline now.
@@ -259,19 +279,26 @@ impl EventLoop {
     /// Takes the front of the ready queue.
     #[inline]
     fn next_job(&mut self) -> Option<Job> {
-        if self.batch.is_empty() {
-            self.refill();
-        }
-        let job = self.batch.pop();
+        let Some(job) = self.batch.pop() else {
+            return self.refill();
+        };
         self.shared.in_batch.set(self.batch.len());
-        job
+        Some(job)
     }
 
-    /// Takes the whole ready queue over (keeps invariant 3).
+    /// Takes the whole ready queue over (keeps invariant 3), and its front out.
     #[inline(never)]
-    fn refill(&mut self) {
-        std::mem::swap(&mut self.batch, &mut *self.shared.ready.borrow_mut());
-        self.batch.reverse();
+    fn refill(&mut self) -> Option<Job> {
+        let mut ready = self.shared.ready.borrow_mut();
+        if ready.len() > 1 {
+            std::mem::swap(&mut self.batch, &mut *ready);
+            self.batch.reverse();
+            let job = self.batch.pop();
+            self.shared.in_batch.set(self.batch.len());
+            return job;
+        }
+        // One alone is handed on as it is: what waits for it need not wait for the lists to be written and read.
+        ready.pop()
     }
 
     /// How many jobs are ready.
@@ -280,16 +307,26 @@ impl EventLoop {
     }
 
     /// Runs one job.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the hottest call there is, from three places"
+    )]
     fn step(&mut self, job: Job, root: Option<&mut Root<'_>>) {
-        match job.work() {
-            Work::Coroutine(id) => self.bodies.resume(&self.shared, id, root),
-            Work::Call => {
-                if let Some(callback) = self.shared.next_call() {
-                    self.shared.contain("callback", || callback(&self.shared));
-                }
+        match job.coroutine() {
+            Some(id) => self.bodies.resume(&self.shared, id, root),
+            None => self.call(job),
+        }
+    }
+
+    /// Runs a callback.
+    #[inline(never)]
+    fn call(&mut self, job: Job) {
+        match job.timer() {
+            None => {
+                self.shared.call_next();
             }
-            Work::Timer(id) => {
+            Some(id) => {
                 let fire = self.shared.timers.borrow_mut().remove(id);
                 if let Some(Fire::Call(callback)) = fire {
                     self.shared.contain("callback", || callback(&self.shared));
@@ -339,6 +376,15 @@ impl EventLoop {
             stall.told = false;
         }
         Ok(None)
+    }
+
+    /// Gives back the memory of a burst, before a wait that may be long. What stays is for the next turns, so that they allocate nothing.
+    fn rest(&mut self) {
+        self.bodies.rest();
+        if self.batch.is_empty() && self.batch.capacity() > KEPT {
+            self.batch = Vec::new();
+        }
+        self.shared.rest(KEPT);
     }
 
     /// Whether nothing is ready and nothing was posted.
@@ -403,48 +449,52 @@ impl EventLoop {
             };
             match post {
                 Post::Wake(id) => self.shared.wake(id),
-                Post::Call(callback) => self.shared.push_call(callback),
+                Post::Call(call) => self.shared.push_boxed(call),
             }
         }
     }
 
     /// Sleeps until an event, a post or a deadline. The inbox is marked as asleep by now.
     fn sleep(&mut self) -> Result {
+        self.rest();
         if !self.posts.is_empty() {
             self.shared.inbox.wake_up();
             return Ok(());
         }
+        let now = self.shared.looked_at.get();
         let deadline = self.shared.timers.borrow().next_deadline();
-        if let Some(clock) = self.shared.clock.as_manual() {
-            let alone =
-                self.shared.inbox.remotes() == 0 && !self.shared.reactor.borrow().is_waited_for();
-            if let Some(deadline) = deadline.filter(|_| clock.is_auto() && alone) {
-                clock.move_to(deadline);
-                self.shared.inbox.wake_up();
-                return Ok(());
-            }
-            self.shared
-                .reactor
-                .borrow_mut()
-                .sleep(&mut self.events, None, 0)?;
-        } else {
-            let now = self.shared.looked_at.get();
-            let alarm = self
-                .stall
-                .as_ref()
-                .filter(|stall| !stall.told)
-                .map(|stall| now.saturating_add(nanos(stall.after)));
-            let until = [deadline, alarm].into_iter().flatten().min();
-            self.shared
-                .reactor
-                .borrow_mut()
-                .sleep(&mut self.events, until, now)?;
-            if alarm.is_some_and(|alarm| deadline.is_none_or(|deadline| alarm < deadline)) {
-                self.suspect(alarm.unwrap_or(now));
-            }
+        let alarm = self
+            .stall
+            .as_ref()
+            .filter(|stall| !stall.told)
+            .map(|stall| now.saturating_add(nanos(stall.after)));
+        let until = [deadline, alarm].into_iter().flatten().min();
+        self.sleep_until(until.filter(|at| *at < NEVER), now)?;
+        if alarm.is_some_and(|alarm| deadline.is_none_or(|deadline| alarm < deadline)) {
+            self.suspect(alarm.unwrap_or(now));
         }
         self.shared.inbox.wake_up();
         Ok(())
+    }
+
+    /// Sleeps until this reading of the clock. An automatic clock is moved there instead, if only it could end the sleep; one that
+    /// another hand moves does not move while this thread sleeps.
+    fn sleep_until(&mut self, until: Option<Nanos>, now: Nanos) -> Result {
+        let until = match (self.shared.clock.as_manual(), until) {
+            (Some(clock), Some(until)) if clock.is_auto() && self.is_alone() => {
+                clock.move_to(until);
+                return Ok(());
+            }
+            (Some(_), _) => None,
+            (None, until) => until,
+        };
+        let mut reactor = self.shared.reactor.borrow_mut();
+        Ok(reactor.sleep(&mut self.events, until, now)?)
+    }
+
+    /// Whether no remote is alive and nobody waits for a socket.
+    fn is_alone(&self) -> bool {
+        self.shared.inbox.remotes() == 0 && !self.shared.reactor.borrow().is_waited_for()
     }
 
     /// Reports a stall, if the sleep lasted until the alarm and brought nothing.
@@ -471,8 +521,8 @@ impl EventLoop {
             .clock
             .as_manual()
             .is_some_and(|clock| !clock.is_auto());
-        let timers = !clock_stands && !self.shared.timers.borrow().is_empty();
-        if timers {
+        let next = self.shared.timers.borrow().next_deadline();
+        if !clock_stands && next.is_some_and(|at| at < NEVER) {
             return None;
         }
         if self.shared.records.borrow().is_empty() {
@@ -485,8 +535,7 @@ impl EventLoop {
     /// Whether coroutines are left and, timers apart, nothing could wake any of them, with certainty.
     fn is_stuck(&self, root: Option<&Root<'_>>) -> bool {
         !self.shared.records.borrow().is_empty()
-            && self.shared.inbox.remotes() == 0
-            && !self.shared.reactor.borrow().is_waited_for()
+            && self.is_alone()
             && self.bodies.waker_clones(root) == 0
             && {
                 // Who posted and then let go of the last remote or waker has left the post before that.
@@ -497,8 +546,10 @@ impl EventLoop {
 
     /// Ends a turn: fills in the report, and sets the descriptor up for whoever polls it (keeps invariant 2).
     fn end_turn(&mut self, report: &mut TurnReport) -> Result {
+        self.rest();
         let shared = &self.shared;
-        if shared.timers.borrow().has_fresh() {
+        // Moved by hand, the clock may have passed a deadline since the look.
+        if shared.timers.borrow().has_fresh() || shared.clock.as_manual().is_some() {
             let now = shared.clock.now();
             shared.looked_at.set(now);
             shared.timers.borrow_mut().stamp(now);
@@ -547,7 +598,9 @@ impl AsRawFd for EventLoop {
     /// The loop's descriptor, for another poller: readable, level-triggered, whenever a turn would find something to do, perhaps once
     /// in vain. It must be watched for reading only, and never read.
     ///
-    /// From this call on the loop keeps that promise, also for what is queued, posted or set between turns.
+    /// From this call on the loop keeps that promise, also for what is queued, posted or set between turns. Two deadlines only
+    /// [`next_deadline`](EventLoop::next_deadline) tells of: those of a [`ManualClock`](crate::ManualClock), and any while the system
+    /// has no descriptor left for the timer.
     fn as_raw_fd(&self) -> RawFd {
         if !self.handed_out.replace(true) {
             let deadline = self.next_deadline();

@@ -315,13 +315,19 @@ impl<T> Future for NextEvent<'_, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let near = self.near;
         loop {
-            match near.take() {
+            let mut taken = near.take();
+            let over = taken.is_none() && !near.has_emitters();
+            if over {
+                // Another thread may have emitted and left between the two looks.
+                taken = near.take();
+            }
+            match taken {
                 Some(Taken::Event(event)) => return Poll::Ready(Ok(Some(event))),
                 Some(Taken::Lost(count)) => {
                     let created_at = near.site;
                     return Poll::Ready(Err(ErrorKind::Missed { count, created_at }.into()));
                 }
-                None if !near.has_emitters() => return Poll::Ready(Ok(None)),
+                None if over => return Poll::Ready(Ok(None)),
                 None => {}
             }
             let slot = near.slot.get();

@@ -13,7 +13,8 @@ use crate::error::Error;
 
 /// A message that an engine did not take, and why.
 ///
-/// It converts into [`Error`], so that `?` works where the message may go.
+/// It converts into [`Error`], so that `?` works where the message may go; in a body with an error type of its own write
+/// `.map_err(Error::from)?`.
 ///
 /// ```
 /// # use yieldpoint::{Call, EventLoop, Ordered, Result};

@@ -135,9 +135,9 @@ impl Co {
     /// If there are no points, in this call: it could never end.
     ///
     /// ```
-    /// use yieldpoint::{Either, EventLoop, Result, ms};
+    /// use yieldpoint::{Either, EventLoop, ManualClock, Result, ms};
     ///
-    /// EventLoop::new()?.block_on(async |co| -> Result {
+    /// EventLoop::builder().clock(&ManualClock::auto()).build()?.block_on(async |co| -> Result {
     ///     let reply = co.callback::<&str>("reply")?;
     ///     co.handle().call_later(ms(20), move || reply.resolve("late"));
     ///     match co.first((co.wait::<&str>("reply"), co.sleep(ms(1)))).await {

@@ -16,7 +16,7 @@ use crate::inbox::Inbox;
 use crate::incident::Incident;
 use crate::record::{Flags, Rare};
 use crate::roster::{label, table_id};
-use crate::shared::{Callback, Fire, Post, Shared};
+use crate::shared::{Callback, Fire, Post, Posted, Shared};
 use crate::snapshot::{Activity, CoroutineId, CoroutineInfo, PendingKey, Snapshot};
 
 /// A door to a loop on the loop's own thread: spawns coroutines, queues callbacks, sets timers, looks inside.
@@ -65,16 +65,38 @@ impl Handle {
     /// assert_eq!(*log.borrow(), [1, 2, 3]);
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
+    #[doc(alias = "add_callback")]
+    #[inline]
     pub fn call_soon(&self, callback: impl FnOnce() + 'static) {
         if self.is_open_for("a callback queued with call_soon") {
-            self.shared.push_call(Box::new(move |_| callback()));
+            self.shared.push_call(move |_: &Rc<Shared>| callback());
         }
     }
 
     /// Queues a callback for `after` from now. It never runs early; timers for the same moment run in the order in which they were
-    /// set. Zero means as soon as the loop comes to it. A duration past the end of the clock (584 years) never ends.
+    /// set. Zero means as soon as the loop comes to it. A duration past the end of the clock (584 years) never ends, and keeps no loop
+    /// running.
     ///
     /// The time is taken at the loop's next look, in one reading for all timers set since the last.
+    ///
+    /// ```
+    /// # use std::{cell::RefCell, rc::Rc};
+    /// # use yieldpoint::{EventLoop, Result, ms};
+    /// let log = Rc::new(RefCell::new(vec![]));
+    /// let mut event_loop = EventLoop::new()?;
+    /// let noting = |what| {
+    ///     let log = Rc::clone(&log);
+    ///     move || log.borrow_mut().push(what)
+    /// };
+    /// event_loop.handle().call_later(ms(2), noting("second"));
+    /// event_loop.handle().call_later(ms(1), noting("first"));
+    /// let never = event_loop.handle().call_later(ms(3), noting("never"));
+    /// assert!(event_loop.handle().cancel_timer(never));
+    /// event_loop.run()?;
+    /// assert_eq!(*log.borrow(), ["first", "second"]);
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    #[doc(alias = "add_timeout")]
     pub fn call_later(&self, after: Duration, callback: impl FnOnce() + 'static) -> TimerId {
         if !self.is_open_for("a callback set with call_later") {
             return TimerId(crate::arena::Id::NONE);
@@ -84,6 +106,7 @@ impl Handle {
     }
 
     /// Queues a callback for the moment `at`; one that has passed means as soon as the loop comes to it.
+    #[doc(alias = "add_timeout")]
     pub fn call_at(&self, at: Instant, callback: impl FnOnce() + 'static) -> TimerId {
         if !self.is_open_for("a callback set with call_at") {
             return TimerId(crate::arena::Id::NONE);
@@ -97,6 +120,7 @@ impl Handle {
 
     /// Cancels a timer and drops its callback. Tells whether it was still to run; a timer that is due but has not run yet still counts,
     /// and then does not run.
+    #[doc(alias = "remove_timeout")]
     pub fn cancel_timer(&self, timer: TimerId) -> bool {
         self.shared.disarm(timer.0)
     }
@@ -263,6 +287,7 @@ impl Remote {
     /// event_loop.run()?;
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
+    #[doc(alias = "add_callback")]
     pub fn post(&self, callback: impl FnOnce(&Handle) + Send + 'static) -> Result {
         post(&self.inbox, callback)
     }
@@ -325,7 +350,8 @@ impl fmt::Debug for WeakRemote {
 
 /// Leaves a callback in the inbox.
 fn post(inbox: &Inbox<Post>, callback: impl FnOnce(&Handle) + Send + 'static) -> Result {
-    let call = Box::new(move |shared: &Rc<Shared>| callback(&Handle::new(Rc::clone(shared))));
+    let call = move |shared: &Rc<Shared>| callback(&Handle::new(Rc::clone(shared)));
+    let call = Box::new(Posted(Some(call)));
     inbox
         .post(Post::Call(call))
         .map_err(|_refused| ErrorKind::LoopGone.into())

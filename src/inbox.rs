@@ -97,3 +97,89 @@ impl<P> Inbox<P> {
         self.remotes.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::Inbox;
+
+    /// An inbox on a poll of its own.
+    struct Bench {
+        poll: mio::Poll,
+        inbox: Arc<Inbox<u32>>,
+        posts: crossbeam_channel::Receiver<u32>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let poll = mio::Poll::new().expect("a poll");
+            let ender = mio::Waker::new(poll.registry(), mio::Token(7)).expect("a waker");
+            let (inbox, posts) = Inbox::new(ender);
+            Bench { poll, inbox, posts }
+        }
+
+        /// How often the poll was woken since the last look.
+        fn wakes(&mut self, wait: Option<Duration>) -> usize {
+            let mut events = mio::Events::with_capacity(8);
+            self.poll.poll(&mut events, wait).expect("a poll");
+            events.iter().count()
+        }
+    }
+
+    #[test]
+    fn a_thousand_posts_to_a_sleeper_are_one_wake() {
+        let mut bench = Bench::new();
+        bench.inbox.fall_asleep();
+        let poster = Arc::clone(&bench.inbox);
+        let posting =
+            thread::spawn(move || (0..1000).for_each(|n| poster.post(n).expect("a loop")));
+        assert_eq!(bench.wakes(None), 1);
+        posting.join().expect("posted");
+        assert_eq!(
+            bench.wakes(Some(Duration::ZERO)),
+            0,
+            "who finds it awake writes nothing"
+        );
+        assert_eq!(
+            bench.posts.try_iter().collect::<Vec<_>>(),
+            (0..1000).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_post_to_a_loop_that_is_awake_writes_nothing() {
+        let mut bench = Bench::new();
+        bench.inbox.post(1).expect("a loop");
+        assert_eq!(bench.wakes(Some(Duration::ZERO)), 0);
+        bench.inbox.fall_asleep();
+        assert!(!bench.posts.is_empty(), "the look that must follow sees it");
+    }
+
+    #[test]
+    fn the_last_remote_wakes_a_sleeper_and_no_other_does() {
+        let mut bench = Bench::new();
+        bench.inbox.add_remote();
+        bench.inbox.add_remote();
+        bench.inbox.fall_asleep();
+        bench.inbox.drop_remote();
+        assert_eq!(
+            (bench.inbox.remotes(), bench.wakes(Some(Duration::ZERO))),
+            (1, 0)
+        );
+        bench.inbox.drop_remote();
+        assert_eq!(
+            (bench.inbox.remotes(), bench.wakes(Some(Duration::ZERO))),
+            (0, 1)
+        );
+    }
+
+    #[test]
+    fn a_post_to_a_loop_that_is_gone_comes_back() {
+        let Bench { inbox, posts, .. } = Bench::new();
+        drop(posts);
+        assert_eq!(inbox.post(9), Err(9));
+    }
+}

@@ -73,6 +73,15 @@ pub enum Incident {
         /// The text of the handler's error.
         error: String,
     },
+    /// An ordered engine ended early, and nobody drained what was still queued.
+    OrderedDropped {
+        /// The engine's name, with the key where it has keys.
+        engine: Cow<'static, str>,
+        /// Where the engine was created.
+        created_at: Site,
+        /// How many messages were dropped.
+        count: usize,
+    },
     /// A call of a keyed engine takes longer than the engine's limit.
     SlowHead {
         /// The engine's name with the key.
@@ -146,6 +155,18 @@ impl fmt::Display for Incident {
                 f,
                 "a handler of {engine} (created at {created_at}) failed: {error}"
             ),
+            Self::OrderedDropped {
+                engine,
+                created_at,
+                count: number,
+            } => write!(
+                f,
+                "{engine} (created at {created_at}) ended early, and {} dropped unhandled; drain it to get them back",
+                match number {
+                    1 => "1 queued message was".to_owned(),
+                    more => format!("{more} queued messages were"),
+                }
+            ),
             Self::SlowHead {
                 engine,
                 created_at,
@@ -210,6 +231,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a row for each incident")]
     fn every_incident_names_who_and_where() {
         let site = here();
         let reader_at = format!("reader #3 (created at {site})");
@@ -283,6 +305,17 @@ mod tests {
                     error: "declined".to_owned(),
                 },
                 format!("a handler of payments[7] (created at {site}) failed: declined"),
+            ),
+            (
+                Incident::OrderedDropped {
+                    engine: "payments[7]".into(),
+                    created_at: site,
+                    count: 2,
+                },
+                format!(
+                    "payments[7] (created at {site}) ended early, and 2 queued messages were dropped \
+                     unhandled; drain it to get them back"
+                ),
             ),
             (
                 Incident::SlowHead {

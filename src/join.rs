@@ -14,7 +14,6 @@
 //!      └ handle dropped ─▶ Detached ── finish, end: an Err is reported
 //! ```
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
@@ -47,24 +46,35 @@ pub(crate) struct JoinCell<T, E> {
     id: Id,
     /// Who joins it.
     slot: Cell<WaiterSlot>,
-    /// What has happened.
-    state: Cell<State<T, E>>,
+    /// What has happened. Apart from the result: the two written singly and read back as one would stall the CPU.
+    phase: Cell<Phase>,
+    /// Whether dropping the handle cancels the coroutine.
+    cancel_on_drop: Cell<bool>,
+    /// The result, while the phase is `Ended`.
+    end: Cell<Option<End<T, E>>>,
 }
 
 /// What has happened to a coroutine; see the module's diagram.
-enum State<T, E> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
     /// Not ended.
     Running,
     /// Not ended, and nobody will take the result.
     Detached,
-    /// Ended well.
-    Ended(T),
-    /// Ended with an error. The label is for the report, if nobody takes it.
-    Failed(E, Option<Box<Label>>),
-    /// Ended from outside. Who joins turns it into an `E`: that is user code, and might panic here, where nobody could be told.
-    Dead(Error),
-    /// Taken.
+    /// Ended, and the result not taken.
+    Ended,
+    /// The result was taken.
     Taken,
+}
+
+/// How a coroutine ended.
+enum End<T, E> {
+    /// Well.
+    Value(T),
+    /// With an error. The label is for the report, if nobody takes it.
+    Failed(Box<(E, Option<Label>)>),
+    /// From outside. Who joins turns it into an `E`: that is user code, and might panic here, where nobody could be told.
+    Dead(Error),
 }
 
 impl<T, E> JoinCell<T, E> {
@@ -75,23 +85,49 @@ impl<T, E> JoinCell<T, E> {
             shared: Rc::clone(shared),
             id,
             slot: Cell::new(WaiterSlot::EMPTY),
-            state: Cell::new(State::Running),
+            phase: Cell::new(Phase::Running),
+            cancel_on_drop: Cell::new(false),
+            end: Cell::new(None),
         })
     }
 
-    /// Stores how it ended and wakes who joins.
+    /// A cell for another coroutine of the same loop.
+    #[cold]
+    pub(crate) fn another(&self, id: Id) -> Rc<Self> {
+        Self::new(&self.shared, id)
+    }
+
+    /// Makes the cell, which nobody else holds, that of another coroutine.
     #[inline]
-    fn settle(&self, end: State<T, E>) -> Option<State<T, E>> {
-        match self.state.replace(State::Taken) {
-            State::Running => {
-                self.state.set(end);
-                let slot = self.slot.get();
-                self.slot.set(slot.vacated());
-                self.shared.wake_waiter(slot);
-                None
-            }
-            _ => Some(end),
+    pub(crate) fn reuse(&mut self, id: Id) {
+        self.id = id;
+        self.slot.set(WaiterSlot::EMPTY);
+        self.phase.set(Phase::Running);
+        self.cancel_on_drop.set(false);
+    }
+
+    /// Stores how it ended and wakes who joins.
+    /// Gives the end back if nobody will take it.
+    #[inline]
+    fn settle(&self, end: End<T, E>) -> Option<End<T, E>> {
+        if self.phase.get() != Phase::Running {
+            return Some(end);
         }
+        // There was none before: forgetting that saves the look whether it must be dropped.
+        std::mem::forget(self.end.replace(Some(end)));
+        self.phase.set(Phase::Ended);
+        let slot = self.slot.get();
+        self.slot.set(slot.vacated());
+        self.shared.wake_waiter(slot);
+        None
+    }
+}
+
+impl<T, E> End<T, E> {
+    /// An end with an error.
+    #[cold]
+    fn failed(error: E, label: Option<Label>) -> Self {
+        End::Failed(Box::new((error, label)))
     }
 }
 
@@ -106,7 +142,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
                 .is_some_and(|record| record.rare().is_some())
         };
         match result {
-            Ok(value) if !rare => drop(self.settle(State::Ended(value))),
+            Ok(value) if !rare => drop(self.settle(End::Value(value))),
             result => self.finish_rare(result),
         }
     }
@@ -129,7 +165,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
         match (result, cancelled) {
             // A child's cancel is another error to who joins it than his own would be.
             (Err(mut error), Some(cause)) => {
-                match (&mut error as &mut dyn Any).downcast_mut::<Error>() {
+                match Error::find_mut(&mut error) {
                     Some(own) if own.is_cancelled() => {
                         let (reason, site) = (cause.reason, cause.site);
                         *own = ErrorKind::CoroutineCancelled {
@@ -140,7 +176,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
                             keys,
                         }
                         .into();
-                        drop(self.settle(State::Failed(error, None)));
+                        drop(self.settle(End::failed(error, None)));
                     }
                     // Not what was asked for.
                     Some(_) => {
@@ -150,7 +186,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
                     // It may well be the cancel in the user's own words.
                     None => {
                         shared.report_leaks(&label, keys);
-                        drop(self.settle(State::Failed(error, None)));
+                        drop(self.settle(End::failed(error, None)));
                     }
                 }
             }
@@ -164,7 +200,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
             }
             (Ok(value), _) => {
                 shared.report_leaks(&label, keys);
-                drop(self.settle(State::Ended(value)));
+                drop(self.settle(End::Value(value)));
             }
             (Err(error), None) => {
                 shared.report_leaks(&label, keys);
@@ -175,10 +211,22 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
 
     /// Stores an error, or reports it if nobody will take it.
     fn fail(&self, error: E, label: Label) {
-        if let Some(State::Failed(error, Some(label))) =
-            self.settle(State::Failed(error, Some(Box::new(label))))
-        {
-            report_untaken(&self.shared, &error, *label);
+        if let Some(end) = self.settle(End::failed(error, Some(label))) {
+            self.report(end);
+        }
+    }
+
+    /// Reports an end that nobody took, if it was an error.
+    #[cold]
+    fn report(&self, end: End<T, E>) {
+        match end {
+            End::Value(_) => {}
+            End::Failed(failed) => {
+                if let (error, Some(label)) = *failed {
+                    report_untaken(&self.shared, &error, label);
+                }
+            }
+            End::Dead(error) => report_dead(&self.shared, &error),
         }
     }
 }
@@ -203,8 +251,8 @@ fn report_untaken<E: fmt::Display>(shared: &Shared, error: &E, coroutine: Label)
 
 impl<T: 'static, E: From<Error> + fmt::Display + 'static> Ending for JoinCell<T, E> {
     fn end(&self, error: Error) {
-        if let Some(State::Dead(error)) = self.settle(State::Dead(error)) {
-            report_dead(&self.shared, &error);
+        if let Some(end) = self.settle(End::Dead(error)) {
+            self.report(end);
         }
     }
 }
@@ -234,8 +282,6 @@ where
     cell: Rc<JoinCell<T, E>>,
     /// Where the handle was made, for what it does when it is dropped.
     site: Site,
-    /// Whether dropping it cancels the coroutine.
-    cancel_on_drop: bool,
     /// The wait, as circles through ordered engines are found by it.
     waiting: Option<Waiting>,
 }
@@ -246,15 +292,33 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
         JoinHandle {
             cell,
             site,
-            cancel_on_drop: false,
             waiting: None,
+        }
+    }
+
+    /// Lets the coroutine run on, or cancels it; reports how it ended, if it has ended with an error.
+    fn let_go(&self) {
+        let cell = &*self.cell;
+        cell.slot.set(cell.shared.unpark(cell.slot.get()));
+        if cell.phase.get() == Phase::Running {
+            cell.phase.set(Phase::Detached);
+            if cell.cancel_on_drop.get() {
+                let reason = Cow::Borrowed("its join handle was dropped");
+                cell.shared.cancel(cell.id, reason, self.site);
+            }
+        } else {
+            cell.phase.set(Phase::Taken);
+            if let Some(end) = cell.end.take() {
+                cell.report(end);
+            }
         }
     }
 
     /// The handle of a coroutine that could not be started.
     pub(crate) fn failed(shared: &Rc<Shared>, site: Site, error: Error) -> Self {
         let cell = JoinCell::new(shared, Id::NONE);
-        cell.state.set(State::Dead(error));
+        cell.end.set(Some(End::Dead(error)));
+        cell.phase.set(Phase::Ended);
         JoinHandle::new(cell, site)
     }
 
@@ -265,30 +329,41 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     }
 
     /// Gives the coroutine a name for reports.
-    #[must_use = "naming gives the handle back"]
+    #[expect(
+        clippy::return_self_not_must_use,
+        reason = "named for its effect, and detached"
+    )]
     pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
-        let name = name.into();
-        if let Some(record) = self.cell.shared.records.borrow_mut().get_mut(self.cell.id) {
-            record.rare_mut().name = Some(name);
-        }
+        self.cell.shared.set_name(self.cell.id, name.into());
         self
+    }
+
+    /// Lets the coroutine run on by itself: the same as dropping the handle, said aloud. An `Err` or a panic goes to the error hook.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result};
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.handle().spawn(async |co| -> Result { co.yield_now().await }).named("by itself").detach();
+    /// let _ = event_loop.run()?;
+    /// assert!(event_loop.snapshot().coroutines.is_empty());
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    pub fn detach(self) {
+        drop(self);
     }
 
     /// Whether the coroutine has ended, so that awaiting gives its result at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        let state = self.cell.state.replace(State::Taken);
-        let finished = !matches!(state, State::Running);
-        self.cell.state.set(state);
-        finished
+        self.cell.phase.get() != Phase::Running
     }
 
     /// Asks the coroutine to end. Tells whether it had not ended yet.
     ///
     /// One that has not started is dropped unrun. Otherwise every yield-point of ours on which it is parked gives `Cancelled` with
-    /// this reason and place, unless its value has arrived: that wins. From then on the body may run, and may wait inside
-    /// [`Co::cleanup`](crate::Co::cleanup) only; if it parks on anything else, it is dropped there and that is reported. The first
-    /// reason stands.
+    /// this reason and place, unless its value has arrived: that wins, and the next point it waits on gives the cancel. From then on
+    /// the body may run, and may wait inside [`Co::cleanup`](crate::Co::cleanup) only; if it parks on anything else, it is dropped
+    /// there and that is reported. The first reason stands.
     ///
     /// ```
     /// # use yieldpoint::{EventLoop, ErrorKind, Result, ms};
@@ -311,16 +386,39 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
 
     /// Drops the coroutine's body where it stands, at its place in the ready queue, without telling it. Who joins gets `Aborted`.
     /// Tells whether it had not ended yet.
+    ///
+    /// ```
+    /// # use yieldpoint::{ErrorKind, EventLoop, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let join = co.handle().spawn(async |co| -> Result { co.sleep(ms(60_000)).await });
+    /// assert!(join.abort());
+    /// assert!(matches!(join.await.unwrap_err().kind(), ErrorKind::Aborted { .. }));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[track_caller]
     pub fn abort(&self) -> bool {
         self.cell.shared.abort(self.cell.id, Location::caller())
     }
 
     /// Makes dropping the handle cancel the coroutine.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let join = co.handle().spawn(async |co| -> Result { co.sleep(ms(60_000)).await });
+    /// drop(join.cancel_on_drop());
+    /// co.yield_now().await?;
+    /// assert_eq!(co.handle().snapshot().coroutines.len(), 1, "this one alone is left");
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[must_use = "dropping the handle cancels the coroutine"]
     #[track_caller]
     pub fn cancel_on_drop(mut self) -> Self {
-        self.cancel_on_drop = true;
+        self.cell.cancel_on_drop.set(true);
         self.site = Location::caller();
         self
     }
@@ -372,13 +470,18 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Future for JoinHandle<
             ready!(Waiting::poll_over(&mut this.waiting, cx, this.site));
         }
         let cell = &*this.cell;
-        match cell.state.replace(State::Taken) {
-            State::Ended(value) => Poll::Ready(Ok(value)),
-            State::Failed(error, _) => Poll::Ready(Err(error)),
-            State::Dead(error) => Poll::Ready(Err(E::from(error))),
-            State::Taken => Poll::Pending,
-            open => {
-                cell.state.set(open);
+        match cell.phase.get() {
+            Phase::Ended => {
+                cell.phase.set(Phase::Taken);
+                match cell.end.take() {
+                    Some(End::Value(value)) => Poll::Ready(Ok(value)),
+                    Some(End::Failed(failed)) => Poll::Ready(Err(failed.0)),
+                    Some(End::Dead(error)) => Poll::Ready(Err(E::from(error))),
+                    None => Poll::Pending,
+                }
+            }
+            Phase::Taken => Poll::Pending,
+            Phase::Running | Phase::Detached => {
                 let slot = cell.slot.get();
                 match cell.shared.park(
                     slot,
@@ -407,23 +510,11 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Future for JoinHandle<
 }
 
 impl<T: 'static, E: From<Error> + fmt::Display + 'static> Drop for JoinHandle<T, E> {
+    #[inline]
     fn drop(&mut self) {
-        let cell = &*self.cell;
-        cell.slot.set(cell.shared.unpark(cell.slot.get()));
-        match cell.state.replace(State::Taken) {
-            State::Running => {
-                cell.state.set(State::Detached);
-                if self.cancel_on_drop {
-                    cell.shared.cancel(
-                        cell.id,
-                        Cow::Borrowed("its join handle was dropped"),
-                        self.site,
-                    );
-                }
-            }
-            State::Failed(error, Some(label)) => report_untaken(&cell.shared, &error, *label),
-            State::Dead(error) => report_dead(&cell.shared, &error),
-            _ => {}
+        // Once the result was taken, nobody is parked either.
+        if self.cell.phase.get() != Phase::Taken {
+            self.let_go();
         }
     }
 }

@@ -88,6 +88,15 @@ const _: () = {
 };
 
 impl Key {
+    /// The integer that this is, if it is one that fits.
+    #[inline]
+    pub(crate) fn integer(&self) -> Option<i64> {
+        match self.0 {
+            Content::Integer(number) => Some(number),
+            _ => None,
+        }
+    }
+
     /// Returns a key that equals only itself and its clones.
     ///
     /// The number it prints with counts up through the process, so it may differ between two runs.

@@ -13,6 +13,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::Context;
 
+use slab::Slab;
+
 use crate::error::Error;
 use crate::key::Key;
 use crate::site::Site;
@@ -96,8 +98,8 @@ impl Entry {
 /// The pending keys of one coroutine.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    /// In no order once an entry was taken out.
-    entries: Vec<Entry>,
+    /// In no order once an entry was taken out. Each stays in its place, so that it is written and read where it is.
+    entries: Slab<Entry>,
     /// Where each key is, once there are many.
     index: Option<HashMap<Key, usize>>,
     /// How many registrations there have been.
@@ -113,26 +115,17 @@ impl Ledger {
     /// Makes `key` pending.
     ///
     /// # Errors
-    /// Tells where the key was registered first, if it is pending already. The first registration is untouched.
-    pub(crate) fn register(&mut self, key: Key, cell: Rc<dyn Pending>) -> Result<(), Site> {
+    /// Gives the key back and tells where it was registered first, if it is pending already. The first registration is untouched.
+    #[inline]
+    pub(crate) fn register(&mut self, key: Key, cell: Rc<dyn Pending>) -> Result<(), (Key, Site)> {
         if let Some(entry) = self.get(&key) {
-            return Err(entry.cell.created_at());
+            return Err((key, entry.cell.created_at()));
         }
-        let at = self.entries.len();
-        if let Some(index) = &mut self.index {
-            index.insert(key.clone(), at);
-        } else if at == SCAN {
-            let mut index: HashMap<_, _> = self
-                .entries
-                .iter()
-                .enumerate()
-                .map(|(at, entry)| (entry.key.clone(), at))
-                .collect();
-            index.insert(key.clone(), at);
-            self.index = Some(index);
+        if self.index.is_some() || self.entries.len() == SCAN {
+            self.note_position(&key);
         }
         self.registered += 1;
-        self.entries.push(Entry {
+        self.entries.insert(Entry {
             key,
             number: self.registered,
             cell,
@@ -142,14 +135,33 @@ impl Ledger {
         Ok(())
     }
 
+    /// Notes where the entry of a key will be, once there are many.
+    #[cold]
+    fn note_position(&mut self, key: &Key) {
+        let at = self.entries.vacant_key();
+        if let Some(index) = &mut self.index {
+            index.insert(key.clone(), at);
+        } else {
+            let mut index: HashMap<_, _> = self
+                .entries
+                .iter()
+                .map(|(at, entry)| (entry.key.clone(), at))
+                .collect();
+            index.insert(key.clone(), at);
+            self.index = Some(index);
+        }
+    }
+
     /// The entry of a pending key.
+    #[inline]
     pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
-        self.position(key).map(|at| &self.entries[at])
+        self.entries.get(self.position(key)?)
     }
 
     /// The entry of a pending key, to change who waits for it.
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
-        self.position(key).map(|at| &mut self.entries[at])
+        self.entries.get_mut(self.position(key)?)
     }
 
     /// Notes where a coroutine waits for the key, or that none does any more.
@@ -169,37 +181,71 @@ impl Ledger {
     /// Frees a key and gives its entry out, to be dropped by the caller when nothing is borrowed.
     pub(crate) fn remove(&mut self, key: &Key) -> Option<Entry> {
         let at = self.position(key)?;
-        let entry = self.entries.swap_remove(at);
-        if let Some(index) = &mut self.index {
-            index.remove(key);
-            if let Some(moved) = self.entries.get(at) {
-                index.insert(moved.key.clone(), at);
-            }
-            if self.entries.is_empty() {
-                self.index = None;
-            }
+        let entry = self.entries.try_remove(at)?;
+        if self.index.is_some() {
+            self.forget_position(key);
         }
         Some(entry)
+    }
+
+    /// Frees a key whose value is given out, and gives its cell, to be dropped by the caller when nothing is borrowed.
+    #[inline]
+    pub(crate) fn free(&mut self, key: &Key) -> Option<Rc<dyn Pending>> {
+        let at = self.position(key)?;
+        let Entry { cell, .. } = self.entries.try_remove(at)?;
+        if self.index.is_some() {
+            self.forget_position(key);
+        }
+        Some(cell)
+    }
+
+    /// Forgets where a key's entry was.
+    #[cold]
+    fn forget_position(&mut self, key: &Key) {
+        if let Some(index) = &mut self.index {
+            index.remove(key);
+        }
+        if self.entries.is_empty() {
+            // The places of so many are not worth scanning for the next few.
+            self.index = None;
+            self.entries = Slab::new();
+        }
     }
 
     /// Frees every key, to be dropped by the caller when nothing is borrowed.
     pub(crate) fn take_all(&mut self) -> Vec<Entry> {
         self.index = None;
-        std::mem::take(&mut self.entries)
+        let entries = std::mem::take(&mut self.entries);
+        entries.into_iter().map(|(_, entry)| entry).collect()
     }
 
     /// The pending keys, as a report shows them (keeps invariant 3).
     pub(crate) fn report(&self) -> Vec<PendingKey> {
-        let mut entries: Vec<&Entry> = self.entries.iter().collect();
+        let mut entries: Vec<&Entry> = self.entries.iter().map(|(_, entry)| entry).collect();
         entries.sort_by_key(|entry| entry.number);
         entries.into_iter().map(Entry::report).collect()
     }
 
     /// Where a key's entry is.
+    #[inline]
     fn position(&self, key: &Key) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.get(key).copied(),
-            None => self.entries.iter().position(|entry| entry.key == *key),
+        match (key.integer(), &self.index) {
+            (Some(number), None) => self
+                .entries
+                .iter()
+                .find(|(_, entry)| entry.key.integer() == Some(number))
+                .map(|(at, _)| at),
+            _ => self.position_rare(key),
         }
+    }
+
+    /// The same for what is not an integer, or one of many.
+    fn position_rare(&self, key: &Key) -> Option<usize> {
+        if let Some(index) = &self.index {
+            return index.get(key).copied();
+        }
+        let mut entries = self.entries.iter();
+        let (at, _) = entries.find(|(_, entry)| entry.key == *key)?;
+        Some(at)
     }
 }

@@ -1,4 +1,54 @@
-//! A single-threaded coroutine runtime.
+//! A single-threaded coroutine runtime: await any callback, one key in order, all keys at once, inside your own main loop.
+//!
+//! A mio event loop drives state-machine coroutines. A coroutine yields *yield-points*; its *Runner* waits without blocking and sends the
+//! result back in. On top stands an *ordered engine*: messages are handled one at a time, in the order in which they came.
+//!
+//! ```
+//! use yieldpoint::{EventLoop, Handle, Result, ms};
+//!
+//! /// Some callback API: answers later.
+//! fn fetch(handle: &Handle, url: &'static str, callback: impl FnOnce(usize) + 'static) {
+//!     handle.call_later(ms(1), move || callback(url.len()));
+//! }
+//!
+//! let lengths = EventLoop::new()?.block_on(async |co| -> Result<Vec<usize>> {
+//!     // One callback, awaited.
+//!     let first = co.task(|done| fetch(co.handle(), "http://one", done.into_fn())).await?;
+//!     // Two at once.
+//!     let handle = co.handle();
+//!     let tasks = ["http://two", "http://three"].map(|url| co.task(move |done| fetch(handle, url, done.into_fn())));
+//!     let mut lengths = vec![first];
+//!     for length in co.all(tasks).await {
+//!         lengths.push(length?);
+//!     }
+//!     Ok(lengths)
+//! })?;
+//! assert_eq!(lengths, [10, 10, 12]);
+//! # Ok::<(), yieldpoint::Error>(())
+//! ```
+//!
+//! # Where to begin
+//!
+//! | to | see |
+//! |---|---|
+//! | await callbacks | [`Co::task`], [`Co::callback`] and [`Co::wait`], [`Co::events`] |
+//! | wait for several things | [`Co::all`], [`Co::first`], [`Co::as_completed`], [`Co::timeout`] |
+//! | spawn, join, cancel | [`Handle::spawn`], [`JoinHandle`], [`Co::cleanup`] |
+//! | handle messages in order | [`Ordered`], [`ordered`] |
+//! | write a state machine by hand | [`Coroutine`] |
+//! | reach the loop from other threads | [`Remote`], [`Resolver::into_send_fn`], [`Co::blocking`] |
+//! | embed the loop in your own | [`EventLoop::turn`], [`EventLoop::into_guest`], [`Lent`] |
+//! | talk TCP | [`net`] |
+//! | see what waits for what | [`Handle::snapshot`], [`Outcome::Stuck`], [`Builder::stalled_after`] |
+//! | test without waiting | [`ManualClock`], [`Builder::fail_on_error`] |
+//! | find the name you know from elsewhere | [`documentation::names`] |
+//!
+//! # What holds everywhere
+//!
+//! - Whatever ends in an error says so with key and place; what nobody takes goes to the error hook ([`Builder::on_error`]).
+//! - What becomes ready goes to the back of one queue, once; the order of a turn is a contract ([`documentation::design`]).
+//! - A callback, a waker, a `Drop` of yours runs with nothing of ours borrowed: it may call anything here.
+//! - Everything is reached through [`Co`] or [`Handle`]; there is no current loop.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -8,6 +58,7 @@ mod site;
 mod key;
 
 mod arena;
+mod fit;
 mod snapshot;
 
 mod error;
@@ -28,6 +79,7 @@ mod line;
 mod ledger;
 mod reactor;
 mod record;
+mod spares;
 
 mod shared;
 
@@ -167,3 +219,8 @@ pub use yield_point::YieldPoint;
 pub const fn ms(n: u64) -> std::time::Duration {
     std::time::Duration::from_millis(n)
 }
+
+/// The programs of the README, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

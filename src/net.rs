@@ -38,18 +38,30 @@
 //!
 //! Source: `tornado.iostream`, with half-close added and callbacks left out.
 
+// From the ground up, as in lib.rs.
 mod address;
+
 mod buffer;
-mod buffered;
-mod connect;
-mod line;
-mod listener;
-mod read_until;
-mod reading;
+
 mod socket;
-mod split;
-mod stream;
+
 mod transfer;
+
+mod buffered;
+
+mod reading;
+
+mod read_until;
+
+mod line;
+
+mod stream;
+
+mod split;
+
+mod connect;
+
+mod listener;
 
 pub use buffered::BufferedStream;
 pub use connect::Connect;

@@ -41,16 +41,19 @@ pub(crate) struct OneShot<T> {
     created_at: Site,
     /// Who waits.
     slot: Cell<WaiterSlot>,
-    /// What has happened.
-    state: Cell<State<T>>,
+    /// What has happened. Apart from the value: the two written singly and read back as one would stall the CPU.
+    state: Cell<State>,
+    /// The value, while it has arrived.
+    value: Cell<Option<T>>,
 }
 
 /// What has happened to a cell; see the module's diagram.
-enum State<T> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
     /// Nothing yet.
     Waiting,
     /// The value is here.
-    Arrived(T),
+    Arrived,
     /// The resolver was dropped uncalled.
     Lost,
     /// The value, or the loss, was taken.
@@ -76,6 +79,7 @@ impl<T> OneShot<T> {
             created_at,
             slot: Cell::new(WaiterSlot::EMPTY),
             state: Cell::new(State::Waiting),
+            value: Cell::new(None),
         });
         (Rc::clone(&cell), Resolver { cell: Some(cell) })
     }
@@ -83,16 +87,19 @@ impl<T> OneShot<T> {
     /// Takes the value, or parks whoever polls.
     #[inline]
     pub(crate) fn poll(&self, cx: &Context<'_>, note: Note) -> Poll<Result<T, Missing>> {
-        match self.state.replace(State::Taken) {
-            State::Arrived(value) => Poll::Ready(Ok(value)),
-            State::Waiting => {
-                self.state.set(State::Waiting);
-                match self.park(cx, note) {
-                    Ok(()) => Poll::Pending,
-                    Err(cancel) => Poll::Ready(Err(Missing::Cancelled(cancel))),
-                }
+        match self.state.get() {
+            State::Arrived => {
+                self.state.set(State::Taken);
+                Poll::Ready(self.value.take().ok_or(Missing::Taken))
             }
-            State::Lost => Poll::Ready(Err(Missing::Lost)),
+            State::Waiting => match self.park(cx, note) {
+                Ok(()) => Poll::Pending,
+                Err(cancel) => Poll::Ready(Err(Missing::Cancelled(cancel))),
+            },
+            State::Lost => {
+                self.state.set(State::Taken);
+                Poll::Ready(Err(Missing::Lost))
+            }
             State::Taken => Poll::Ready(Err(Missing::Taken)),
         }
     }
@@ -115,36 +122,25 @@ impl<T> OneShot<T> {
 
     /// Takes the value if it has arrived. Whatever comes later is dropped.
     pub(crate) fn take(&self) -> Option<T> {
-        match self.state.replace(State::Taken) {
-            State::Arrived(value) => Some(value),
-            _ => None,
-        }
+        self.state.set(State::Taken);
+        self.value.take()
     }
 
     /// Whether a value is here to be taken.
     pub(crate) fn has_value(&self) -> bool {
-        let state = self.state.replace(State::Taken);
-        let here = matches!(state, State::Arrived(_));
-        self.state.set(state);
-        here
+        self.state.get() == State::Arrived
     }
 
     /// Whether its resolver was dropped uncalled, and nobody has been told.
     pub(crate) fn is_lost(&self) -> bool {
-        let state = self.state.replace(State::Taken);
-        let lost = matches!(state, State::Lost);
-        self.state.set(state);
-        lost
+        self.state.get() == State::Lost
     }
 
     /// Forgets who is parked, and that anybody ever was: the next wait is a new point. Tells whether there is still something to
     /// wait for; not so if the key was given up meanwhile, and perhaps registered again.
     pub(crate) fn unpark(&self) -> bool {
         self.shared.unpark(self.slot.replace(WaiterSlot::EMPTY));
-        let state = self.state.replace(State::Taken);
-        let wanted = !matches!(state, State::Taken);
-        self.state.set(state);
-        wanted
+        self.state.get() != State::Taken
     }
 
     /// Makes this cell count as parked on when the other one was, for a wait that goes on from that cell to this.
@@ -157,15 +153,28 @@ impl<T> OneShot<T> {
         self.created_at
     }
 
-    /// Stores what happened and marks the waiter ready (keeps invariant 1).
+    /// Stores the value and marks the waiter ready. If the key was given up, the value is dropped.
     #[inline]
-    fn deliver(&self, state: State<T>) {
-        let before = self.state.replace(state);
-        if let State::Taken = before {
-            // The key was given up: what comes later is dropped.
-            self.state.set(before);
-            return;
+    fn deliver(&self, value: T) {
+        if self.state.get() != State::Taken {
+            // There was none before: forgetting that saves the look whether it must be dropped.
+            std::mem::forget(self.value.replace(Some(value)));
+            self.note(State::Arrived);
         }
+    }
+
+    /// Notes that no value will come, and marks the waiter ready.
+    #[cold]
+    fn lose(&self) {
+        if self.state.get() != State::Taken {
+            self.note(State::Lost);
+        }
+    }
+
+    /// Notes what happened and marks the waiter ready (keeps invariant 1).
+    #[inline]
+    fn note(&self, state: State) {
+        self.state.set(state);
         let slot = self.slot.get();
         self.slot.set(slot.vacated());
         self.shared.wake_waiter(slot);
@@ -182,14 +191,11 @@ impl<T: 'static> Pending for OneShot<T> {
     }
 
     fn key_state(&self) -> KeyState {
-        let state = self.state.replace(State::Taken);
-        let shown = match state {
+        match self.state.get() {
             State::Waiting => KeyState::Pending,
-            State::Arrived(_) | State::Taken => KeyState::Arrived,
+            State::Arrived | State::Taken => KeyState::Arrived,
             State::Lost => KeyState::Abandoned,
-        };
-        self.state.set(state);
-        shown
+        }
     }
 
     fn type_name(&self) -> &'static str {
@@ -205,7 +211,11 @@ impl<T: 'static> Pending for OneShot<T> {
     }
 
     fn give_up(&self) {
-        self.deliver(State::Taken);
+        if self.state.get() != State::Taken {
+            let value = self.value.take();
+            self.note(State::Taken);
+            drop(value);
+        }
     }
 }
 
@@ -232,6 +242,7 @@ impl<T: 'static> Pending for OneShot<T> {
 /// # }
 /// ```
 #[must_use = "dropping a resolver uncalled resumes its waiter with an error"]
+#[doc(alias = "oneshot::Sender")]
 pub struct Resolver<T> {
     /// The cell; gone once it was called.
     cell: Option<Rc<OneShot<T>>>,
@@ -242,7 +253,7 @@ impl<T> Resolver<T> {
     #[inline]
     pub fn resolve(mut self, value: T) {
         if let Some(cell) = self.cell.take() {
-            cell.deliver(State::Arrived(value));
+            cell.deliver(value);
         }
     }
 
@@ -255,6 +266,17 @@ impl<T> Resolver<T> {
     }
 
     /// The resolver as a callback for an API of this thread.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let on_reply = co.callback("reply")?.into_fn();
+    /// co.handle().call_soon(move || on_reply("pong"));
+    /// assert_eq!(co.wait::<&str>("reply").await?, "pong");
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     pub fn into_fn(self) -> impl FnOnce(T) + use<T> {
         move |value| self.resolve(value)
     }
@@ -343,7 +365,7 @@ impl<T> Drop for Resolver<T> {
     #[inline]
     fn drop(&mut self) {
         if let Some(cell) = self.cell.take() {
-            cell.deliver(State::Lost);
+            cell.lose();
         }
     }
 }

@@ -58,6 +58,9 @@ impl Shared {
         if self.cancelling.get() && slot.parked_before(resume) {
             return Err(self.cancelled());
         }
+        if self.cancelling.get() {
+            self.parked_anew.set(true);
+        }
         if self.polls_with(cx.waker()) {
             self.set_note(note);
             return Ok(WaiterSlot::direct(self.running.get(), resume));
@@ -68,7 +71,7 @@ impl Shared {
     /// Whether this is the waker the loop polls with at this moment, so that the id alone will do. Between resumes nobody has it: a
     /// waker of which a clone is about is not the common one any more.
     #[inline]
-    fn polls_with(&self, waker: &Waker) -> bool {
+    pub(crate) fn polls_with(&self, waker: &Waker) -> bool {
         let (data, vtable) = self.current_waker.get();
         ptr::eq(waker.data(), data) && ptr::eq(waker.vtable(), vtable)
     }
@@ -161,7 +164,9 @@ impl Shared {
     #[inline]
     pub(crate) fn wake_waiter(&self, slot: WaiterSlot) {
         if slot.token().is_none() {
-            self.wake(slot.owner());
+            if !slot.owner().is_none() {
+                self.wake(slot.owner());
+            }
         } else {
             self.wake_foreign(slot);
         }
@@ -177,12 +182,11 @@ impl Shared {
 
     /// Wakes what was taken out of where it is kept.
     pub(crate) fn wake_taken(&self, foreign: Foreign) {
-        match foreign {
-            Foreign::Waker(waker) => {
-                self.contain("waker", || waker.wake());
-            }
+        self.contain("waker", || match foreign {
+            Foreign::Waker(waker) => waker.wake(),
+            // The combinator may be inside a foreign one, and wakes that.
             Foreign::Child(parent, place) => parent.woken(place),
-        }
+        });
     }
 
     /// The error by which the running coroutine learns of its own cancel.
@@ -206,6 +210,12 @@ impl Shared {
         if !self.running.get().is_none() {
             self.set_note(note);
         }
+    }
+
+    /// Says what the running coroutine is parked on when one point is wrapped in another: the inner one, if it is one of ours, since that
+    /// is what does not come; else the outer one.
+    pub(crate) fn parked_inside(&self, inner: Note, outer: Note) {
+        self.parked_on(if inner.site.is_some() { inner } else { outer });
     }
 
     /// Notes what the running coroutine parks on.

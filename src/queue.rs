@@ -69,7 +69,7 @@ impl<T> QueueSender<T> {
     /// When it gives `Ok`, the value has entered. A wait that is dropped or cancelled before that never lets it enter.
     ///
     /// # Errors
-    /// The value with the reason: the queue is closed, or the coroutine is being cancelled. `?` makes an [`Error`] of it.
+    /// The value with the reason: the queue is closed, or the coroutine is being cancelled. `?` makes an [`Error`](crate::Error) of it.
     #[track_caller]
     pub fn send(&self, value: T) -> Sending<'_, T> {
         Sending {

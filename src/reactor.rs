@@ -6,7 +6,8 @@
 //! 1. Readiness is bits: set by an event, cleared by who found the socket empty ("would block", or a read that came up short).
 //! 2. A closed peer stays readable, and a broken socket both: no later event would say so again.
 //! 3. A token carries a generation: an event for a source that is gone reaches nobody, also within one batch.
-//! 4. The Linux timer descriptor is made at the first sleep with a deadline and set again only when the deadline changed.
+//! 4. The Linux timer descriptor is made at the first sleep with a deadline and set again only when the deadline changed. While the
+//!    system has no descriptor for it, a sleep goes by a time-out and every sleep asks again: no timer is lost to a shortage.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -245,6 +246,12 @@ fn retry(mut call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// The time-out for a deadline: at most a day, since the poll counts milliseconds in an `i32`. Who wakes early looks and sleeps again.
+fn time_out(deadline: Nanos, now: Nanos) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(86_400);
+    Duration::from_nanos(deadline.saturating_sub(now)).min(LONGEST)
+}
+
 #[cfg(target_os = "linux")]
 use timerfd::DeadlineTimer;
 
@@ -288,17 +295,14 @@ mod timerfd {
                 return Ok(None);
             }
             if self.fd.is_none() {
-                if deadline.is_none() {
+                let Some(at) = deadline else {
                     return Ok(None);
+                };
+                match make(registry) {
+                    Ok(fd) => self.fd = Some(fd),
+                    // Descriptors have run out: a rounded time-out will do until there is one.
+                    Err(_) => return Ok(Some(super::time_out(at, now))),
                 }
-                let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-                let fd = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
-                registry.register(
-                    &mut SourceFd(&fd.as_raw_fd()),
-                    super::TIMER,
-                    Interest::READABLE,
-                )?;
-                self.fd = Some(fd);
             }
             let Some(fd) = &self.fd else { return Ok(None) };
             let never = Timespec {
@@ -317,6 +321,19 @@ mod timerfd {
         }
     }
 
+    /// Opens a timer descriptor and registers it.
+    fn make(registry: &mio::Registry) -> io::Result<OwnedFd> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let fd = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        registry.register(
+            &mut SourceFd(&fd.as_raw_fd()),
+            super::TIMER,
+            Interest::READABLE,
+        )?;
+        Ok(fd)
+    }
+
+    /// A deadline as the kernel takes it.
     fn timespec(at: Nanos) -> Timespec {
         let seconds = i64::try_from(at / 1_000_000_000).unwrap_or(i64::MAX);
         Timespec {
@@ -342,6 +359,6 @@ impl DeadlineTimer {
         deadline: Option<Nanos>,
         now: Nanos,
     ) -> io::Result<Option<Duration>> {
-        Ok(deadline.map(|at| Duration::from_nanos(at.saturating_sub(now))))
+        Ok(deadline.map(|at| time_out(at, now)))
     }
 }

@@ -11,6 +11,7 @@
 //!                    dropped unrun         (none)
 //! ```
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,6 +20,7 @@ use std::task::{Context, Poll};
 use slab::Slab;
 
 use crate::error::Error;
+use crate::fit::Fit;
 use crate::ledger::Ledger;
 use crate::site::Site;
 use crate::timers::{Nanos, TimerId};
@@ -32,6 +34,14 @@ pub(crate) trait Body {
 
     /// Who is to be told if the body ends in another way than by itself.
     fn ending(&self) -> Rc<dyn Ending>;
+
+    /// Drops the body, which has ended, and leaves an empty box. Gives what fits into it, if it can be filled again.
+    fn vacate(self: Pin<&mut Self>) -> Fit {
+        Fit::NONE
+    }
+
+    /// Fills an empty box from what is on its way there.
+    fn refill(self: Pin<&mut Self>, _seed: &mut dyn Any) {}
 }
 
 /// Takes the outcome of a body that was dropped or panicked.
@@ -55,8 +65,12 @@ impl Flags {
     pub(crate) const ABORTED: Flags = Flags(8);
     /// Is parked inside `cleanup`.
     pub(crate) const IN_CLEANUP: Flags = Flags(16);
-    /// Keeps no name, no keys, nothing rare: most coroutines.
-    pub(crate) const NONE: Flags = Flags(0);
+    /// Has a waker of its own.
+    pub(crate) const OWN_WAKER: Flags = Flags(32);
+    /// Any of those that most coroutines never have.
+    pub(crate) const UNUSUAL: Flags = Flags(4 | 8 | 16 | 32);
+    /// Was told of its cancel: a point of it gave `Cancelled`.
+    pub(crate) const TOLD: Flags = Flags(64);
 
     /// Whether any bit of `other` is set.
     #[inline]
@@ -138,11 +152,12 @@ impl Rare {
 }
 
 impl Record {
-    /// A coroutine that has just been spawned.
+    /// A coroutine that has just been spawned. It counts as queued: whoever enters it queues it, and nobody else need.
+    #[inline]
     pub(crate) fn new(site: Site) -> Self {
         Record {
             site,
-            flags: Flags::NONE,
+            flags: Flags::QUEUED,
             parked_on: Note::FOREIGN.kind,
             parked_at: None,
             since: 0,
@@ -157,8 +172,15 @@ impl Record {
     }
 
     /// What is rarely needed, made now if need be.
+    #[inline]
     pub(crate) fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    /// What is rarely needed, to be dropped by the caller. The rest holds nothing.
+    #[inline]
+    pub(crate) fn into_rare(self) -> Option<Box<Rare>> {
+        self.rare
     }
 
     /// The same, without making it.

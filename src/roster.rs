@@ -10,65 +10,121 @@ use std::borrow::Cow;
 use std::pin::Pin;
 
 use crate::arena::Id;
-use crate::record::{Body, CancelCause, Flags, Record};
-use crate::shared::{Job, Shared};
+use crate::record::{Body, CancelCause, Flags, Rare, Record};
+use crate::shared::{Job, Next, Shared};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
 use crate::timers::TimerId;
 use crate::waiter::{Foreign, Note};
 
 impl Shared {
-    /// Enters a coroutine in the table, not yet queued.
+    /// Enters a coroutine in the table. It counts as queued, which [`begin`](Shared::begin) or [`start`](Shared::start) makes true.
+    #[inline]
     pub(crate) fn enter(&self, site: Site) -> Id {
         self.records.borrow_mut().insert(Record::new(site))
     }
 
-    /// Takes a coroutine off the ready queue to be resumed. Gives the flags it had there, less the mark of the queue.
+    /// The flags of a coroutine that comes from the ready queue to be resumed. The mark of the queue is left to [`Next`].
     #[inline]
     pub(crate) fn take_queued(&self, id: Id) -> Option<Flags> {
         let mut records = self.records.borrow_mut();
         let record = records.get_mut(id)?;
-        record.flags.clear(Flags::QUEUED);
         let flags = record.flags;
-        record.flags.set(Flags::STARTED);
+        if !flags.has(Flags::STARTED) {
+            record.flags.set(Flags::STARTED);
+        }
         Some(flags)
+    }
+
+    /// Marks a coroutine.
+    pub(crate) fn mark(&self, id: Id, flags: Flags) {
+        if let Some(record) = self.records.borrow_mut().get_mut(id) {
+            record.flags.set(flags);
+        }
     }
 
     /// Makes a coroutine the running one.
     #[inline]
     pub(crate) fn begin_resume(&self, id: Id) {
         self.running.set(id);
-        self.resume.set(self.resume.get().wrapping_add(1).max(1));
-        self.gives_way.set(false);
+        // Odd, and so never 0, which stands for "never".
+        self.resume.set(self.resume.get().wrapping_add(2));
+        self.next.set(Next::Parks);
         self.set_note(Note::FOREIGN);
     }
 
-    /// Notes what a coroutine has parked on, and queues it again if it only gave way.
+    /// Notes what a coroutine has parked on, or queues it again if it only gave way.
     #[inline]
     pub(crate) fn park_coroutine(&self, id: Id) {
-        let mut records = self.records.borrow_mut();
-        let Some(record) = records.get_mut(id) else {
-            return;
-        };
-        record.parked_on = self.note_kind.get();
-        record.parked_at = self.note_site.get();
-        record.since = self.looked_at.get();
-        if self.gives_way.replace(false) && !record.flags.has(Flags::QUEUED) {
-            record.flags.set(Flags::QUEUED);
+        match self.next.get() {
             // Within a turn nobody has to be told.
-            self.ready.borrow_mut().push(Job(id));
+            Next::GivesWay => self.ready.borrow_mut().push(Job(id)),
+            Next::Queued => {}
+            Next::Parks => self.note_parked(id),
         }
     }
 
-    /// Hands a body over to the loop and queues it.
-    pub(crate) fn start(&self, id: Id, body: Pin<Box<dyn Body>>) {
-        self.newcomers.borrow_mut().push((id, body));
-        self.wake(id);
+    /// Notes what a coroutine has parked on.
+    #[inline(never)]
+    fn note_parked(&self, id: Id) {
+        let mut records = self.records.borrow_mut();
+        if let Some(record) = records.get_mut(id) {
+            record.flags.clear(Flags::QUEUED);
+            record.parked_on = self.note_kind.get();
+            record.parked_at = self.note_site.get();
+            record.since = self.looked_at.get();
+        }
     }
 
-    /// Takes a coroutine out of the table, with all it holds, to be dropped by the caller.
-    pub(crate) fn leave(&self, id: Id) -> Option<Record> {
-        self.records.borrow_mut().remove(id)
+    /// Makes the running coroutine go to the back of the ready queue when it has given way.
+    #[inline]
+    pub(crate) fn give_way(&self) {
+        if self.next.get() == Next::Parks {
+            self.next.set(Next::GivesWay);
+        }
+    }
+
+    /// Hands the body of a coroutine that was just entered over to the loop, and queues it.
+    #[inline]
+    pub(crate) fn start(&self, id: Id, body: Pin<Box<dyn Body>>) {
+        self.newcomers.borrow_mut().push((id, body));
+        self.begin(id);
+    }
+
+    /// Queues a coroutine that was just entered.
+    #[inline]
+    pub(crate) fn begin(&self, id: Id) {
+        self.push(Job(id));
+    }
+
+    /// Takes a coroutine out of the table. Gives all that it holds, to be dropped by the caller.
+    #[inline]
+    pub(crate) fn leave(&self, id: Id) -> Option<Box<Rare>> {
+        let record = self.records.borrow_mut().remove(id)?;
+        record.into_rare()
+    }
+
+    /// Names a coroutine, if it is still there.
+    pub(crate) fn set_name(&self, id: Id, name: Cow<'static, str>) {
+        let before = {
+            let mut records = self.records.borrow_mut();
+            records
+                .get_mut(id)
+                .and_then(|record| record.rare_mut().name.replace(name))
+        };
+        drop(before);
+    }
+
+    /// Drops what the record of a coroutine that has ended held, contained. A waker that is still in it is of a point that outlives the
+    /// coroutine, in a combinator that has moved on: woken, that point is asked again and parks with whoever asks.
+    #[inline]
+    pub(crate) fn dispose(&self, rare: Option<Box<Rare>>) {
+        if let Some(mut rare) = rare {
+            for foreign in rare.wakers.drain().flatten() {
+                self.wake_taken(foreign);
+            }
+            self.contain("drop", || drop(rare));
+        }
     }
 
     /// Asks a coroutine to end: every own point it is parked on is woken and will give `Cancelled`. Tells whether it is still there.
@@ -82,19 +138,24 @@ impl Shared {
             return true;
         }
         record.flags.set(Flags::CANCELLED);
-        let rare = record.rare_mut();
-        rare.cancel = Some(CancelCause { reason, site });
-        let wakers: Vec<Foreign> = rare
-            .wakers
-            .iter_mut()
-            .filter_map(|(_, waker)| waker.take())
-            .collect();
+        record.rare_mut().cancel = Some(CancelCause { reason, site });
         drop(records);
+        self.wake_points(id);
+        true
+    }
+
+    /// Wakes a coroutine through every point it is parked on, so that whatever holds one polls it.
+    pub(crate) fn wake_points(&self, id: Id) {
+        let wakers: Vec<Foreign> = {
+            let mut records = self.records.borrow_mut();
+            let rare = records.get_mut(id).and_then(Record::rare_if_any);
+            let wakers = rare.into_iter().flat_map(|rare| rare.wakers.iter_mut());
+            wakers.filter_map(|(_, waker)| waker.take()).collect()
+        };
         for foreign in wakers {
             self.wake_taken(foreign);
         }
         self.wake(id);
-        true
     }
 
     /// Drops a coroutine where it stands, at its place in the ready queue. Tells whether it is still there.

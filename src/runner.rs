@@ -14,6 +14,7 @@
 //!                        └── returns ──▶ leaked keys? ──▶ result in the cell, joiner ready
 //! ```
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
@@ -29,6 +30,7 @@ use crate::bodies::Root;
 use crate::coroutine::Co;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event_loop::{EventLoop, Outcome};
+use crate::fit::Fit;
 use crate::handle::{Handle, Remote, take_leaks};
 use crate::incident::Incident;
 use crate::join::{JoinCell, JoinHandle};
@@ -37,24 +39,27 @@ use crate::shared::Shared;
 use crate::site::Site;
 
 pin_project! {
-    /// A spawned body, and where its result goes.
+    /// A spawned body, until it has ended, and where its result goes.
     struct Runner<F, T, E> {
         #[pin]
-        body: F,
+        body: Option<F>,
         cell: Rc<JoinCell<T, E>>,
     }
 }
 
 impl<F, T, E> Body for Runner<F, T, E>
 where
-    F: Future<Output = Result<T, E>>,
+    F: Future<Output = Result<T, E>> + 'static,
     T: 'static,
     E: From<Error> + fmt::Display + 'static,
 {
     #[inline]
     fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        match this.body.poll(cx) {
+        let Some(body) = this.body.as_pin_mut() else {
+            return Poll::Ready(());
+        };
+        match body.poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(result) => {
                 this.cell.finish(result);
@@ -65,6 +70,66 @@ where
 
     fn ending(&self) -> Rc<dyn Ending> {
         Rc::clone(&self.cell) as Rc<dyn Ending>
+    }
+
+    #[inline]
+    fn vacate(self: Pin<&mut Self>) -> Fit {
+        self.project().body.set(None);
+        Fit::of::<F>()
+    }
+
+    #[inline]
+    fn refill(self: Pin<&mut Self>, seed: &mut dyn Any) {
+        let Some(seed) = seed.downcast_mut::<Seed<F, T, E>>() else {
+            return;
+        };
+        let mut this = self.project();
+        this.body.set(seed.body.take());
+        match Rc::get_mut(this.cell) {
+            Some(cell) => cell.reuse(seed.id),
+            // Its handle is still about.
+            None => *this.cell = this.cell.another(seed.id),
+        }
+        seed.cell = Some(Rc::clone(this.cell));
+    }
+}
+
+/// A body on its way into a Runner that has driven another one of its type.
+struct Seed<F, T, E> {
+    /// The body.
+    body: Option<F>,
+    /// Its coroutine.
+    id: Id,
+    /// Where its result will be, once the Runner has it.
+    cell: Option<Rc<JoinCell<T, E>>>,
+}
+
+/// A Runner on its way to the loop, and where its result will be.
+type Filled<T, E> = (Pin<Box<dyn Body>>, Rc<JoinCell<T, E>>);
+
+impl<F, T, E> Seed<F, T, E>
+where
+    F: Future<Output = Result<T, E>> + 'static,
+    T: 'static,
+    E: From<Error> + fmt::Display + 'static,
+{
+    /// Puts the body into a Runner that is kept, if there is one.
+    #[inline]
+    fn reuse(&mut self, shared: &Shared) -> Option<Filled<T, E>> {
+        let mut runner = shared.spares.borrow_mut().take(Fit::of::<F>())?;
+        runner.as_mut().refill(self);
+        Some((runner, self.cell.take()?))
+    }
+
+    /// Puts the body into a new Runner.
+    #[inline(never)]
+    fn settle(self, shared: &Rc<Shared>) -> Filled<T, E> {
+        let cell = JoinCell::new(shared, self.id);
+        let runner = Runner {
+            body: self.body,
+            cell: Rc::clone(&cell),
+        };
+        (Box::pin(runner), cell)
     }
 }
 
@@ -84,6 +149,7 @@ impl Handle {
     /// # })?;
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
+    #[doc(alias = "engine")]
     #[doc(alias = "spawn_local")]
     #[track_caller]
     pub fn spawn<F, T, E>(&self, body: F) -> JoinHandle<T, E>
@@ -118,6 +184,7 @@ impl Handle {
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
     #[track_caller]
+    #[doc(alias = "spawn_local")]
     pub fn spawn_future<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: 'static> + 'static,
@@ -136,6 +203,24 @@ impl Remote {
     ///
     /// # Errors
     /// `LoopGone` if the loop is gone.
+    ///
+    /// ```
+    /// # use yieldpoint::{Co, EventLoop, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let done = co.callback::<u32>("done")?.into_send();
+    /// let remote = co.handle().remote();
+    /// std::thread::spawn(move || {
+    ///     remote.spawn(async move |co: Co| -> Result {
+    ///         co.sleep(ms(1)).await?; // on the loop's thread
+    ///         done.resolve(7);
+    ///         Ok(())
+    ///     })
+    /// });
+    /// assert_eq!(co.wait::<u32>("done").await?, 7);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[track_caller]
     pub fn spawn<F, E>(&self, body: F) -> Result
     where
@@ -170,56 +255,61 @@ impl<F: Future> Future for Infallibly<F> {
 }
 
 /// A coroutine that is in the table but has no body yet: should making the body panic, it leaves the table again.
-pub(crate) struct Entered {
+pub(crate) struct Entered<'a> {
     /// The loop.
-    shared: Rc<Shared>,
+    shared: &'a Rc<Shared>,
     /// Its place.
     pub(crate) id: Id,
     /// Whether it got its body.
     started: bool,
 }
 
-impl Entered {
+impl<'a> Entered<'a> {
     /// Enters a coroutine in the table.
     ///
     /// # Errors
     /// `LoopGone`.
     #[inline]
-    pub(crate) fn new(shared: &Rc<Shared>, site: Site) -> Result<Self> {
+    pub(crate) fn new(shared: &'a Rc<Shared>, site: Site) -> Result<Self> {
         if shared.is_closed() {
             return Err(ErrorKind::LoopGone.into());
         }
         Ok(Entered {
-            shared: Rc::clone(shared),
+            shared,
             id: shared.enter(site),
             started: false,
         })
     }
 }
 
-impl Drop for Entered {
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
         if !self.started {
-            drop(self.shared.leave(self.id));
+            self.shared.dispose(self.shared.leave(self.id));
         }
     }
 }
 
 /// Gives an entered coroutine its body and queues it.
 #[inline]
-pub(crate) fn start<F, T, E>(mut entered: Entered, body: F, site: Site) -> JoinHandle<T, E>
+pub(crate) fn start<F, T, E>(mut entered: Entered<'_>, body: F, site: Site) -> JoinHandle<T, E>
 where
     F: Future<Output = Result<T, E>> + 'static,
     T: 'static,
     E: From<Error> + fmt::Display + 'static,
 {
-    let cell = JoinCell::new(&entered.shared, entered.id);
-    let runner = Box::pin(Runner {
-        body,
-        cell: Rc::clone(&cell),
-    });
+    let (shared, id) = (entered.shared, entered.id);
+    let mut seed = Seed {
+        body: Some(body),
+        id,
+        cell: None,
+    };
+    let (runner, cell) = match seed.reuse(shared) {
+        Some(filled) => filled,
+        None => seed.settle(shared),
+    };
     entered.started = true;
-    entered.shared.start(entered.id, runner);
+    shared.start(id, runner);
     JoinHandle::new(cell, site)
 }
 
@@ -326,7 +416,7 @@ impl EventLoop {
                 done: false,
                 panic: None,
             };
-            shared.wake(id);
+            shared.begin(id);
             (self.drive_root(&mut root), root.panic)
         };
         if let Some(panic) = panic {

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 
 /// A value that was not taken, given back with the reason.
 ///
-/// `?` turns it into an [`Error`] and drops the value; [`into_value`](SendError::into_value) and
+/// `?` turns it into an [`Error`] and drops the value (in a body with an error type of its own, `.map_err(Error::from)?`); [`into_value`](SendError::into_value) and
 /// [`into_parts`](SendError::into_parts) keep it.
 ///
 /// ```

@@ -24,6 +24,7 @@ use slab::Slab;
 
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
+use crate::fit::Fit;
 use crate::inbox::Inbox;
 use crate::incident::{self, Incident};
 use crate::pool::Pool;
@@ -31,14 +32,40 @@ use crate::reactor::Reactor;
 use crate::record::{Body, Flags, Record};
 use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
+use crate::spares::Spares;
 use crate::timers::{Nanos, TimerId, Timers};
 use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
 
-/// A queued call. It is given what it needs to make a handle from.
+/// A call. It is given what it needs to make a handle from.
 pub(crate) type Callback = Box<dyn FnOnce(&Rc<Shared>)>;
 
-/// A call that another thread posts.
-pub(crate) type SendCallback = Box<dyn FnOnce(&Rc<Shared>) + Send>;
+/// A queued call, in a box that can be filled again.
+pub(crate) trait Call: Any {
+    /// Makes the call, which empties the box. Gives what fits into it.
+    fn call(&mut self, shared: &Rc<Shared>) -> Fit;
+}
+
+impl<F: FnOnce(&Rc<Shared>) + 'static> Call for Option<F> {
+    #[inline]
+    fn call(&mut self, shared: &Rc<Shared>) -> Fit {
+        if let Some(call) = self.take() {
+            call(shared);
+        }
+        Fit::of::<F>()
+    }
+}
+
+/// A call that another thread posts. Its box was made there, and no call of this thread's will fit into it.
+pub(crate) struct Posted<F>(pub(crate) Option<F>);
+
+impl<F: FnOnce(&Rc<Shared>) + 'static> Call for Posted<F> {
+    fn call(&mut self, shared: &Rc<Shared>) -> Fit {
+        if let Some(call) = self.0.take() {
+            call(shared);
+        }
+        Fit::NONE
+    }
+}
 
 /// A body on its way to the loop, with its coroutine.
 pub(crate) type Newcomer = (Id, Pin<Box<dyn Body>>);
@@ -47,31 +74,32 @@ pub(crate) type Newcomer = (Id, Pin<Box<dyn Body>>);
 #[derive(Clone, Copy)]
 pub(crate) struct Job(pub(crate) Id);
 
-/// What a [`Job`] is.
-pub(crate) enum Work {
-    /// Resume a coroutine.
-    Coroutine(Id),
-    /// Run a timer's callback, unless it was cancelled meanwhile.
-    Timer(TimerId),
-    /// Run the oldest of the queued callbacks.
-    Call,
-}
-
 impl Job {
     /// To run the oldest of the queued callbacks.
     const CALL: Job = Job(Id::NONE);
 
-    /// What it is.
+    /// The coroutine to resume, if it is not a callback.
     #[inline]
-    pub(crate) fn work(self) -> Work {
-        if !self.0.is_marked() {
-            Work::Coroutine(self.0)
-        } else if self.0.is_none() {
-            Work::Call
-        } else {
-            Work::Timer(self.0.unmarked())
-        }
+    pub(crate) fn coroutine(self) -> Option<Id> {
+        (!self.0.is_marked()).then_some(self.0)
     }
+
+    /// Of a callback: the timer it belongs to, unless it was cancelled meanwhile, or none for the oldest of the queued ones.
+    pub(crate) fn timer(self) -> Option<TimerId> {
+        (!self.0.is_none()).then(|| self.0.unmarked())
+    }
+}
+
+/// What the running coroutine does when it has given way. Its mark of the ready queue stays set while it runs, so that one that only
+/// gives way needs no look at its record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It waits to be woken.
+    Parks,
+    /// It goes to the back of the ready queue.
+    GivesWay,
+    /// It is in the ready queue already: it was woken while it ran.
+    Queued,
 }
 
 /// What a timer does when it is due.
@@ -87,7 +115,7 @@ pub(crate) enum Post {
     /// Resume a coroutine.
     Wake(Id),
     /// Run a callback.
-    Call(SendCallback),
+    Call(Box<dyn Call + Send>),
 }
 
 /// A point that a combinator of ours polls with a waker that says which it is.
@@ -109,10 +137,14 @@ pub(crate) struct Shared {
     pub(crate) records: RefCell<Arena<Record>>,
     /// Bodies spawned since the loop last took them over.
     pub(crate) newcomers: RefCell<Vec<Newcomer>>,
+    /// The boxes of bodies that have ended.
+    pub(crate) spares: RefCell<Spares<Pin<Box<dyn Body>>>>,
+    /// The boxes of callbacks that were called.
+    spare_calls: RefCell<Spares<Box<dyn Call>>>,
     /// What is to run, in order, behind what the loop has taken over.
     pub(crate) ready: RefCell<Vec<Job>>,
     /// The callbacks among them, oldest first: each has its [`Job::CALL`] in the queue.
-    calls: RefCell<VecDeque<Callback>>,
+    calls: RefCell<VecDeque<Box<dyn Call>>>,
     /// How many jobs the loop has taken over and not run.
     pub(crate) in_batch: Cell<usize>,
     /// Deadlines.
@@ -131,10 +163,12 @@ pub(crate) struct Shared {
     pub(crate) resume: Cell<u32>,
     /// The waker the loop polls with now, as its two pointers.
     pub(crate) current_waker: Cell<(*const (), *const RawWakerVTable)>,
-    /// Whether the running coroutine is to go to the back of the queue when it has given way.
-    pub(crate) gives_way: Cell<bool>,
+    /// What the running coroutine does when it has given way.
+    pub(crate) next: Cell<Next>,
     /// Whether points parked in earlier resumes are to end with `Cancelled`.
     pub(crate) cancelling: Cell<bool>,
+    /// Whether a point of ours has parked in this resume of a coroutine that is being cancelled.
+    pub(crate) parked_anew: Cell<bool>,
     /// How many points were ended by a cancel.
     pub(crate) cancels: Cell<u32>,
     /// How many clean-ups are waiting, of all coroutines.
@@ -183,6 +217,8 @@ impl Shared {
         Rc::new(Shared {
             records: RefCell::new(Arena::new()),
             newcomers: RefCell::default(),
+            spares: RefCell::default(),
+            spare_calls: RefCell::default(),
             ready: RefCell::default(),
             calls: RefCell::default(),
             in_batch: Cell::new(0),
@@ -192,10 +228,11 @@ impl Shared {
             clock,
             looked_at,
             running: Cell::new(Id::NONE),
-            resume: Cell::new(0),
+            resume: Cell::new(1),
             current_waker: Cell::new((ptr::null(), ptr::null())),
-            gives_way: Cell::new(false),
+            next: Cell::new(Next::Parks),
             cancelling: Cell::new(false),
+            parked_anew: Cell::new(false),
             cancels: Cell::new(0),
             cleanups: Cell::new(0),
             note_kind: Cell::new(Note::FOREIGN.kind),
@@ -219,7 +256,7 @@ impl Shared {
 
     /// Puts a job at the back of the ready queue.
     #[inline]
-    fn push(&self, job: Job) {
+    pub(crate) fn push(&self, job: Job) {
         self.ready.borrow_mut().push(job);
         self.touched();
     }
@@ -230,16 +267,65 @@ impl Shared {
     }
 
     /// Queues a callback. It is dropped if the loop is gone (keeps invariant 4).
-    pub(crate) fn push_call(&self, callback: Callback) {
+    #[inline]
+    pub(crate) fn push_call<F: FnOnce(&Rc<Shared>) + 'static>(&self, callback: F) {
         if !self.closed.get() {
-            self.calls.borrow_mut().push_back(callback);
+            self.push_boxed(self.boxed(callback));
+        }
+    }
+
+    /// Queues a callback that is in its box already.
+    #[inline]
+    pub(crate) fn push_boxed(&self, call: Box<dyn Call>) {
+        if !self.closed.get() {
+            self.calls.borrow_mut().push_back(call);
             self.push(Job::CALL);
         }
     }
 
-    /// The oldest of the queued callbacks.
-    pub(crate) fn next_call(&self) -> Option<Callback> {
-        self.calls.borrow_mut().pop_front()
+    /// Puts a callback into a box, if possible one that is kept.
+    #[inline]
+    fn boxed<F: FnOnce(&Rc<Shared>) + 'static>(&self, callback: F) -> Box<dyn Call> {
+        let spare = self.spare_calls.borrow_mut().take(Fit::of::<F>());
+        let spare = spare.and_then(|spare| (spare as Box<dyn Any>).downcast::<Option<F>>().ok());
+        match spare {
+            // Written where it belongs: by way of another place it would be copied from what was just written, and stall the CPU.
+            Some(mut call) => {
+                *call = Some(callback);
+                call
+            }
+            None => Box::new(Some(callback)),
+        }
+    }
+
+    /// Calls the oldest of the queued callbacks, and keeps its box.
+    #[inline]
+    pub(crate) fn call_next(self: &Rc<Self>) {
+        let call = self.calls.borrow_mut().pop_front();
+        let Some(mut call) = call else { return };
+        if let Some(fit) = self.contain("callback", || call.call(self))
+            && fit != Fit::NONE
+        {
+            let size = size_of_val(&*call);
+            self.spare_calls.borrow_mut().put(fit, size, call);
+        }
+    }
+
+    /// Gives back the memory of queues that are empty and have grown past `kept` entries.
+    pub(crate) fn rest(&self, kept: usize) {
+        fn rest<T>(queue: &mut Vec<T>, kept: usize) {
+            if queue.is_empty() && queue.capacity() > kept {
+                *queue = Vec::new();
+            }
+        }
+        rest(&mut self.ready.borrow_mut(), kept);
+        rest(&mut self.newcomers.borrow_mut(), kept);
+        self.spares.borrow_mut().rest();
+        self.spare_calls.borrow_mut().rest();
+        let mut calls = self.calls.borrow_mut();
+        if calls.is_empty() && calls.capacity() > kept {
+            *calls = VecDeque::new();
+        }
     }
 
     /// Tells a foreign poller of the loop's descriptor that there is something to do now.
@@ -264,9 +350,12 @@ impl Shared {
             return;
         };
         if record.flags.has(Flags::QUEUED) {
-            return;
+            if self.running.get() != id || self.next.replace(Next::Queued) == Next::Queued {
+                return;
+            }
+        } else {
+            record.flags.set(Flags::QUEUED);
         }
-        record.flags.set(Flags::QUEUED);
         drop(records);
         self.push(Job(id));
     }
@@ -360,6 +449,7 @@ impl Shared {
     /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
     pub(crate) fn take_all(&self) -> Vec<Held> {
         self.ready.borrow_mut().clear();
+        drop((self.spares.take(), self.spare_calls.take()));
         let calls = self.calls.take().into_iter().map(Held::Call);
         let fires = self
             .timers
@@ -413,11 +503,11 @@ impl Shared {
 /// Something taken out of a loop that is going; see [`Shared::take_all`].
 pub(crate) enum Held {
     /// From the ready queue.
-    Call(#[expect(dead_code, reason = "kept to be dropped")] Callback),
+    Call(#[expect(dead_code, reason = "kept to be dropped")] Box<dyn Call>),
     /// From a timer.
     Fire(#[expect(dead_code, reason = "kept to be dropped")] Fire),
     /// From the table.
-    Record(#[expect(dead_code, reason = "kept to be dropped")] Record),
+    Record(Record),
     /// Kept for another thread.
     Vault(#[expect(dead_code, reason = "kept to be dropped")] Box<dyn Any>),
 }

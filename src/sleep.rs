@@ -24,6 +24,19 @@ static YIELD_NOW: Kind = Kind("yield_now");
 /// The yield-point that ends after a time.
 ///
 /// It never ends early; the time counts from when it is first awaited, read at the loop's next look. Zero ends at that look.
+///
+/// ```
+/// # use yieldpoint::{EventLoop, ManualClock, Result, Sleep, ms};
+/// # EventLoop::builder().clock(&ManualClock::auto()).build()?.block_on(async |co| -> Result {
+/// let naps = [3, 1].map(|n| Sleep::new(ms(n))); // no time counts yet
+/// let (index, slept) = co.first(naps).await;
+/// assert_eq!(index, 1);
+/// slept
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
+/// Source: `tornado.gen.sleep`.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]
 pub struct Sleep {
@@ -150,6 +163,15 @@ impl std::fmt::Debug for SleepStarted {
 
 /// The yield-point that gives way once: the coroutine goes to the back of the ready queue.
 ///
+/// ```
+/// # use yieldpoint::{EventLoop, Result, YieldNow};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// co.yield_(YieldNow::new()).await?; // the same as co.yield_now().await?
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: `tornado.gen.moment`.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]
@@ -208,18 +230,32 @@ impl Future for YieldNowStarted {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let shared = &*self.shared;
-        if self.slot.parked_before(shared.resume.get()) && !shared.cancelling.get() {
+        let resume = shared.resume.get();
+        if shared.cancelling.get() || !shared.polls_with(cx.waker()) || self.slot.token().is_some()
+        {
+            return self.poll_rare(cx);
+        }
+        if self.slot.parked_before(resume) {
             return Poll::Ready(Ok(()));
         }
-        self.give_way(cx)
+        shared.set_note(Note {
+            kind: &YIELD_NOW,
+            site: Some(self.site),
+        });
+        shared.give_way();
+        self.slot = WaiterSlot::passed(resume);
+        Poll::Pending
     }
 }
 
 impl YieldNowStarted {
-    /// Gives way, or ends because of a cancel, or outside of any coroutine.
-    #[inline]
-    fn give_way(&mut self, cx: &Context<'_>) -> Poll<Result> {
+    /// Gives way, or goes on, under a foreign waker, during a cancel, or outside of any coroutine.
+    #[cold]
+    fn poll_rare(&mut self, cx: &Context<'_>) -> Poll<Result> {
         let shared = &*self.shared;
+        if self.slot.parked_before(shared.resume.get()) && !shared.cancelling.get() {
+            return Poll::Ready(Ok(()));
+        }
         let note = Note {
             kind: &YIELD_NOW,
             site: Some(self.site),
@@ -233,7 +269,7 @@ impl YieldNowStarted {
                 if slot.token().is_some() {
                     cx.waker().wake_by_ref();
                 } else {
-                    shared.gives_way.set(true);
+                    shared.give_way();
                 }
                 Poll::Pending
             }
@@ -272,7 +308,7 @@ impl Drop for YieldNowStarted {
 impl std::fmt::Debug for YieldNowStarted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("YieldNowStarted")
-            .field("gave_way", &self.slot.is_waiting())
+            .field("slot", &self.slot)
             .finish_non_exhaustive()
     }
 }

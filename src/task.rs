@@ -29,6 +29,17 @@ static TASK: Kind = Kind("task");
 /// The function is called when the point is first awaited, and gets a [`Resolver`]. It may resolve at once: the coroutine then goes
 /// on without giving way, however often that happens in a row.
 ///
+/// ```
+/// # use yieldpoint::{EventLoop, Result, Task};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// let square = |n: u32| Task::new(move |done| done.resolve(n * n)); // not called yet
+/// let [four, nine] = co.all([square(2), square(3)]).await;
+/// assert_eq!((four?, nine?), (4, 9));
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: `tornado.gen.Task` of Tornado 2.2 to 3.2 (lazy).
 #[must_use = "a yield-point does nothing until it is yielded"]
 pub struct Task<F, T> {
@@ -41,6 +52,10 @@ pub struct Task<F, T> {
 }
 
 /// What a function called by a [`Task`] may return: nothing, or a `Result` whose `Err` ends the wait at once.
+#[diagnostic::on_unimplemented(
+    message = "the function of a `Task` may return `()` or `Result<(), E>`, not `{Self}`",
+    note = "where the API returns something else, such as an id, end the function with `;`"
+)]
 pub trait TaskReturn: sealed::Sealed {
     /// The error, if it is one.
     #[doc(hidden)]

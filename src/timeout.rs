@@ -116,10 +116,12 @@ where
         let (Some(point), Some(sleep)) = (this.point.as_mut().as_pin_mut(), &mut this.sleep) else {
             return Poll::Pending;
         };
+        this.shared.parked_on(Note::FOREIGN);
         let (result, cleaning) = this.cleanups.watch(this.shared, || point.poll(cx));
         let result = match result {
             Poll::Ready(result) => result,
             Poll::Pending => {
+                let inner = this.shared.note();
                 let _shield = cleaning.then(|| Shield::raise(this.shared));
                 match Pin::new(sleep).poll(cx) {
                     Poll::Ready(Ok(())) => Err(E::from(
@@ -131,10 +133,11 @@ where
                     )),
                     Poll::Ready(Err(cancel)) => Err(E::from(cancel)),
                     Poll::Pending => {
-                        this.shared.parked_on(Note {
+                        let outer = Note {
                             kind: &TIMEOUT,
                             site: Some(this.site),
-                        });
+                        };
+                        this.shared.parked_inside(inner, outer);
                         return Poll::Pending;
                     }
                 }

@@ -21,7 +21,7 @@
 //! 2. `waiting` is a 4-ary min-heap by (deadline, sequence). The sequence is given when a timer is
 //!    armed, so equal deadlines come out in creation order, however and whenever stamped.
 //! 3. A timer never fires early: it becomes due only if its deadline is not after `now`, and a
-//!    fresh one has no deadline yet.
+//!    fresh one has no deadline yet. A deadline of [`NEVER`] does not become due at all.
 //! 4. Both lists and the slots shrink with their contents, at a constant cost for each timer.
 
 use crate::arena::{Arena, Id};
@@ -32,11 +32,14 @@ pub(crate) type Nanos = u64;
 /// Names one timer of one [`Timers`], and once it is gone nothing.
 pub(crate) type TimerId = Id;
 
+/// The deadline that never comes: the end of the scale, to which what does not fit saturates.
+pub(crate) const NEVER: Nanos = Nanos::MAX;
+
 /// The children of one node of the heap.
 const ARITY: usize = 4;
 
 /// The number of entries up to which a list keeps its memory.
-const KEPT: usize = 64;
+const KEPT: usize = 1024;
 
 /// Holds timers, each with a value, and tells which are due.
 #[derive(Debug)]
@@ -191,7 +194,7 @@ impl<V> Timers<V> {
     }
 
     /// Whether there is no timer, be it fresh, waiting or due.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
@@ -217,7 +220,7 @@ impl<V> Timers<V> {
     fn first_due(&self, now: Nanos) -> Option<Entry> {
         self.waiting
             .first()
-            .filter(|entry| entry.time <= now)
+            .filter(|entry| entry.time <= now && entry.time < NEVER)
             .copied()
     }
 

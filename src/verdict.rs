@@ -2,7 +2,6 @@
 //!
 //! It is apart because both engines judge alike: what counts as a failure does not depend on who owns the queue.
 
-use std::any::Any;
 use std::fmt;
 
 use crate::arena::Id;
@@ -66,7 +65,7 @@ where
         }
         (Err(mut error), Some(cause)) => {
             // A call's cancel is another error to who asked than his own would be.
-            if let Some(own) = (&mut error as &mut dyn Any).downcast_mut::<Error>()
+            if let Some(own) = Error::find_mut(&mut error)
                 && own.is_cancelled()
                 && let Some(coroutine) = shared.label(id)
             {

@@ -21,6 +21,17 @@ static WAIT: Kind = Kind("wait");
 
 /// The yield-point that waits for a key and gives its value. A value that has arrived is given without giving way.
 ///
+/// ```
+/// # use yieldpoint::{EventLoop, Result, Wait};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// co.callback("reply")?.resolve(7_u32);
+/// assert_eq!(co.yield_(Wait::<u32>::new("reply")).await?, 7); // the same as co.wait("reply").await?
+/// assert!(co.wait::<u32>("reply").await.is_err(), "waiting has freed the key");
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: `tornado.gen.Wait`.
 #[derive(Clone, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]
@@ -62,6 +73,7 @@ impl<T: 'static> YieldPoint for Wait<T> {
     type Output = Result<T>;
     type Started = WaitStarted<T>;
 
+    #[inline]
     fn start(self, co: &Co) -> WaitStarted<T> {
         WaitStarted {
             asker: Asker::new(co, &WAIT, self.site),
@@ -75,6 +87,7 @@ impl<T: 'static> YieldPoint for Wait<T> {
 impl<T: 'static> Future for WaitStarted<T> {
     type Output = Result<T>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = self.get_mut();
         if this.done {
@@ -107,6 +120,7 @@ impl<T: 'static> Future for WaitStarted<T> {
 }
 
 impl<T> Drop for WaitStarted<T> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(cell) = &self.cell
             && cell.unpark()
@@ -122,7 +136,23 @@ impl Co {
     /// # Errors
     /// `UnknownKey` if it is not pending in this coroutine, `WrongType`, `RepeatedKey` if it is waited for elsewhere already,
     /// `Abandoned` if its resolver was dropped, `Cancelled`.
+    ///
+    /// Say the type, as in `wait::<u32>(key)`, where nothing else does: `co.wait(key).await?;` asks for one that no callback has, and
+    /// gives `WrongType`.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let reply = co.callback("reply")?;
+    /// co.handle().call_soon(move || reply.resolve(7_u32));
+    /// assert!(co.wait::<String>("reply").await.is_err(), "it is another type, and stays pending");
+    /// assert_eq!(co.wait::<u32>("reply").await?, 7);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     #[doc(alias = "gen.Wait")]
+    #[inline]
     #[track_caller]
     pub fn wait<T: 'static>(&self, key: impl Into<Key>) -> WaitStarted<T> {
         Wait::new(key).start(self)

@@ -25,6 +25,18 @@ static WAIT_ALL: Kind = Kind("wait_all");
 /// No keys give an empty `Vec` at once. A lost resolver is reported when all keys before it have arrived, without waiting for those
 /// behind it; the other keys then stay pending, with what has arrived for them.
 ///
+/// ```
+/// # use yieldpoint::{EventLoop, Result, WaitAll};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// for n in 0..3 {
+///     co.callback(n)?.resolve(n * n);
+/// }
+/// assert_eq!(co.yield_(WaitAll::<i32>::new([2, 0, 1])).await?, [4, 0, 1]);
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: `tornado.gen.WaitAll`.
 #[derive(Clone, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]

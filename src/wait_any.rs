@@ -28,6 +28,19 @@ static ANY_READY: Kind = Kind("any_ready");
 /// Of several that have arrived it takes the first in the given order. An unknown key is an error wherever it stands in the list, and
 /// so is an empty list: it could never be ready.
 ///
+/// ```
+/// # use yieldpoint::{EventLoop, Result, WaitAny};
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// let _slow = co.callback::<u32>("slow")?;
+/// co.callback::<u32>("fast")?.resolve(7);
+/// let (key, value) = co.yield_(WaitAny::<u32>::new(["slow", "fast"])).await?;
+/// assert!(key == "fast" && value == 7);
+/// co.forget("slow")?;
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: `yieldpoints.WaitAny`.
 #[derive(Clone, Debug)]
 #[must_use = "a yield-point does nothing until it is yielded"]
@@ -170,9 +183,18 @@ impl Future for AnyReadyStarted {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        if let Some((key, _)) = waiting.found.iter().find(|(_, cell)| cell.has_arrived()) {
-            let key = key.clone();
+        let arrived = waiting
+            .found
+            .iter()
+            .position(|(_, cell)| cell.has_arrived());
+        if let Some(at) = arrived {
+            let (key, cell) = waiting.found.swap_remove(at);
             waiting.end();
+            // It counts as arrived, too, when the key was given up meanwhile.
+            if !cell.unpark() {
+                return Poll::Ready(Err(waiting.asker.unknown(&key)));
+            }
+            waiting.asker.release(&key);
             return Poll::Ready(Ok(key));
         }
         let note = waiting.asker.note();

@@ -116,7 +116,18 @@ impl OwnedWaker {
         &self.waker
     }
 
+    /// Tells whether the poll just over woke it, and forgets that; no clone may be about.
+    #[inline]
+    pub(crate) fn forget_woken(&self) -> bool {
+        // Nobody else has it any more: a swap, which locks the bus, is not needed. The fence is that of `was_used`.
+        fence(Ordering::Acquire);
+        let woken = self.cell.woken.load(Ordering::Relaxed);
+        self.cell.woken.store(false, Ordering::Relaxed);
+        woken
+    }
+
     /// How many clones of it others hold.
+    #[inline]
     pub(crate) fn clones(&self) -> usize {
         Arc::strong_count(&self.cell) - OURS
     }

@@ -602,3 +602,162 @@ fn dropping_a_handle_cancels_only_if_that_was_asked_for() {
         .unwrap();
     assert_eq!(trace.all(), "false true");
 }
+
+#[test]
+fn an_abort_lists_the_keys_that_were_pending() {
+    let error = strict()
+        .block_on(async |co| -> Result {
+            let join = co.handle().spawn(async |co| -> Result {
+                let _never = co.callback::<()>("reply")?;
+                co.wait::<()>("reply").await
+            });
+            co.yield_now().await?;
+            join.abort();
+            join.await
+        })
+        .unwrap_err();
+    let ErrorKind::Aborted { keys, .. } = error.kind() else {
+        panic!("{error}")
+    };
+    assert!(
+        matches!(&keys[..], [left] if left.key == "reply"),
+        "{error}"
+    );
+}
+
+/// An error of anybody's.
+type Boxed = Box<dyn std::error::Error + Send + Sync>;
+
+/// The error by which a child learned of its cancel must not look like the parent's own, in any type that can carry it.
+#[test]
+fn a_childs_cancel_is_another_error_also_where_it_travels_in_another_type() {
+    async fn cancelled<E>(co: &Co) -> E
+    where
+        E: From<Error> + std::fmt::Display + 'static,
+    {
+        let join = co.handle().spawn(async |co| -> Result<(), E> {
+            co.sleep(ms(60_000)).await?;
+            Ok(())
+        });
+        co.yield_now().await.expect("nobody cancels");
+        join.cancel("child");
+        join.await.expect_err("it was cancelled")
+    }
+    fn is_a_childs(error: &Error) -> bool {
+        matches!(error.kind(), ErrorKind::CoroutineCancelled { reason, .. } if reason == "child")
+    }
+    strict()
+        .block_on(async |co| -> Result {
+            assert!(is_a_childs(&cancelled::<Error>(&co).await));
+            assert!(is_a_childs(&cancelled::<std::io::Error>(&co).await.into()));
+            assert!(is_a_childs(&Error::other(cancelled::<Boxed>(&co).await)));
+            let boxed = cancelled::<Box<dyn std::error::Error>>(&co).await;
+            assert!(is_a_childs(boxed.downcast_ref().expect("it is ours")));
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Spawns a body that is given a value, and cancels it between the arrival and the resume. Tells how it ended and what was
+/// reported.
+fn cancelled_after_a_value<B>(rest: B) -> (String, String)
+where
+    B: AsyncFnOnce(&Co) -> Result<u32> + 'static,
+{
+    let (mut event_loop, incidents) = watched();
+    let ended = event_loop
+        .block_on(async |co| -> Result<String> {
+            let asked = co.callback::<Resolver<()>>("asked")?;
+            let join = co.handle().spawn(async move |co| -> Result<u32> {
+                co.task(|done| asked.resolve(done)).await?;
+                rest(&co).await
+            });
+            let done = co.wait::<Resolver<()>>("asked").await?;
+            done.resolve(());
+            join.cancel("bye");
+            Ok(end(join.await))
+        })
+        .expect("the parent is not cancelled");
+    (ended, incidents.all())
+}
+
+/// A value that wins over the cancel does not take it away: nobody is dropped without having been told.
+#[test]
+fn a_coroutine_whose_value_won_learns_of_its_cancel_at_the_next_point() {
+    let told = cancelled_after_a_value(async move |co| {
+        let end = co.sleep(ms(60_000)).await;
+        assert!(end.as_ref().is_err_and(Error::is_cancelled));
+        co.cleanup(ms(10), co.sleep(ms(1))).await??; // and it may clean up
+        end.map(|()| 1)
+    });
+    assert_eq!(told, ("cancelled(bye)[]".to_owned(), String::new()));
+
+    let inside = cancelled_after_a_value(async |co| {
+        let ends = join_all((0..40).map(|_| co.sleep(ms(60_000)))).await;
+        Ok(u32::from(ends.iter().all(Result::is_err)))
+    });
+    assert_eq!(inside, ("ok(1)".to_owned(), String::new()));
+
+    let in_a_row = cancelled_after_a_value(async |co| {
+        let ends = co.all([(); 40].map(|()| co.sleep(ms(60_000)))).await;
+        Ok(u32::from(ends.iter().all(Result::is_err)))
+    });
+    assert_eq!(in_a_row, ("ok(1)".to_owned(), String::new()));
+
+    let given_way = cancelled_after_a_value(async |co| co.yield_now().await.map(|()| 1));
+    assert_eq!(given_way, ("cancelled(bye)[]".to_owned(), String::new()));
+}
+
+#[test]
+fn a_cancel_that_a_clean_up_hid_is_told_at_the_next_point() {
+    let (mut event_loop, incidents) = watched();
+    let ended = event_loop
+        .block_on(async |co| -> Result<String> {
+            let join = co.handle().spawn(async |co| -> Result {
+                co.cleanup(ms(100), co.sleep(ms(10))).await??;
+                co.sleep(ms(60_000)).await
+            });
+            co.yield_now().await?;
+            join.cancel("bye");
+            Ok(end(join.await))
+        })
+        .expect("the parent is not cancelled");
+    assert_eq!(
+        (ended.as_str(), incidents.all().as_str()),
+        ("cancelled(bye)[]", "")
+    );
+}
+
+/// Where nothing of ours could tell it, it is dropped at once; and once told, it is not told again.
+#[test]
+fn after_a_value_that_won_a_cancel_is_neither_swallowed_nor_spins() {
+    let foreign = cancelled_after_a_value(async |_| {
+        pending::<()>().await;
+        Ok(1)
+    });
+    assert_eq!(foreign.0, "swallowed(bye)[]");
+    let in_ours = cancelled_after_a_value(async |co| {
+        co.all((pending::<()>(), pending::<()>())).await;
+        Ok(1)
+    });
+    assert_eq!(in_ours.0, "swallowed(bye)[]");
+    let turns = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&turns);
+    let swallowing = cancelled_after_a_value(async move |co| {
+        loop {
+            counted.set(counted.get() + 1);
+            let _ = co.sleep(ms(60_000)).await;
+        }
+    });
+    assert_eq!(
+        (swallowing.0.as_str(), turns.get()),
+        ("swallowed(bye)[]", 2)
+    );
+    let kept = cancelled_after_a_value(async |co| {
+        let mut sleep = co.sleep(ms(60_000));
+        let _ = futures_util::poll!(&mut sleep); // parked, and never looked at again
+        pending::<()>().await;
+        sleep.await.map(|()| 1)
+    });
+    assert_eq!(kept.0, "swallowed(bye)[]");
+}

@@ -380,7 +380,11 @@ fn all_is_lazy_and_reports_itself_as_what_is_waited_for() {
             }
             co.sleep(Duration::from_micros(500)).await?;
         }
-        assert_eq!(parked, ["all", "first", "timeout"]);
+        assert_eq!(
+            parked,
+            ["all", "first", "sleep"],
+            "a time-out names what does not come"
+        );
         child.await
     });
 }

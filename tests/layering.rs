@@ -384,3 +384,49 @@ fn comments_literals_and_tests_are_not_looked_at() {
     );
     assert_eq!(found("#![cfg(test)]\nuse crate::top;", 1), []);
 }
+
+/// Every use in a file of a room (`src/room/own.rs`) of a module that `src/room.rs` lists below it.
+fn upward_uses_in_room(source: &str, room: &str, own: &str, layers: &[String]) -> Vec<String> {
+    let tokens = without_tests(&tokens(source));
+    let text = |i: usize| tokens.get(i).map_or("", |token| token.text.as_str());
+    let place = |module: &str| layers.iter().position(|layer| layer == module);
+    let own_place = place(own);
+    (0..tokens.len())
+        .filter(|&at| text(at) == "crate" && text(at + 3) == room && text(at + 4) == ":")
+        .flat_map(|at| first_segments(&tokens, at + 6))
+        .filter(|named| place(&named.text) > own_place)
+        .map(|named| format!("src/{room}/{own}.rs:{}: {}", named.line, named.text))
+        .collect()
+}
+
+#[test]
+fn every_use_inside_a_room_points_downwards() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let room = layers(&read(&src.join("net.rs")), false);
+    let mut wrong = Vec::new();
+    for path in sources(&src.join("net")) {
+        let own = path.file_stem().expect("a file").to_string_lossy();
+        assert!(room.contains(&own.to_string()), "net.rs lists no {own}");
+        wrong.extend(upward_uses_in_room(&read(&path), "net", &own, &room));
+    }
+    assert!(
+        wrong.is_empty(),
+        "the layers of net run one way, but:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn planted_upward_use_in_a_room_is_found() {
+    let room = ["ground".to_owned(), "middle".to_owned(), "top".to_owned()];
+    let found = |source| upward_uses_in_room(source, "net", "middle", &room);
+    assert_eq!(
+        found("use std::io;\nuse crate::net::top::T;"),
+        ["src/net/middle.rs:2: top"]
+    );
+    assert_eq!(
+        found("use crate::net::{ground::G, top::T};"),
+        ["src/net/middle.rs:1: top"]
+    );
+    assert!(found("use crate::net::ground::G;\nuse crate::net::middle::M;").is_empty());
+}

@@ -1067,3 +1067,40 @@ fn time_does_not_move_by_itself_while_a_socket_is_waited_for() {
         })
         .expect("ends well");
 }
+
+/// Lines that are in the buffer already are no reason to hold everybody else up.
+#[test]
+fn many_lines_that_came_at_once_starve_nobody() {
+    const LINES: usize = 10_000;
+    let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+    let gave_way = event_loop
+        .block_on(async |co| -> Result<usize> {
+            let mut listener = TcpListener::bind(co.handle(), "127.0.0.1:0")?;
+            let address = listener.local_addr()?;
+            let client = thread::spawn(move || {
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                stream.write_all(&b"x\n".repeat(LINES)).unwrap();
+            });
+            let (stream, _) = listener.accept().await?;
+            co.blocking(move || client.join().unwrap()).await?;
+            // All is there before the first line is read.
+            let reader = co.handle().spawn(async move |_| -> Result<usize> {
+                let mut stream = stream.buffered();
+                let mut lines = 0;
+                while let Some(line) = stream.read_line(16).await? {
+                    assert_eq!(line, "x");
+                    lines += 1;
+                }
+                Ok(lines)
+            });
+            let mut gave_way = 0;
+            while !reader.is_finished() {
+                co.yield_now().await?;
+                gave_way += 1;
+            }
+            assert_eq!(reader.await?, LINES);
+            Ok(gave_way)
+        })
+        .unwrap();
+    assert!(gave_way >= LINES / 64, "others ran {gave_way} times only");
+}

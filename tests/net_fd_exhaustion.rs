@@ -131,3 +131,36 @@ fn a_listener_without_descriptors_asks_a_dozen_times_a_second_and_no_oftener() {
     assert_eq!(report.next_deadline, None);
     drop(event_loop);
 }
+
+#[test]
+fn a_timer_without_a_descriptor_for_it_is_kept_all_the_same() {
+    if !in_child("a_timer_without_a_descriptor_for_it_is_kept_all_the_same") {
+        return;
+    }
+    // The system's clock: only there does the first deadline open a descriptor.
+    let mut event_loop = EventLoop::builder()
+        .fail_on_error()
+        .build()
+        .expect("a loop");
+    let files = exhaust();
+    event_loop
+        .block_on(async |co| -> Result {
+            for _ in 0..2 {
+                let started = std::time::Instant::now();
+                co.sleep(ms(3)).await?;
+                assert!(started.elapsed() >= ms(3));
+            }
+            drop(files);
+            co.sleep(ms(1)).await
+        })
+        .expect("no shortage ends a sleep");
+    // A guest's turn is no error either: its deadline is in the report.
+    let mut event_loop = EventLoop::new().expect("a loop");
+    let _ = std::os::fd::AsRawFd::as_raw_fd(&event_loop);
+    let _files = exhaust();
+    event_loop.handle().call_later(ms(1), || {});
+    let report = event_loop
+        .turn(yieldpoint::Budget::default())
+        .expect("a turn");
+    assert!(report.next_deadline.is_some());
+}

@@ -936,7 +936,10 @@ fn messages_left_over_that_nobody_drains_are_reported() {
     let heard = heard.borrow();
     assert_eq!(heard.len(), 2, "{heard:?}");
     assert!(
-        heard[1].contains("ledger") && heard[1].contains("2 queued messages were dropped"),
+        heard[1].contains("ledger (created at ")
+            && heard[1].ends_with(
+                "ended early, and 2 queued messages were dropped unhandled; drain it to get them back"
+            ),
         "{heard:?}"
     );
 }
@@ -1459,4 +1462,48 @@ fn handling_a_queued_message_allocates_nothing() {
     });
     assert!(before - engine.len() >= 60 * 64, "{} left", engine.len());
     assert_eq!(handled.count_total, 0);
+}
+
+/// An error that can be shown but not made from ours.
+struct Unmakable;
+
+impl From<Error> for Unmakable {
+    fn from(_: Error) -> Self {
+        panic!("cannot be made")
+    }
+}
+
+impl std::fmt::Display for Unmakable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("unmakable")
+    }
+}
+
+#[test]
+fn queue_and_state_survive_an_error_type_whose_from_panics() {
+    let (mut event_loop, heard) = quiet();
+    let state = event_loop
+        .block_on(async |co| -> Result<Vec<u32>> {
+            let id = LastId::default();
+            let seen = Rc::clone(&id);
+            let engine = Ordered::with_state(vec![]).serve(
+                co.handle(),
+                async move |call: Call, log: &mut Vec<u32>, n: u32| -> Result<(), Unmakable> {
+                    seen.set(Some(call.id()));
+                    log.push(n);
+                    if n == 1 {
+                        let _ = call.sleep(Duration::from_secs(60)).await;
+                    }
+                    Ok(())
+                },
+            );
+            engine.send(1).await?;
+            engine.send(2).await?;
+            settle(&co).await;
+            assert!(co.handle().abort(id.get().expect("it runs")));
+            co.timeout(ms(50), engine.finish()).await
+        })
+        .expect("the engine goes on");
+    assert_eq!(state, [1, 2]);
+    assert_once(&heard, "cannot be made");
 }

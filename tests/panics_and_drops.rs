@@ -482,3 +482,20 @@ fn a_handle_held_inside_the_loop_does_not_keep_it() {
     drop(late);
     assert_eq!(drops.count(), 1);
 }
+
+#[test]
+fn a_door_of_a_coroutine_that_outlives_the_loop_says_that_the_loop_is_gone() {
+    let (mut event_loop, incidents) = watched();
+    let kept = event_loop
+        .block_on(async |co| -> Result<Co> { Ok(co) })
+        .unwrap();
+    let closed = kept.callback::<()>("k").unwrap_err();
+    assert!(
+        matches!(closed.kind(), ErrorKind::Closed { .. }),
+        "{closed}"
+    );
+    drop(event_loop);
+    let gone = kept.callback::<()>("k").unwrap_err();
+    assert!(gone.is_loop_gone(), "{gone}");
+    assert_eq!(incidents.all(), "");
+}

@@ -2,10 +2,13 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::future::{pending, poll_fn};
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::task::{Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use support::{strict, watched};
 use yieldpoint::{
@@ -79,7 +82,7 @@ fn a_turn_tells_in_its_report_and_not_while_anything_could_wake() {
     let mut event_loop = strict();
     let handle = event_loop.handle();
     drop(handle.spawn_future(pending::<()>()));
-    let mut stuck = || event_loop.turn(Budget::default()).unwrap().stuck.is_some();
+    let mut stuck = || event_loop.turn(Budget::default()).unwrap().stuck;
     assert!(stuck());
     let remote = handle.remote();
     assert!(!stuck());
@@ -104,10 +107,10 @@ fn a_send_resolver_and_a_clone_of_a_waker_are_hope() {
         give.send(co.callback::<u32>("k")?.into_send()).unwrap();
         co.wait("k").await
     }));
-    assert!(event_loop.turn(Budget::default()).unwrap().stuck.is_none());
+    assert!(!event_loop.turn(Budget::default()).unwrap().stuck);
     sent.recv().unwrap().resolve(1);
     let report = event_loop.turn(Budget::default()).unwrap();
-    assert!(report.stuck.is_none() && event_loop.snapshot().coroutines.is_empty());
+    assert!(!report.stuck && event_loop.snapshot().coroutines.is_empty());
     let (give, kept) = mpsc::channel::<Waker>();
     drop(handle.spawn(async move |_| -> Result {
         poll_fn(|cx| {
@@ -117,9 +120,9 @@ fn a_send_resolver_and_a_clone_of_a_waker_are_hope() {
         .await;
         Ok(())
     }));
-    assert!(event_loop.turn(Budget::default()).unwrap().stuck.is_none());
+    assert!(!event_loop.turn(Budget::default()).unwrap().stuck);
     drop(kept.recv().unwrap());
-    assert!(event_loop.turn(Budget::default()).unwrap().stuck.is_some());
+    assert!(event_loop.turn(Budget::default()).unwrap().stuck);
 }
 
 /// The loop sleeps on the hope that a remote gives, and must notice when the last one goes, at whatever moment.
@@ -223,4 +226,60 @@ fn a_loop_that_waits_for_itself_is_stuck_and_says_where() {
     let table = snapshot.to_string();
     assert!(table.contains("join") && table.contains("never"), "{table}");
     assert_eq!(incidents.all(), "");
+}
+
+/// The end of the clock never comes: an automatic clock does not jump there, and nothing is due there, be it brought there by hand.
+#[test]
+fn a_wait_for_ever_alone_is_stuck_and_the_clock_stays_where_it_is() {
+    let clock = ManualClock::auto();
+    let mut event_loop = EventLoop::builder()
+        .clock(&clock)
+        .fail_on_error()
+        .build()
+        .unwrap();
+    let error = event_loop
+        .block_on(async |co| -> Result { co.sleep(Duration::MAX).await })
+        .unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Stuck(_)), "{error}");
+    assert!(error.to_string().contains("sleep"), "{error}");
+    assert_eq!(clock.elapsed(), Duration::ZERO);
+
+    clock.advance(Duration::MAX);
+    let error = event_loop
+        .block_on(async |co| -> Result {
+            loop {
+                co.sleep(ms(1)).await?;
+            }
+        })
+        .unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Stuck(_)), "{error}");
+    // Timers alone that never come are no reason to go on.
+    event_loop
+        .handle()
+        .call_later(Duration::MAX, || panic!("never"));
+    assert!(matches!(event_loop.run().unwrap(), Outcome::Done));
+}
+
+#[test]
+fn a_stall_is_told_by_an_automatic_clock_too() {
+    let clock = ManualClock::auto();
+    let stalls = Rc::new(Cell::new(0));
+    let told = Rc::clone(&stalls);
+    let mut event_loop = EventLoop::builder()
+        .clock(&clock)
+        .stalled_after(ms(5000))
+        .on_error(move |incident| {
+            assert!(matches!(incident, Incident::Stalled(_)), "{incident}");
+            told.set(told.get() + 1);
+        })
+        .build()
+        .unwrap();
+    event_loop
+        .block_on(async |co| -> Result {
+            co.sleep(ms(4999)).await?;
+            assert_eq!(stalls.get(), 0);
+            co.sleep(ms(3_600_000)).await
+        })
+        .unwrap();
+    assert_eq!((stalls.get(), clock.elapsed()), (1, ms(3_604_999)));
 }

@@ -321,3 +321,38 @@ fn a_resolver_called_from_outside_resumes_nobody_in_place() {
         .unwrap();
     assert_eq!(trace.all(), "before after resumed 7");
 }
+
+/// A clock moved by hand does not spend the time of a budget.
+#[test]
+fn a_budget_of_time_ends_on_a_clock_that_stands_still() {
+    let mut event_loop = strict();
+    drop(event_loop.handle().spawn(async |co: Co| -> Result {
+        loop {
+            co.yield_now().await?;
+        }
+    }));
+    let report = event_loop.turn(Budget::time(ms(2))).unwrap();
+    assert_eq!((report.steps, report.work_left), (4096, true));
+    let more = event_loop
+        .turn(Budget::steps(5000).and_time(ms(2)))
+        .unwrap();
+    assert_eq!(more.steps, 5000);
+}
+
+/// Nobody wakes the host for what a callback did to a clock moved by hand.
+#[test]
+fn a_deadline_that_a_callback_moved_the_clock_past_is_work_left() {
+    let clock = ManualClock::new();
+    let mut event_loop = EventLoop::builder()
+        .clock(&clock)
+        .fail_on_error()
+        .build()
+        .unwrap();
+    event_loop.handle().call_later(ms(5), || {});
+    let moved = clock.clone();
+    event_loop.handle().call_soon(move || moved.advance(ms(5)));
+    let report = event_loop.turn(Budget::default()).unwrap();
+    assert_eq!((report.steps, report.work_left), (1, true));
+    let report = event_loop.turn(Budget::default()).unwrap();
+    assert_eq!((report.steps, report.work_left), (1, false));
+}

@@ -493,3 +493,75 @@ fn posts_of_one_thread_run_in_their_order() {
     posting.join().unwrap();
     assert!(seen.lock().unwrap().iter().copied().eq(0..1000));
 }
+
+/// A set remembers which of its points were woken: one whose waker went with the coroutine that polled it would never be asked again.
+#[test]
+fn a_set_that_outlives_the_coroutine_that_polled_it_goes_on_in_another() {
+    let mut event_loop = strict();
+    let (sums, rest) = event_loop
+        .block_on(async |co| {
+            let started = co.handle().spawn(async |co: Co| -> Result<_> {
+                let mut joins = FuturesUnordered::new();
+                for n in 1..=3u32 {
+                    joins.push(co.handle().spawn(async move |co: Co| -> Result<u32> {
+                        co.sleep(ms(u64::from(n))).await?;
+                        Ok(n)
+                    }));
+                }
+                let first = joins.next().await.expect("there are three")?;
+                Ok((first, joins))
+            });
+            let (first, mut joins) = started.await?;
+            let second = joins.next().await.expect("two are left")?;
+            Ok::<_, yieldpoint::Error>(([first, second], joins))
+        })
+        .unwrap();
+    assert_eq!(sums, [1, 2]);
+    // Out of one run into the next.
+    let mut rest = rest;
+    let third = event_loop.block_on(async |_| rest.next().await.expect("one is left"));
+    assert_eq!(third.unwrap(), 3);
+}
+
+/// The waker of a foreign executor, kept by a long row because one of its points is foreign too.
+#[test]
+fn a_waker_that_panics_when_a_point_of_a_row_wakes_it_does_not_take_the_loop_down() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker's panic");
+        }
+    }
+    let (mut event_loop, incidents) = watched();
+    let kept = Rc::new(RefCell::new(None));
+    let mut row = event_loop
+        .block_on(async |co| -> Result<_> {
+            let points: Vec<Pin<Box<dyn Future<Output = ()>>>> = (0..40)
+                .map(|n| -> Pin<Box<dyn Future<Output = ()>>> {
+                    let kept = Rc::clone(&kept);
+                    let sleep = yieldpoint::YieldPoint::start(co.sleep(ms(1)), &co);
+                    Box::pin(async move {
+                        if n == 0 {
+                            poll_fn::<(), _>(|cx| {
+                                *kept.borrow_mut() = Some(cx.waker().clone());
+                                Poll::Pending
+                            })
+                            .await;
+                        }
+                        sleep.await.expect("it ends well");
+                    })
+                })
+                .collect();
+            Ok(yieldpoint::YieldPoint::start(co.all(points), &co))
+        })
+        .unwrap();
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(poll_with(&mut row, &waker).is_pending());
+    let _ = event_loop.run().unwrap();
+    assert_eq!(event_loop.snapshot().coroutines.len(), 0);
+    assert!(
+        incidents.all().contains("a waker's panic"),
+        "{}",
+        incidents.all()
+    );
+}

@@ -722,3 +722,40 @@ fn every_point_can_be_made_as_a_value_and_yielded() {
     })
     .unwrap();
 }
+
+/// `co.wait(key).await?;` compiles and asks for the type `!`, which the compiler chose: the error says what to write.
+#[test]
+fn a_wait_whose_type_is_not_said_is_told_what_to_write() {
+    run(async |co| -> Result {
+        co.timer("late", ms(1))?;
+        let untyped = async {
+            co.wait("late").await?;
+            Ok::<_, Error>(())
+        };
+        let error = untyped.await.expect_err("no timer gives a `!`");
+        let text = error.to_string();
+        assert!(text.contains(" as !. Say the type there, ::<()>"), "{text}");
+        co.wait::<()>("late").await
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_key_forgotten_while_it_is_waited_for_is_unknown_to_every_wait() {
+    run(async |co| -> Result {
+        let _never = co.callback::<u32>("k")?;
+        let later = async {
+            co.yield_now().await?;
+            co.forget("k")
+        };
+        let (ready, forgotten) = co.all((co.any_ready(["k"]), later)).await;
+        forgotten?;
+        let error = ready.expect_err("it is not ready");
+        assert!(
+            matches!(error.kind(), ErrorKind::UnknownKey { key, .. } if *key == "k"),
+            "{error}"
+        );
+        Ok(())
+    })
+    .unwrap();
+}

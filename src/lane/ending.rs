@@ -173,12 +173,12 @@ impl<M, R, E> Drop for Lane<M, R, E> {
     /// Reports what nobody will ever handle or take (keeps invariant 4).
     fn drop(&mut self) {
         self.shared.engines.set(self.shared.engines.get() - 1);
-        let left = self.left_over.get_mut().len();
-        if left > 0 && !self.shared.is_closed() {
-            self.shared.report(&Incident::OrderedFailed {
+        let count = self.left_over.get_mut().len();
+        if count > 0 && !self.shared.is_closed() {
+            self.shared.report(&Incident::OrderedDropped {
                 engine: self.name.clone(),
                 created_at: self.site,
-                error: format!("it ended early and {left} queued messages were dropped; drain it to get them back"),
+                count,
             });
         }
     }

@@ -27,12 +27,10 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         let kind = verdict::kind_of(&error);
         match self.running.take() {
             Some(running) => {
-                let error = self
-                    .shared
-                    .contain("error's From", || E::from(error))
-                    .zip(self.home.take());
-                // Otherwise dropping the asker tells it.
-                if let Some((error, mut home)) = error {
+                // Where no error can be made, dropping the asker tells it.
+                if let Some(error) = self.shared.contain("error's From", || E::from(error))
+                    && let Some(mut home) = self.home.take()
+                {
                     self.running.set(Some(running));
                     self.fail(kind, error, &mut *home);
                     self.home.set(Some(home));

@@ -7,7 +7,6 @@
 
 use std::fmt;
 use std::io;
-use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -15,16 +14,11 @@ use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::buffer::Buffer;
-use crate::net::line::{Lines, ReadLine};
-use crate::net::read_until::{ReadExact, ReadUntil, ReadUntilClose};
-use crate::net::reading::{Fill, WriteOut};
-use crate::net::split::{ReadHalf, WriteHalf};
-use crate::net::stream::TcpStream;
 use crate::site::Site;
 
 /// A byte stream with a buffer in front of its reading side: lines, delimiters, exact counts, everything until the end.
 ///
-/// [`TcpStream::buffered`] makes one; [`BufferedStream::new`] puts the same in front of any [`futures_io`] stream, such as TLS. The buffer
+/// [`TcpStream::buffered`](crate::net::TcpStream::buffered) makes one; [`BufferedStream::new`] puts the same in front of any [`futures_io`] stream, such as TLS. The buffer
 /// begins at 256 bytes, grows with what is asked for, and is given back while nothing arrives.
 ///
 /// Bytes that have arrived stay in the buffer until a read hands them out. A read that fails, is dropped or is cancelled half way takes
@@ -77,6 +71,8 @@ pub(super) struct Hooks<S> {
     pub(super) ask: fn(&mut S, Option<Site>),
     /// That nobody waits for it any more.
     pub(super) give_up: fn(&mut S),
+    /// That a read is served from the buffer; it answers when it has been the reader's turn for long enough.
+    pub(super) turn: fn(&mut S, &Context<'_>) -> Poll<Result<()>>,
 }
 
 /// A stream of ours.
@@ -86,7 +82,7 @@ pub(super) trait Hooked: Sized {
 }
 
 impl<S> BufferedStream<S> {
-    /// Puts an empty buffer in front of any stream. For streams of this crate use [`TcpStream::buffered`], so that reports can name the
+    /// Puts an empty buffer in front of any stream. For streams of this crate use [`TcpStream::buffered`](crate::net::TcpStream::buffered), so that reports can name the
     /// place of each read.
     ///
     /// ```
@@ -171,6 +167,21 @@ impl<S> BufferedStream<S> {
         self.buffer.consume(n);
     }
 
+    /// Puts the buffer, with what is in it, in front of one part of the stream, and gives the other part out.
+    pub(super) fn split_with<T: Hooked, R>(
+        self,
+        split: impl FnOnce(S) -> (T, R),
+    ) -> (BufferedStream<T>, R) {
+        let (io, rest) = split(self.io);
+        let stream = BufferedStream {
+            io,
+            buffer: self.buffer,
+            end: self.end,
+            hooks: Some(T::HOOKS),
+        };
+        (stream, rest)
+    }
+
     /// The stream behind the buffer, on behalf of a read or a write of ours.
     pub(super) fn io_mut(&mut self) -> &mut S {
         &mut self.io
@@ -190,6 +201,14 @@ impl<S> BufferedStream<S> {
         }
     }
 
+    /// Tells the stream that a read may be served from the buffer, and gives way if many were in this resume.
+    pub(super) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
+        match &self.hooks {
+            Some(hooks) => (hooks.turn)(&mut self.io, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
     /// The buffer.
     pub(super) fn buffer_mut(&mut self) -> &mut Buffer {
         &mut self.buffer
@@ -201,110 +220,7 @@ impl<S> BufferedStream<S> {
     }
 }
 
-impl BufferedStream<TcpStream> {
-    /// Splits the connection into a half that reads, with the buffer, and a half that writes. See [`TcpStream::split`].
-    #[must_use = "a write half that is dropped shuts down the sending side"]
-    pub fn split(self) -> (BufferedStream<ReadHalf>, WriteHalf) {
-        let (read, write) = self.io.split();
-        let read = BufferedStream {
-            io: read,
-            buffer: self.buffer,
-            end: self.end,
-            hooks: Some(ReadHalf::HOOKS),
-        };
-        (read, write)
-    }
-}
-
 impl<S: AsyncRead + Unpin> BufferedStream<S> {
-    /// Reads up to and including the first `delimiter`, which must end within the first `max` bytes. It may arrive in any pieces;
-    /// the time is linear in what arrives.
-    ///
-    /// # Errors
-    /// `TooLong` if `max` bytes have arrived and no delimiter ends within them. `UnexpectedEof` if the stream ends first. `InvalidInput`
-    /// for an empty delimiter. What the stream says; `Cancelled`. In each case nothing is taken out of the buffer: what came can be read
-    /// in another way, by [`read_until_close`](BufferedStream::read_until_close) also after the end.
-    #[track_caller]
-    pub fn read_until<'a>(&'a mut self, delimiter: &'a [u8], max: usize) -> ReadUntil<'a, S> {
-        ReadUntil::new(self, delimiter, max, Location::caller())
-    }
-
-    /// Reads one line, without its `\n` or `\r\n`; `None` at the end. A last line that no newline ends is given as well. With its newline
-    /// it is at most `max` bytes.
-    ///
-    /// # Errors
-    /// `TooLong`, with nothing taken. `InvalidData` if the line is not UTF-8, naming the first byte that is not; the line is taken, and
-    /// the next read goes on behind it. What the stream says, such as `ConnectionReset` in mid-line: the piece is no line, and stays for
-    /// [`read_until_close`](BufferedStream::read_until_close). `Cancelled`.
-    #[track_caller]
-    pub fn read_line(&mut self, max: usize) -> ReadLine<'_, S> {
-        ReadLine::new(self, max, Location::caller())
-    }
-
-    /// The lines of the stream, one after the other, each as [`read_line`](BufferedStream::read_line) gives it.
-    ///
-    /// ```
-    /// # use yieldpoint::{EventLoop, Result, net::BufferedStream};
-    /// # EventLoop::new()?.block_on(async |_| -> Result {
-    /// let bytes: &[u8] = b"one\r\ntwo\nthree";
-    /// let mut stream = BufferedStream::new(bytes);
-    /// let mut lines = stream.lines(80);
-    /// let mut all = vec![];
-    /// while let Some(line) = lines.next().await? {
-    ///     all.push(line);
-    /// }
-    /// assert_eq!(all, ["one", "two", "three"]);
-    /// # Ok(())
-    /// # })?;
-    /// # Ok::<(), yieldpoint::Error>(())
-    /// ```
-    pub fn lines(&mut self, max: usize) -> Lines<'_, S> {
-        Lines::new(self, max)
-    }
-
-    /// Reads exactly `n` bytes; none at once if `n` is 0.
-    ///
-    /// # Errors
-    /// `UnexpectedEof` if the stream ends first, with nothing taken. What the stream says; `Cancelled`.
-    #[track_caller]
-    pub fn read_exact(&mut self, n: usize) -> ReadExact<'_, S> {
-        ReadExact::new(self, n, Location::caller())
-    }
-
-    /// Reads everything until the stream ends, at most `max` bytes. After the end it gives what is left, then nothing.
-    ///
-    /// # Errors
-    /// `TooLong` if more than `max` bytes have arrived, with nothing taken. What the stream says; a second call then gives what came
-    /// before it broke. `Cancelled`.
-    #[track_caller]
-    pub fn read_until_close(&mut self, max: usize) -> ReadUntilClose<'_, S> {
-        ReadUntilClose::new(self, max, Location::caller())
-    }
-
-    /// Waits until more has arrived than is in the buffer now. Gives how many bytes came; 0 at the end of the stream.
-    ///
-    /// # Errors
-    /// What the stream says; `Cancelled`.
-    ///
-    /// ```
-    /// # use yieldpoint::{EventLoop, Result, net::BufferedStream};
-    /// # EventLoop::new()?.block_on(async |_| -> Result {
-    /// let bytes: &[u8] = &[2, b'h', b'i', 9];
-    /// let mut stream = BufferedStream::new(bytes);
-    /// while stream.buffer().first().is_none_or(|n| stream.buffer().len() <= usize::from(*n)) {
-    ///     assert_ne!(stream.fill().await?, 0, "ended in mid-frame");
-    /// }
-    /// assert_eq!(&stream.buffer()[1..3], b"hi");
-    /// stream.consume(3);
-    /// # Ok(())
-    /// # })?;
-    /// # Ok::<(), yieldpoint::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn fill(&mut self) -> Fill<'_, S> {
-        Fill::new(self, Location::caller())
-    }
-
     /// Reads once into the buffer (keeps invariants 2 and 3).
     pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
         if self.end != End::Open {
@@ -330,20 +246,6 @@ impl<S: AsyncRead + Unpin> BufferedStream<S> {
                 Poll::Pending
             }
         }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> BufferedStream<S> {
-    /// Writes all of `bytes`: it is done when the kernel has taken the last one, so a slow peer holds the writer back. Writing is not
-    /// buffered here.
-    ///
-    /// Dropped or cancelled before it is done, an unknown part has been sent.
-    ///
-    /// # Errors
-    /// What the stream says, such as `BrokenPipe`; `Cancelled`.
-    #[track_caller]
-    pub fn write_all<'a>(&'a mut self, bytes: &'a [u8]) -> WriteOut<'a, S> {
-        WriteOut::new(self, bytes, Location::caller())
     }
 }
 

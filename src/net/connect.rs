@@ -11,6 +11,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -149,6 +150,33 @@ impl Future for Connect {
                 return error.map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
             }
         }
+    }
+}
+
+impl TcpStream {
+    /// Connects to the first of the addresses that answers. They are tried in the order given, one after the other.
+    ///
+    /// A host name is looked up within this call, which blocks the thread for as long as the system takes. Where that matters, look
+    /// it up with `co.blocking` first. The future does nothing else until it is awaited.
+    ///
+    /// # Errors
+    /// What the look-up says; `InvalidInput` if it gives no address; what the system says of the last address, with that address in
+    /// the text; `Cancelled`; `LoopGone`.
+    ///
+    /// ```
+    /// # use yieldpoint::net::TcpStream;
+    /// # use yieldpoint::{EventLoop, ErrorKind, Result};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?; // closed at once
+    /// let error = TcpStream::connect(co.handle(), nobody).await.expect_err("nothing listens there");
+    /// assert!(error.to_string().starts_with(&format!("cannot connect to {nobody}")));
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn connect(handle: &Handle, address: impl ToSocketAddrs) -> Connect {
+        Connect::new(handle, address, Location::caller())
     }
 }
 

@@ -81,6 +81,7 @@ impl<S: AsyncRead + Unpin> Future for ReadLine<'_, S> {
             max,
             searched,
         } = &mut *self;
+        ready!(reading.poll_turn(cx))?;
         let found = ready!(poll_delimiter(reading, cx, b"\n", *max, searched))?;
         let stream = &mut *reading.stream;
         let end = match found {
@@ -110,6 +111,41 @@ fn text(mut bytes: Vec<u8>, site: Site) -> Result<String> {
         );
         io::Error::new(io::ErrorKind::InvalidData, text).into()
     })
+}
+
+impl<S: AsyncRead + Unpin> BufferedStream<S> {
+    /// Reads one line, without its `\n` or `\r\n`; `None` at the end. A last line that no newline ends is given as well. With its newline
+    /// it is at most `max` bytes.
+    ///
+    /// # Errors
+    /// `TooLong`, with nothing taken. `InvalidData` if the line is not UTF-8, naming the first byte that is not; the line is taken, and
+    /// the next read goes on behind it. What the stream says, such as `ConnectionReset` in mid-line: the piece is no line, and stays for
+    /// [`read_until_close`](BufferedStream::read_until_close). `Cancelled`.
+    #[track_caller]
+    pub fn read_line(&mut self, max: usize) -> ReadLine<'_, S> {
+        ReadLine::new(self, max, Location::caller())
+    }
+
+    /// The lines of the stream, one after the other, each as [`read_line`](BufferedStream::read_line) gives it.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result, net::BufferedStream};
+    /// # EventLoop::new()?.block_on(async |_| -> Result {
+    /// let bytes: &[u8] = b"one\r\ntwo\nthree";
+    /// let mut stream = BufferedStream::new(bytes);
+    /// let mut lines = stream.lines(80);
+    /// let mut all = vec![];
+    /// while let Some(line) = lines.next().await? {
+    ///     all.push(line);
+    /// }
+    /// assert_eq!(all, ["one", "two", "three"]);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    pub fn lines(&mut self, max: usize) -> Lines<'_, S> {
+        Lines::new(self, max)
+    }
 }
 
 impl<S> fmt::Debug for ReadLine<'_, S> {

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io::{self, BufRead};
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -103,6 +104,7 @@ impl<S: AsyncRead + Unpin> Future for ReadUntil<'_, S> {
             );
             return Poll::Ready(Err(error.into()));
         }
+        ready!(reading.poll_turn(cx))?;
         match ready!(poll_delimiter(reading, cx, delimiter, *max, searched))? {
             Some(end) => Poll::Ready(Ok(reading.stream.buffer_mut().take(end))),
             None => Poll::Ready(Err(ended_early(reading, "the delimiter"))),
@@ -115,6 +117,7 @@ impl<S: AsyncRead + Unpin> Future for ReadExact<'_, S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ReadExact { reading, n } = &mut *self;
+        ready!(reading.poll_turn(cx))?;
         while reading.stream.buffer().len() < *n {
             if ready!(reading.poll_more(cx))? == 0 {
                 return Poll::Ready(Err(ended_early(reading, &format!("{n} bytes had come"))));
@@ -191,6 +194,39 @@ fn ended_early<S>(reading: &Reading<'_, S>, what: &str) -> Error {
         reading.site
     );
     io::Error::new(io::ErrorKind::UnexpectedEof, text).into()
+}
+
+impl<S: AsyncRead + Unpin> BufferedStream<S> {
+    /// Reads up to and including the first `delimiter`, which must end within the first `max` bytes. It may arrive in any pieces;
+    /// the time is linear in what arrives.
+    ///
+    /// # Errors
+    /// `TooLong` if `max` bytes have arrived and no delimiter ends within them. `UnexpectedEof` if the stream ends first. `InvalidInput`
+    /// for an empty delimiter. What the stream says; `Cancelled`. In each case nothing is taken out of the buffer: what came can be read
+    /// in another way, by [`read_until_close`](BufferedStream::read_until_close) also after the end.
+    #[track_caller]
+    pub fn read_until<'a>(&'a mut self, delimiter: &'a [u8], max: usize) -> ReadUntil<'a, S> {
+        ReadUntil::new(self, delimiter, max, Location::caller())
+    }
+
+    /// Reads exactly `n` bytes; none at once if `n` is 0.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the stream ends first, with nothing taken. What the stream says; `Cancelled`.
+    #[track_caller]
+    pub fn read_exact(&mut self, n: usize) -> ReadExact<'_, S> {
+        ReadExact::new(self, n, Location::caller())
+    }
+
+    /// Reads everything until the stream ends, at most `max` bytes. After the end it gives what is left, then nothing.
+    ///
+    /// # Errors
+    /// `TooLong` if more than `max` bytes have arrived, with nothing taken. What the stream says; a second call then gives what came
+    /// before it broke. `Cancelled`.
+    #[track_caller]
+    pub fn read_until_close(&mut self, max: usize) -> ReadUntilClose<'_, S> {
+        ReadUntilClose::new(self, max, Location::caller())
+    }
 }
 
 impl<S> fmt::Debug for ReadUntil<'_, S> {

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -26,6 +27,8 @@ pub(super) struct Reading<'a, S> {
     pub(super) site: Site,
     /// Whether the last poll parked.
     waiting: bool,
+    /// Whether it was counted as a turn.
+    counted: bool,
 }
 
 impl<'a, S> Reading<'a, S> {
@@ -35,6 +38,7 @@ impl<'a, S> Reading<'a, S> {
             stream,
             site,
             waiting: false,
+            counted: false,
         }
     }
 
@@ -51,6 +55,16 @@ impl<'a, S> Reading<'a, S> {
 }
 
 impl<S: AsyncRead + Unpin> Reading<'_, S> {
+    /// Counts this read, once, and gives way first if many were served in this resume.
+    #[inline]
+    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if !self.counted {
+            ready!(self.poll(|stream| stream.poll_turn(cx)))?;
+            self.counted = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads once into the buffer. Gives how many bytes came; 0 at the end.
     #[inline]
     pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
@@ -119,6 +133,46 @@ impl<S: AsyncWrite + Unpin> Future for WriteOut<'_, S> {
         }
         let flush = reading.poll(|stream| Pin::new(stream.io_mut()).poll_flush(cx));
         flush.map_err(Error::from)
+    }
+}
+
+impl<S: AsyncRead + Unpin> BufferedStream<S> {
+    /// Waits until more has arrived than is in the buffer now. Gives how many bytes came; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// What the stream says; `Cancelled`.
+    ///
+    /// ```
+    /// # use yieldpoint::{EventLoop, Result, net::BufferedStream};
+    /// # EventLoop::new()?.block_on(async |_| -> Result {
+    /// let bytes: &[u8] = &[2, b'h', b'i', 9];
+    /// let mut stream = BufferedStream::new(bytes);
+    /// while stream.buffer().first().is_none_or(|n| stream.buffer().len() <= usize::from(*n)) {
+    ///     assert_ne!(stream.fill().await?, 0, "ended in mid-frame");
+    /// }
+    /// assert_eq!(&stream.buffer()[1..3], b"hi");
+    /// stream.consume(3);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn fill(&mut self) -> Fill<'_, S> {
+        Fill::new(self, Location::caller())
+    }
+}
+
+impl<S: AsyncWrite + Unpin> BufferedStream<S> {
+    /// Writes all of `bytes`: it is done when the kernel has taken the last one, so a slow peer holds the writer back. Writing is not
+    /// buffered here.
+    ///
+    /// Dropped or cancelled before it is done, an unknown part has been sent.
+    ///
+    /// # Errors
+    /// What the stream says, such as `BrokenPipe`; `Cancelled`.
+    #[track_caller]
+    pub fn write_all<'a>(&'a mut self, bytes: &'a [u8]) -> WriteOut<'a, S> {
+        WriteOut::new(self, bytes, Location::caller())
     }
 }
 

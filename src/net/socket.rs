@@ -198,6 +198,24 @@ impl<S: Source> Socket<S> {
         self.shared.unpark(slot);
     }
 
+    /// Counts a read that is served from a buffer as a transfer: so many lines that came at once do not hold everybody else up either.
+    ///
+    /// # Errors
+    /// The cancel of who waits.
+    #[inline]
+    pub(super) fn poll_turn(
+        &self,
+        direction: Direction,
+        parked: &mut bool,
+        cx: &Context<'_>,
+        note: Note,
+    ) -> Poll<Result<()>> {
+        if self.is_burst_spent() {
+            return self.give_way(direction, parked, cx, note);
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Counts a transfer. Whether it is one too many for this resume. Who is being cancelled is let go on: it may not wait any more.
     #[inline]
     fn is_burst_spent(&self) -> bool {

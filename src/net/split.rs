@@ -19,8 +19,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use crate::net::buffered::{BufferedStream, Hooked, Hooks};
 use crate::net::stream::{TcpStream, shut_down_sending};
 use crate::net::transfer::{
-    Read, TcpSocket, Write, WriteAll, WriteVectored, poll_read, poll_read_vectored, poll_write,
-    poll_write_vectored,
+    Read, TcpSocket, Write, WriteAll, WriteVectored, poll_read, poll_read_vectored, poll_turn,
+    poll_write, poll_write_vectored,
 };
 use crate::reactor::Direction;
 use crate::site::Site;
@@ -221,6 +221,7 @@ impl Hooked for ReadHalf {
     const HOOKS: Hooks<Self> = Hooks {
         ask: |half, site| half.asked_at = site,
         give_up: Self::forget_wait,
+        turn: |half, cx| poll_turn(&half.socket, &mut half.parked, cx, half.asked_at),
     };
 }
 
@@ -228,6 +229,8 @@ impl Hooked for WriteHalf {
     const HOOKS: Hooks<Self> = Hooks {
         ask: |half, site| half.asked_at = site,
         give_up: Self::forget_wait,
+        // It is not read from.
+        turn: |_, _| Poll::Ready(Ok(())),
     };
 }
 
@@ -296,6 +299,23 @@ impl AsyncWrite for WriteHalf {
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(shut_down_sending(&self.socket))
+    }
+}
+
+impl TcpStream {
+    /// Splits the connection into a half that reads and a half that writes, for two coroutines. See [`ReadHalf`].
+    #[must_use = "a write half that is dropped shuts down the sending side"]
+    #[doc(alias = "into_split")]
+    pub fn split(self) -> (ReadHalf, WriteHalf) {
+        ReadHalf::pair(self.into_socket())
+    }
+}
+
+impl BufferedStream<TcpStream> {
+    /// Splits the connection into a half that reads, with the buffer, and a half that writes. See [`TcpStream::split`].
+    #[must_use = "a write half that is dropped shuts down the sending side"]
+    pub fn split(self) -> (BufferedStream<ReadHalf>, WriteHalf) {
+        self.split_with(TcpStream::split)
     }
 }
 

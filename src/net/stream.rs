@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::Location;
 use std::pin::Pin;
@@ -17,12 +17,10 @@ use futures_io::{AsyncRead, AsyncWrite};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::net::buffered::{BufferedStream, Hooked, Hooks};
-use crate::net::connect::Connect;
 use crate::net::socket::Socket;
-use crate::net::split::{ReadHalf, WriteHalf};
 use crate::net::transfer::{
-    Read, TcpSocket, Write, WriteAll, WriteVectored, poll_read, poll_read_vectored, poll_write,
-    poll_write_vectored,
+    Read, TcpSocket, Write, WriteAll, WriteVectored, poll_read, poll_read_vectored, poll_turn,
+    poll_write, poll_write_vectored,
 };
 use crate::reactor::Direction;
 use crate::site::Site;
@@ -73,31 +71,6 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects to the first of the addresses that answers. They are tried in the order given, one after the other.
-    ///
-    /// A host name is looked up within this call, which blocks the thread for as long as the system takes. Where that matters, look
-    /// it up with `co.blocking` first. The future does nothing else until it is awaited.
-    ///
-    /// # Errors
-    /// What the look-up says; `InvalidInput` if it gives no address; what the system says of the last address, with that address in
-    /// the text; `Cancelled`; `LoopGone`.
-    ///
-    /// ```
-    /// # use yieldpoint::net::TcpStream;
-    /// # use yieldpoint::{EventLoop, ErrorKind, Result};
-    /// # EventLoop::new()?.block_on(async |co| -> Result {
-    /// let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?; // closed at once
-    /// let error = TcpStream::connect(co.handle(), nobody).await.expect_err("nothing listens there");
-    /// assert!(error.to_string().starts_with(&format!("cannot connect to {nobody}")));
-    /// # Ok(())
-    /// # })?;
-    /// # Ok::<(), yieldpoint::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn connect(handle: &Handle, address: impl ToSocketAddrs) -> Connect {
-        Connect::new(handle, address, Location::caller())
-    }
-
     /// Takes over a connection of the standard library. It is set not to block.
     ///
     /// # Errors
@@ -128,6 +101,12 @@ impl TcpStream {
             parked: [false; 2],
             asked_at: None,
         }
+    }
+
+    /// The socket alone; whoever was parked on the stream is forgotten.
+    pub(super) fn into_socket(mut self) -> TcpSocket {
+        self.forget_waits();
+        self.socket
     }
 
     /// Reads what is there, at most `buf.len()` bytes, and waits if there is nothing. Gives how many; 0 means that the peer has closed
@@ -264,14 +243,6 @@ impl TcpStream {
         self.socket.io().nodelay()
     }
 
-    /// Splits the connection into a half that reads and a half that writes, for two coroutines. See [`ReadHalf`].
-    #[must_use = "a write half that is dropped shuts down the sending side"]
-    #[doc(alias = "into_split")]
-    pub fn split(mut self) -> (ReadHalf, WriteHalf) {
-        self.forget_waits();
-        ReadHalf::pair(self.socket)
-    }
-
     /// Reads by lines and delimiters through a buffer. See [`BufferedStream`].
     #[must_use = "the stream is in the buffered stream"]
     pub fn buffered(self) -> BufferedStream<Self> {
@@ -291,6 +262,10 @@ impl Hooked for TcpStream {
     const HOOKS: Hooks<Self> = Hooks {
         ask: |stream, site| stream.asked_at = site,
         give_up: Self::forget_waits,
+        turn: |stream, cx| {
+            let parked = &mut stream.parked[Direction::Read as usize];
+            poll_turn(&stream.socket, parked, cx, stream.asked_at)
+        },
     };
 }
 

@@ -44,6 +44,18 @@ pub(super) fn poll_read(
     })
 }
 
+/// Counts a read that needs no system call; see [`Socket::poll_turn`](crate::net::socket::Socket::poll_turn).
+#[inline]
+pub(super) fn poll_turn(
+    socket: &TcpSocket,
+    parked: &mut bool,
+    cx: &Context<'_>,
+    site: Option<Site>,
+) -> Poll<Result<()>> {
+    let note = Note { kind: &READ, site };
+    socket.poll_turn(Direction::Read, parked, cx, note)
+}
+
 /// Reads what is there into several buffers, one after the other.
 pub(super) fn poll_read_vectored(
     socket: &TcpSocket,

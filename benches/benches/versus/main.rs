@@ -1,0 +1,313 @@
+//! The bench `versus`: yieldpoint against its peers, workload by workload.
+//!
+//! `cargo bench -p benches --bench versus` runs everything and writes `BENCHMARKS.md`; see there for how it is measured.
+//! Names of workloads choose some, `--rounds N` sets the rounds, and `--test` checks that every side computes the right
+//! thing, with tiny counts.
+
+mod compio_side;
+mod glommio_side;
+mod local;
+mod monoio_side;
+mod raw;
+mod raw_net;
+mod smol_side;
+mod tokio_local;
+mod tokio_send;
+
+use benches::inputs::{BATCH, KEYS, ORDERED_KEYS};
+use benches::ours;
+use benches::workload::{Metric, OURS, Side, THREADED, Unit, Workload};
+use compio_side::Compio;
+use glommio_side::Glommio;
+use monoio_side::Monoio;
+use smol_side::Smol;
+use tokio_local::{InLocalRuntime, InLocalSet};
+use tokio_send::{Bare, Multi, Plain};
+
+/// A one-shot of the `futures` crate, for runtimes that have none of their own.
+fn futures_one_shot<T: 'static>() -> (impl FnOnce(T) + 'static, impl Future<Output = T> + 'static) {
+    let (sender, receiver) = futures_channel::oneshot::channel();
+    let send = move |value| sender.send(value).ok().expect("the other end is there");
+    (send, async { receiver.await.expect("the other end sends") })
+}
+
+/// A one-shot of `local-sync`, which is made for one-threaded runtimes.
+fn local_sync_one_shot<T: 'static>() -> (impl FnOnce(T) + 'static, impl Future<Output = T> + 'static)
+{
+    let (sender, receiver) = local_sync::oneshot::channel();
+    let send = move |value| sender.send(value).ok().expect("the other end is there");
+    (send, async { receiver.await.expect("the other end sends") })
+}
+
+/// An unbounded channel of `local-sync`.
+fn local_sync_unbounded() -> (
+    impl Fn(u64) + 'static,
+    impl AsyncFnMut() -> Option<u64> + 'static,
+) {
+    let (sender, mut receiver) = local_sync::mpsc::unbounded::channel();
+    let send = move |value| sender.send(value).expect("the other end is there");
+    (send, async move || receiver.recv().await)
+}
+
+/// The sum of the numbers below `n`: what a workload computes whose operations give back their index.
+fn sum_below(n: u64) -> u64 {
+    n * n.saturating_sub(1) / 2
+}
+
+const fn metric(suffix: &'static str, unit: Unit) -> Metric {
+    Metric { suffix, unit }
+}
+
+const NANOS: &[Metric] = &[metric("", Unit::Nanos)];
+
+/// The sides of a workload that every peer does in the same shape: those in tokio's plain form, then those written once for
+/// all runtimes with `spawn_local`.
+macro_rules! sides {
+    ($name:ident $(, $extra:ident => $run:expr)*) => {
+        &[
+            Side { name: OURS, run: ours::$name },
+            Side { name: "tokio", run: tokio_send::$name::<Plain> },
+            Side { name: "tokio_local_set", run: local::$name::<InLocalSet> },
+            Side { name: "tokio_local_runtime", run: local::$name::<InLocalRuntime> },
+            Side { name: "smol", run: local::$name::<Smol> },
+            Side { name: "monoio", run: local::$name::<Monoio> },
+            Side { name: "compio", run: local::$name::<Compio> },
+            Side { name: "glommio", run: local::$name::<Glommio> },
+            Side { name: THREADED, run: tokio_send::$name::<Multi> },
+            $(Side { name: stringify!($extra), run: $run },)*
+        ]
+    };
+}
+
+/// The sides of a server, with the number of connections and of messages in flight, if it has them.
+macro_rules! servers {
+    ($name:ident $(, $connections:literal, $depth:literal)?) => {
+        &[
+            Side { name: OURS, run: ours::$name$(::<$connections, $depth>)? },
+            Side { name: "tokio", run: tokio_send::$name::<Plain $(, $connections, $depth)?> },
+            Side { name: "tokio_local_set", run: tokio_local::in_set::$name$(::<$connections, $depth>)? },
+            Side { name: "tokio_local_runtime", run: tokio_local::in_runtime::$name$(::<$connections, $depth>)? },
+            Side { name: "smol", run: smol_side::$name$(::<$connections, $depth>)? },
+            Side { name: "monoio", run: monoio_side::$name$(::<$connections, $depth>)? },
+            Side { name: "compio", run: compio_side::$name$(::<$connections, $depth>)? },
+            Side { name: "glommio", run: glommio_side::$name$(::<$connections, $depth>)? },
+            Side { name: THREADED, run: tokio_send::$name::<Multi $(, $connections, $depth)?> },
+            Side { name: "raw", run: raw_net::$name$(::<$connections, $depth>)? },
+        ]
+    };
+}
+
+/// An echo workload: the name and the counts follow from the connections and the depth.
+macro_rules! tcp_echo {
+    ($connections:literal, $depth:literal, $each:literal) => {
+        Workload {
+            name: concat!("tcp_echo_c", $connections, "_d", $depth),
+            what: "Requests a second; 50th and 99th percentile of the latency; the server's CPU time a request.",
+            metrics: &[
+                metric("", Unit::PerSecond),
+                metric("_p50", Unit::Nanos),
+                metric("_p99", Unit::Nanos),
+                metric("_cpu", Unit::Nanos),
+            ],
+            count: $connections * $depth * $each,
+            test_count: $connections * $depth * 5,
+            warm: false,
+            expected: |n| n,
+            sides: servers!(tcp_echo, $connections, $depth),
+        }
+    };
+}
+
+const WORKLOADS: &[Workload] = &[
+    // In the order in which a user feels them.
+    tcp_echo!(1, 1, 10_000),
+    tcp_echo!(1, 16, 10_000),
+    tcp_echo!(64, 1, 1_000),
+    tcp_echo!(64, 16, 400),
+    tcp_echo!(1000, 1, 60),
+    tcp_echo!(1000, 16, 25),
+    Workload {
+        name: "timer_sleep",
+        what: "100 000 coroutines sleep up to 100 ms: CPU time each, spawning included; median lateness.",
+        metrics: &[metric("", Unit::Nanos), metric("_late", Unit::Nanos)],
+        count: 100_000,
+        test_count: 1_000,
+        warm: true,
+        expected: |n| n,
+        sides: sides!(timer_sleep, raw => raw::timer_sleep),
+    },
+    Workload {
+        name: "remote_roundtrip",
+        what: "To another thread and back; median wall time.",
+        metrics: NANOS,
+        count: 5_000,
+        test_count: 50,
+        warm: true,
+        expected: sum_below,
+        sides: sides!(remote_roundtrip, raw => raw::remote_roundtrip),
+    },
+    Workload {
+        name: "remote",
+        what: "Another thread posts closures: CPU time of the loop each, and wall time each.",
+        metrics: &[metric("", Unit::Nanos), metric("_wall", Unit::Nanos)],
+        count: 1_000_000,
+        test_count: 1_000,
+        warm: true,
+        expected: sum_below,
+        sides: sides!(remote, raw => raw::remote),
+    },
+    Workload {
+        name: "ordered",
+        what: "Messages to 10 000 keys in turn, in order for each key, each gives way once: CPU time each, and how far the memory in use rose.",
+        metrics: &[metric("", Unit::Nanos), metric("_memory", Unit::Bytes)],
+        count: 100 * ORDERED_KEYS,
+        test_count: 2 * ORDERED_KEYS,
+        warm: false,
+        expected: |n| n,
+        sides: sides!(ordered, raw => raw::ordered),
+    },
+    Workload {
+        name: "parked",
+        what: "Memory of a coroutine that is parked on a one-shot.",
+        metrics: &[metric("", Unit::Bytes)],
+        count: 1_000_000,
+        test_count: 1_000,
+        warm: false,
+        expected: |n| n,
+        sides: sides!(parked, raw => raw::parked),
+    },
+    Workload {
+        name: "idle_conn",
+        what: "The server's memory for an idle connection with a buffer of 256 bytes.",
+        metrics: &[metric("", Unit::Bytes)],
+        count: 9_000,
+        test_count: 20,
+        warm: false,
+        expected: |n| n,
+        sides: servers!(idle_conn),
+    },
+    Workload {
+        name: "startup",
+        what: "Make a loop, run one trivial coroutine on it, drop it; CPU time each.",
+        metrics: NANOS,
+        count: 300,
+        test_count: 2,
+        warm: true,
+        expected: |n| n,
+        sides: sides!(startup, raw => raw::startup),
+    },
+    Workload {
+        name: "task",
+        what: "Await a callback that is queued on the loop; CPU time each.",
+        metrics: NANOS,
+        count: 500_000,
+        test_count: 1_000,
+        warm: true,
+        expected: sum_below,
+        sides: sides!(task, tokio_local_queue => tokio_local::task, raw => raw::task),
+    },
+    Workload {
+        name: "key_wait",
+        what: "Make eight keys pending, queue a callback for each, wait for each; CPU time a key.",
+        metrics: NANOS,
+        count: 50_000 * KEYS,
+        test_count: 100 * KEYS,
+        warm: true,
+        expected: sum_below,
+        sides: sides!(key_wait, tokio_local_queue => tokio_local::key_wait, raw => raw::key_wait),
+    },
+    Workload {
+        name: "queue",
+        what: "One coroutine sends numbers to another over a queue of 128; CPU time each.",
+        metrics: NANOS,
+        count: 2_000_000,
+        test_count: 1_000,
+        warm: true,
+        expected: sum_below,
+        sides: sides!(queue, raw => raw::queue),
+    },
+    Workload {
+        name: "pingpong",
+        what: "A number goes to and fro between two coroutines over a pair of channels; CPU time a round trip.",
+        metrics: NANOS,
+        count: 300_000,
+        test_count: 1_000,
+        warm: true,
+        expected: |n| n,
+        sides: sides!(pingpong, raw => raw::pingpong),
+    },
+    Workload {
+        name: "timer_arm",
+        what: "Arm a timer of 1 to 60 s and cancel it; CPU time each.",
+        metrics: NANOS,
+        count: 1_000_000,
+        test_count: 1_000,
+        warm: true,
+        expected: |n| n,
+        sides: sides!(timer_arm, raw => raw::timer_arm),
+    },
+    Workload {
+        name: "timer_held",
+        what: "Arm a thousand timers, let the loop turn once, cancel them; CPU time a timer.",
+        metrics: NANOS,
+        count: 500 * BATCH,
+        test_count: 2 * BATCH,
+        warm: true,
+        expected: |n| n,
+        sides: sides!(timer_held, raw => raw::timer_held),
+    },
+    Workload {
+        name: "spawn_join",
+        what: "Spawn a coroutine that gives a number, in batches of 1000, and await each; CPU time each.",
+        metrics: NANOS,
+        count: 1_000 * BATCH,
+        test_count: 2 * BATCH,
+        warm: true,
+        expected: sum_below,
+        sides: sides!(spawn_join, raw => raw::spawn_join),
+    },
+    Workload {
+        name: "foreign_channel",
+        what: "Two coroutines hand each other one-shots of the `futures` crate; CPU time each.",
+        metrics: NANOS,
+        count: 500_000,
+        test_count: 1_000,
+        warm: true,
+        expected: |n| n,
+        sides: sides!(foreign_channel),
+    },
+    Workload {
+        name: "foreign_yield",
+        what: "A thousand coroutines give way through their `Waker`; CPU time each time.",
+        metrics: NANOS,
+        count: 2_000_000,
+        test_count: 2_000,
+        warm: true,
+        expected: |n| n,
+        sides: sides!(foreign_yield),
+    },
+    Workload {
+        name: "yield_1000",
+        what: "A thousand coroutines give way in turn; CPU time each time.",
+        metrics: NANOS,
+        count: 2_000_000,
+        test_count: 2_000,
+        warm: true,
+        expected: |n| n,
+        sides: sides!(yield_1000, tokio_bare => tokio_send::yield_1000::<Bare>, raw => raw::yield_1000),
+    },
+    Workload {
+        name: "yield_1",
+        what: "One coroutine gives way; CPU time each time.",
+        metrics: NANOS,
+        count: 1_000_000,
+        test_count: 2_000,
+        warm: true,
+        expected: |n| n,
+        sides: sides!(yield_1, tokio_bare => tokio_send::yield_1::<Bare>, raw => raw::yield_1),
+    },
+];
+
+fn main() -> std::process::ExitCode {
+    benches::harness::main(WORKLOADS)
+}

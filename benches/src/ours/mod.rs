@@ -1,0 +1,38 @@
+//! The workloads with yieldpoint, operation by operation the same as on the other sides.
+//!
+//! Making the loop is not measured, except in `startup`. Every loop fails on an incident, so a run that reports one, a
+//! leaked key say, is no result.
+
+mod channels;
+mod coroutines;
+mod memory;
+mod net;
+mod ordered;
+mod remote;
+mod timers;
+
+pub use channels::{foreign_channel, key_wait, pingpong, queue, task};
+pub use coroutines::{foreign_yield, spawn_join, startup, yield_1, yield_1000, yield_all};
+pub use memory::parked;
+pub use net::{idle_conn, tcp_echo};
+pub use ordered::{key_wait_all, ordered};
+pub use remote::{remote, remote_roundtrip};
+pub use timers::{timer_arm, timer_fire, timer_held, timer_sleep};
+
+use yieldpoint::{Co, EventLoop, Result};
+
+use crate::measure::{Measured, cpu_nanos_per_op};
+
+/// A loop whose run panics if anything goes wrong that nobody takes.
+fn event_loop() -> EventLoop {
+    EventLoop::builder()
+        .fail_on_error()
+        .build()
+        .expect("a loop")
+}
+
+/// Measures `body` on a loop of its own.
+fn measured(n: u64, body: impl AsyncFnOnce(Co) -> Result<u64> + 'static) -> Measured {
+    let mut event_loop = event_loop();
+    cpu_nanos_per_op(n, || event_loop.block_on(body).expect("no coroutine fails"))
+}

@@ -1,0 +1,58 @@
+//! The echo server.
+
+use std::net::SocketAddr;
+
+use yieldpoint::net::{TcpListener, TcpStream};
+use yieldpoint::{Co, Result};
+
+use super::event_loop;
+use crate::inputs::{ECHO_BUFFER, IDLE_BUFFER};
+use crate::load::{Load, Running};
+use crate::measure::Measured;
+
+/// `n` requests over `CONNECTIONS` with `DEPTH` in flight on each; the result is how many replies were right.
+pub fn tcp_echo<const CONNECTIONS: u64, const DEPTH: u64>(n: u64) -> Measured {
+    serve::<ECHO_BUFFER>(Load::echo(CONNECTIONS, DEPTH, n))
+}
+
+/// `n` idle connections; the result is how many are open.
+pub fn idle_conn(n: u64) -> Measured {
+    serve::<IDLE_BUFFER>(Load::idle(n))
+}
+
+/// A coroutine per connection, and `TCP_NODELAY` as on the client's side.
+fn serve<const BUFFER: usize>(load: Load) -> Measured {
+    let body = async |co: Co| -> Result<Running> {
+        let mut listener = TcpListener::bind(co.handle(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let running = load.start(listener.local_addr()?);
+        let mut joins = Vec::new();
+        for _ in 0..load.connections {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            joins.push(
+                co.handle()
+                    .spawn(async move |_| echo::<BUFFER>(stream).await),
+            );
+        }
+        for join in joins {
+            join.await?;
+        }
+        Ok(running)
+    };
+    event_loop()
+        .block_on(body)
+        .expect("no connection fails")
+        .finish()
+}
+
+/// Sends back what arrives until the client closes.
+async fn echo<const BUFFER: usize>(mut stream: TcpStream) -> Result {
+    let mut buffer = [0; BUFFER];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..count]).await?;
+    }
+}
