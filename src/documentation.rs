@@ -39,6 +39,7 @@
 /// | [`sync::queue`](crate::sync::queue()) | `tornado.queues.Queue` | `mpsc::channel` |
 /// | [`blocking`](crate::Co::blocking) | `run_in_executor` | `spawn_blocking` |
 /// | [`Ordered`](crate::Ordered) | `tornadio2.gen.sync_engine` | a task with an `mpsc` |
+/// | [`Keyed`](crate::Keyed) | `sync_engine` of many objects | a task with an `mpsc` for each key |
 /// | [`send`](crate::Ordered::send), [`try_send`](crate::Ordered::try_send), [`reserve`](crate::Ordered::reserve) | calling the decorated method | `mpsc::Sender`'s verbs of the same names |
 /// | [`ask`](crate::Ordered::ask) | – | `send` with a `oneshot` in the message |
 /// | [`OrderedRemote::send_blocking`](crate::OrderedRemote::send_blocking) | – | `mpsc::Sender::blocking_send` |

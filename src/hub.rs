@@ -133,6 +133,8 @@ pub(crate) struct Hub<K, M, R, E> {
     index: Index<K>,
     /// State and handler.
     crew: Rc<dyn Crew<K, M, R, E>>,
+    /// Whether states outlive the messages.
+    keeps_state: bool,
     /// What the user asked for.
     rules: Rules<K, M>,
     /// How many doors may still send.
@@ -172,6 +174,7 @@ where
             shared: Rc::clone(shared),
             table: RefCell::new(Table::new(rules.limits)),
             index: Index::new(),
+            keeps_state: crew.keeps_state(),
             crew,
             rules,
             doors: Cell::new(0),
@@ -272,7 +275,7 @@ where
             let Some(key) = table.keys.get_mut(id).filter(|key| key.is_idle()) else {
                 return;
             };
-            if key.has_state && !key.free && self.crew.keeps_state() {
+            if key.has_state && self.keeps_state && !key.free {
                 return;
             }
             std::mem::replace(&mut key.has_state, false)

@@ -188,22 +188,20 @@ async fn work<K, S, H, M, R, E>(
     hub.came(seat);
     let handle = Handle::new(Rc::clone(hub.shared()));
     let (mut resume, mut run) = (hub.shared().resume.get(), 0);
-    let (mut came, mut found_nothing) = (true, false);
+    let mut seen = None;
     loop {
-        let Some(job) = hub.next(seat, came) else {
-            if std::mem::replace(&mut found_nothing, true) {
+        let Some(job) = hub.next(seat) else {
+            if !hub.comes_again(seat, &mut seen) {
                 break;
             }
-            hub.comes_again(seat);
             give_way(hub.shared(), id).await;
             hub.came(seat);
-            came = true;
             if hub.is_doomed(id) {
                 break;
             }
             continue;
         };
-        (came, found_nothing) = (false, false);
+        seen = None;
         let result = {
             let mut lent = service.lend(job.key, &job.name);
             let co = Co::new(handle.clone(), id);

@@ -75,6 +75,38 @@ const NAMELESS: &str = "a keyed engine";
 ///
 /// An error, panic or leak of a handler goes to whoever asked; if nobody did, to the error hook.
 ///
+/// Several kinds of message in one order, as a connection with several handlers needs them:
+///
+/// ```
+/// # use yieldpoint::{Call, EventLoop, Keyed, Result};
+/// enum Event {
+///     Joined(&'static str),
+///     Said(&'static str),
+///     Left,
+/// }
+/// # EventLoop::new()?.block_on(async |co| -> Result {
+/// let connections = Keyed::with_state(|_: &u32| String::new()).serve(
+///     co.handle(),
+///     async |call: Call<u32>, name: &mut String, event: Event| -> Result<String> {
+///         call.yield_now().await?;
+///         Ok(match event {
+///             Event::Joined(who) => {
+///                 *name = who.to_owned();
+///                 format!("{name} is here")
+///             }
+///             Event::Said(what) => format!("{name}: {what}"),
+///             Event::Left => format!("{name} is gone"),
+///         })
+///     },
+/// );
+/// let asks = [Event::Joined("ada"), Event::Said("hello"), Event::Left].map(|event| connections.ask(7, event));
+/// let [joined, said, left] = co.all(asks).await; // in the order of asking; co.as_completed gives them as they come
+/// assert_eq!((joined?.as_str(), said?.as_str(), left?.as_str()), ("ada is here", "ada: hello", "ada is gone"));
+/// # Ok(())
+/// # })?;
+/// # Ok::<(), yieldpoint::Error>(())
+/// ```
+///
 /// Source: tornadio2's `sync_engine`, one queue per object and method.
 #[doc(alias = "sync_engine")]
 #[doc(alias = "actor")]
@@ -164,6 +196,23 @@ impl<K: OrderKey, S: 'static, M: 'static> KeyedBuilder<K, S, M> {
 
     /// Sets what happens to a message for which its key has no room: it waits unless set. Under the total limit and that in bytes, the
     /// policies that drop messages refuse instead.
+    ///
+    /// ```
+    /// # use yieldpoint::{Call, EventLoop, Keyed, Result, ordered::{DropReason, Overflow}};
+    /// # use std::{cell::RefCell, rc::Rc};
+    /// # let event_loop = EventLoop::new()?;
+    /// let lost = Rc::new(RefCell::new(vec![]));
+    /// let hook = Rc::clone(&lost);
+    /// let prices = Keyed::with_state(|_: &&str| ())
+    ///     .per_key(1)
+    ///     .overflow(Overflow::KeepLast)
+    ///     .on_drop(move |key, price: u32, why| hook.borrow_mut().push((*key, price, why)))
+    ///     .serve(&event_loop.handle(), async |_: Call<&str>, _: &mut (), _: u32| -> Result { Ok(()) });
+    /// prices.try_send("tea", 5)?;
+    /// prices.try_send("tea", 6)?; // nobody needs the old one any more
+    /// assert_eq!(*lost.borrow(), [("tea", 5, DropReason::Overflow)]);
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.rules.overflow = overflow;
         self
@@ -185,6 +234,21 @@ impl<K: OrderKey, S: 'static, M: 'static> KeyedBuilder<K, S, M> {
 
     /// Sets which keys are none: their messages run free, each beside all others and with a state of its own. `Option::is_none` is such a
     /// test, where the key is an `Option`.
+    ///
+    /// ```
+    /// # use yieldpoint::{Call, EventLoop, Keyed, Result, ms};
+    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// let engine = Keyed::with_state(|_: &Option<u32>| ()).free(Option::is_none).serve(
+    ///     co.handle(),
+    ///     async |call: Call<Option<u32>>, _: &mut (), n: u64| -> Result { call.sleep(ms(n)).await },
+    /// );
+    /// engine.try_send(None, 60_000)?;
+    /// engine.ask(None, 1).await?; // beside the slow one, not behind it
+    /// assert_eq!(engine.stats().running, 1);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     pub fn free(mut self, is_free: impl Fn(&K) -> bool + 'static) -> Self {
         self.rules.free = Some(Box::new(is_free));
         self
@@ -239,7 +303,29 @@ impl<K: OrderKey, S: 'static, M: 'static> KeyedBuilder<K, S, M> {
     }
 
     /// Sets what looks at every failure of the handler, before its error goes on: it may repair or replace the key's state, and says what
-    /// becomes of the key.
+    /// becomes of the key. A state that could not be made is not looked at.
+    ///
+    /// ```
+    /// # use yieldpoint::{Call, Error, EventLoop, Keyed, Result, ordered::AfterKeyFailure};
+    /// # EventLoop::builder().on_error(|_| {}).build()?.block_on(async |co| -> Result {
+    /// let accounts = Keyed::with_state(|_: &u32| 0)
+    ///     .on_failure(|_key, balance: &mut i64, _failure| {
+    ///         *balance = 0; // repaired
+    ///         AfterKeyFailure::ParkKey
+    ///     })
+    ///     .serve(co.handle(), async |_: Call<u32>, balance: &mut i64, n: i64| -> Result<i64> {
+    ///         *balance += n;
+    ///         if *balance < 0 { Err(Error::other("overdrawn")) } else { Ok(*balance) }
+    ///     });
+    /// assert!(accounts.ask(7, -5).await.is_err());
+    /// accounts.try_send(7, 1)?; // queued: the key is parked
+    /// assert_eq!(accounts.ask(8, 1).await?, 1);
+    /// assert!(accounts.resume_key(&7));
+    /// assert_eq!(accounts.ask(7, 1).await?, 2);
+    /// # Ok(())
+    /// # })?;
+    /// # Ok::<(), yieldpoint::Error>(())
+    /// ```
     pub fn on_failure(
         mut self,
         judge: impl FnMut(&K, &mut S, &Failure<'_>) -> AfterKeyFailure + 'static,

@@ -200,6 +200,8 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     /// How many ordered engines there are: without one, no join can close a circle.
     pub(crate) engines: Cell<usize>,
+    /// How many waits for other coroutines are entered.
+    pub(crate) waits: Cell<usize>,
 }
 
 impl Shared {
@@ -246,6 +248,7 @@ impl Shared {
             reporting: Cell::new(false),
             pool,
             engines: Cell::new(0),
+            waits: Cell::new(0),
         })
     }
 

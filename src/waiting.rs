@@ -13,6 +13,7 @@
 //!                                                                  └── none ──▶ waits for one ──▶ on
 //! ```
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -68,6 +69,7 @@ impl Shared {
             let rare = record.rare_mut();
             (rare.waits.insert(edge), rare.lender.clone())
         };
+        self.waits.set(self.waits.get() + 1);
         if let Some((lender, seat)) = &lender {
             lender.lend(*seat);
         }
@@ -111,7 +113,7 @@ impl Shared {
         let mut search = Search {
             shared: self,
             me,
-            seen: Vec::new(),
+            seen: HashMap::new(),
             path: vec![edge.clone()],
         };
         if !search.blocked(edge) {
@@ -129,7 +131,7 @@ struct Search<'a> {
     /// Who is looked for.
     me: Id,
     /// Coroutines looked at, and whether they wait for him. One that is being looked at does not.
-    seen: Vec<(Id, bool)>,
+    seen: HashMap<Id, bool>,
     /// The waits that lead to where the search is.
     path: Vec<Edge>,
 }
@@ -162,15 +164,17 @@ impl Search<'_> {
         if id == self.me {
             return true;
         }
-        if let Some((_, leads)) = self.seen.iter().find(|(seen, _)| *seen == id) {
+        if self.shared.waits.get() == 0 {
+            return false;
+        }
+        if let Some(leads) = self.seen.get(&id) {
             return *leads;
         }
-        let at = self.seen.len();
-        self.seen.push((id, false));
+        self.seen.insert(id, false);
         for edge in self.shared.edges(id) {
             self.path.push(edge.clone());
             if self.blocked(&edge) {
-                self.seen[at].1 = true;
+                self.seen.insert(id, true);
                 return true;
             }
             self.path.pop();
@@ -230,6 +234,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        self.shared.waits.set(self.shared.waits.get() - 1);
         let edge = {
             let mut records = self.shared.records.borrow_mut();
             let record = records.get_mut(self.owner);

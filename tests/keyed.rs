@@ -875,7 +875,7 @@ fn waiting(handle: &Handle, concurrency: usize) -> Keyed<u32, (), Wait, String> 
                         engine.ask(next, Wait::Ask(keys)).await?
                     }
                     Wait::Send(key) => {
-                        call.yield_now().await?;
+                        call.sleep(ms(1)).await?;
                         engine.send(key, Wait::Nothing).await?;
                         String::new()
                     }
@@ -919,7 +919,7 @@ fn a_circle_through_room_is_refused() {
         // Each of two keys is busy and full, and its call sends to the other.
         engine.try_send(1, Wait::Send(2))?;
         engine.try_send(2, Wait::Send(1))?;
-        co.yield_now().await?;
+        settle(&co).await;
         engine.try_send(1, Wait::Nothing)?;
         engine.try_send(2, Wait::Nothing)?;
         engine.finish().await

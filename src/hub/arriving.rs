@@ -72,8 +72,33 @@ where
     /// Queues a message if there is room now.
     #[inline]
     pub(crate) fn try_push(self: &Rc<Self>, key: K, message: M) -> Result<(), Refused<M>> {
-        let want = Want::Item(self.item(message, None));
-        match self.arrive(key, want, Patience::None) {
+        let item = self.item(message, None);
+        let id = match self.locate(key) {
+            Ok(id) if !self.shared.is_closed() => id,
+            Ok(id) => {
+                self.let_go(id);
+                return Err(Refused::new(item.message, self.closed()));
+            }
+            Err(error) => return Err(Refused::new(item.message, error)),
+        };
+        let offered = self.table.borrow_mut().offer(id, item);
+        match offered {
+            Ok(()) => {
+                self.advance();
+                Ok(())
+            }
+            Err(item) => self.push_crowded(id, item),
+        }
+    }
+
+    /// The same where there was none.
+    #[cold]
+    fn push_crowded(self: &Rc<Self>, id: Id, item: Item<M, R, E>) -> Result<(), Refused<M>> {
+        if !self.is_open() {
+            self.let_go(id);
+            return Err(Refused::new(item.message, self.closed()));
+        }
+        match self.arrive_at(id, Want::Item(item), Patience::None) {
             Err((Want::Item(item), error)) => Err(Refused::new(item.message, error)),
             _ => Ok(()),
         }

@@ -145,6 +145,16 @@ impl<K> KeyState<K> {
     }
 }
 
+/// How the turn of a key ended.
+pub(crate) enum Turn {
+    /// It goes on, or the key waits for its next one.
+    None,
+    /// The key has no messages.
+    Empty(Id),
+    /// The key was forgotten during its call, and is still in hand.
+    Forgotten(Id),
+}
+
 /// How much there may be of everything.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -187,6 +197,8 @@ pub(crate) struct Table<K, M, R, E> {
     pub(crate) limits: Limits,
     /// Messages of all keys.
     pub(crate) queued: usize,
+    /// How many messages were ever queued.
+    pub(crate) arrived: u64,
     /// Kept places of all keys.
     pub(crate) kept: usize,
     /// The sizes of all messages.
@@ -211,6 +223,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
             seats: Seats::new(),
             limits,
             queued: 0,
+            arrived: 0,
             kept: 0,
             bytes: 0,
             waiting: 0,
@@ -310,23 +323,48 @@ impl<K, M, R, E> Table<K, M, R, E> {
 
     // Messages.
 
+    /// Queues a message if there is room for it now: the short way of most. Gives it back if not.
+    #[inline]
+    pub(crate) fn offer(&mut self, id: Id, item: Item<M, R, E>) -> Result<(), Item<M, R, E>> {
+        let open = self.intake == Intake::Open && self.room_ring.is_empty() && self.fits(item.size);
+        let per_key = self.limits.per_key;
+        let takes = |key: &KeyState<K>| {
+            key.line.is_empty()
+                && key.hold != Hold::Stopped
+                && ((key.len + key.kept) as usize) < per_key
+        };
+        if open && self.keys.get(id).is_some_and(takes) {
+            self.push(id, item);
+            Ok(())
+        } else {
+            Err(item)
+        }
+    }
+
     /// Queues a message that was found to have room.
     #[inline]
     pub(crate) fn push(&mut self, id: Id, item: Item<M, R, E>) {
-        let Some(key) = self.keys.get_mut(id) else {
+        let Table {
+            keys, nodes, ring, ..
+        } = self;
+        let Some(key) = keys.get_mut(id) else {
             return;
         };
         self.queued += 1;
+        self.arrived = self.arrived.wrapping_add(1);
         self.bytes += item.size;
-        let at = self.nodes.insert(Node { item, next: END });
+        let at = nodes.insert(Node { item, next: END });
         let at = u32::try_from(at).expect("fewer than 2^32 messages");
         key.len += 1;
         match key.back {
             END => key.front = at,
-            back => self.nodes[back as usize].next = at,
+            back => nodes[back as usize].next = at,
         }
         key.back = at;
-        self.make_ready(id);
+        if !key.in_ring && key.seat.is_none() && key.hold == Hold::Open {
+            key.in_ring = true;
+            ring.push_back(id);
+        }
     }
 
     /// Takes the next message of a key.
@@ -424,12 +462,38 @@ impl<K, M, R, E> Table<K, M, R, E> {
         }
     }
 
-    /// Whether a key's turn goes on: it has messages, and credit is left or nobody else waits.
+    /// Ends the turn of the key that the worker in this seat has in hand, unless it goes on: it has messages, and credit is left or nobody
+    /// else waits. A key put down is in the ring, or has no messages.
     #[inline]
-    pub(crate) fn goes_on(&self, id: Id, credit: u32) -> bool {
-        let key = self.keys.get(id);
-        key.is_some_and(|key| key.len > 0 && key.hold == Hold::Open && !key.forgotten)
-            && (credit > 0 || self.ring.is_empty())
+    pub(crate) fn end_turn(&mut self, seat: u32) -> Turn {
+        let Table {
+            keys, seats, ring, ..
+        } = self;
+        let Some(seat) = seats.get_mut(seat) else {
+            return Turn::None;
+        };
+        let id = seat.key;
+        let Some(key) = keys.get_mut(id) else {
+            seat.key = Id::NONE;
+            return Turn::None;
+        };
+        let has_more = key.len > 0 && key.hold == Hold::Open;
+        if key.forgotten {
+            seat.key = Id::NONE;
+            return Turn::Forgotten(id);
+        }
+        if has_more && (seat.credit > 0 || ring.is_empty()) {
+            return Turn::None;
+        }
+        seat.key = Id::NONE;
+        key.seat = None;
+        if has_more {
+            key.in_ring = true;
+            ring.push_back(id);
+            Turn::None
+        } else {
+            Turn::Empty(id)
+        }
     }
 
     /// Takes a key out of its worker's hands; it goes to the back of the ring if it has messages.

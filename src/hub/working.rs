@@ -3,9 +3,10 @@
 //! It is apart because it decides who runs: the limit on calls at a time and the fairness between keys are kept here.
 //!
 //! Invariants:
-//! 1. While a key waits in the ring and fewer calls run than are allowed, a worker is on its way.
+//! 1. While a key waits in the ring and fewer calls run than are allowed, a worker is on its way: one, who calls the others that are
+//!    lacking when he comes. Calls that have ended by then have taken their share, so a steady stream spawns nobody.
 //! 2. A key whose turn is over goes to the back of the ring: no key is passed by another twice.
-//! 3. A worker that finds nothing looks once more in its next turn, then ends: a busy engine spawns none.
+//! 3. A worker that finds nothing looks once more in its next turn, then ends; one of them goes on looking while messages arrive.
 //!
 //! ```text
 //!   spawned ──▶ coming ── a key in the ring ──▶ busy ── call settled ──▶ next message of the key, or
@@ -17,6 +18,7 @@
 use std::fmt;
 use std::rc::Rc;
 
+use super::table::Turn;
 use super::{Hub, OrderKey};
 use crate::arena::Id;
 use crate::error::Error;
@@ -41,24 +43,44 @@ where
     R: 'static,
     E: From<Error> + fmt::Display + 'static,
 {
-    /// Sends workers to the ring as far as there is work and they are allowed (keeps invariant 1).
+    /// Sends a worker to the ring if there is work, none is on its way, and one more call may run (keeps invariant 1).
     #[inline]
     pub(super) fn advance(self: &Rc<Self>) {
-        while self.lacks_worker() {
-            if self.shared.is_closed() {
-                return self.gone();
-            }
-            self.spawn();
+        let lacks_scout = {
+            let table = self.table.borrow();
+            table.has_ready()
+                && table.seats.coming() == 0
+                && table.seats.counted() < table.limits.concurrency
+        };
+        if lacks_scout {
+            self.send_scout();
         }
     }
 
-    /// Whether one more worker would have work.
+    /// Sends one worker, who calls the others that are lacking when he comes: until then, those who end their calls take what they can.
+    #[cold]
+    fn send_scout(self: &Rc<Self>) {
+        if self.shared.is_closed() {
+            return self.gone();
+        }
+        self.spawn();
+    }
+
+    /// Sends as many more workers as have work and are allowed, beside the one who has just come.
     #[inline]
-    fn lacks_worker(&self) -> bool {
-        let table = self.table.borrow();
-        let coming = table.seats.coming();
-        table.has_more_than(coming)
-            && table.seats.counted().saturating_add(coming) < table.limits.concurrency
+    fn call_others(self: &Rc<Self>) {
+        loop {
+            let lacks_worker = {
+                let table = self.table.borrow();
+                let coming = table.seats.coming() + 1;
+                table.has_more_than(coming)
+                    && table.seats.counted().saturating_add(coming) < table.limits.concurrency
+            };
+            if !lacks_worker {
+                return;
+            }
+            self.spawn();
+        }
     }
 
     /// The same, for those who hold only a part of the hub.
@@ -103,21 +125,30 @@ where
 
     /// A worker has come to the ring.
     #[inline]
-    pub(crate) fn came(&self, seat: u32) {
+    pub(crate) fn came(self: &Rc<Self>, seat: u32) {
         self.table.borrow_mut().seats.set_coming(seat, false);
+        self.call_others();
     }
 
-    /// A worker that found nothing will come again.
+    /// A worker has found nothing. Tells whether it is to come again: once, and then as long as messages arrive and nobody else comes.
     #[inline]
-    pub(crate) fn comes_again(&self, seat: u32) {
-        self.table.borrow_mut().seats.set_coming(seat, true);
+    pub(crate) fn comes_again(&self, seat: u32, seen: &mut Option<u64>) -> bool {
+        let again = {
+            let mut table = self.table.borrow_mut();
+            let arrived = table.arrived;
+            let alone = table.seats.coming() == 0;
+            let before = seen.replace(arrived);
+            let again = before.is_none_or(|before| alone && before != arrived);
+            table.seats.set_coming(seat, again);
+            again
+        };
         self.settle_down();
+        again
     }
 
-    /// Takes the next message for a worker: of the key in its hands, or of the next key in turn. `came` says that it has just come to the
-    /// ring, and not from a call.
+    /// Takes the next message for a worker: of the key in its hands, or of the next key in turn.
     #[inline]
-    pub(crate) fn next(self: &Rc<Self>, seat: u32, came: bool) -> Option<Job<K, M>> {
+    pub(crate) fn next(self: &Rc<Self>, seat: u32) -> Option<Job<K, M>> {
         self.end_turn(seat);
         if self.limits_calls() {
             self.grant_permits();
@@ -127,10 +158,6 @@ where
             let mut table = self.table.borrow_mut();
             let held = table.seats.get(seat)?.key;
             let id = if held.is_none() {
-                if !came && !table.has_more_than(table.seats.coming()) {
-                    // Those who are on their way take what there is: so they do not come in vain, and none is spawned in their stead.
-                    return None;
-                }
                 if table.seats.counted() >= table.limits.concurrency {
                     // Somebody came back for the permit that he had lent out.
                     return None;
@@ -171,21 +198,12 @@ where
     /// Puts the key down that a worker has in hand, unless its turn goes on (keeps invariant 2).
     #[inline]
     fn end_turn(self: &Rc<Self>, seat: u32) {
-        let held = {
-            let mut table = self.table.borrow_mut();
-            let Some(found) = table.seats.get(seat) else {
-                return;
-            };
-            let (held, credit) = (found.key, found.credit);
-            if held.is_none() || table.goes_on(held, credit) {
-                return;
-            }
-            if let Some(seat) = table.seats.get_mut(seat) {
-                seat.key = Id::NONE;
-            }
-            held
-        };
-        self.put_down(held);
+        let turn = self.table.borrow_mut().end_turn(seat);
+        match turn {
+            Turn::None => {}
+            Turn::Empty(id) => self.let_go(id),
+            Turn::Forgotten(id) => self.put_down(id),
+        }
     }
 
     /// Puts a key down: to the back of the ring, or away.
