@@ -282,8 +282,8 @@ where
     cell: Rc<JoinCell<T, E>>,
     /// Where the handle was made, for what it does when it is dropped.
     site: Site,
-    /// The wait, as circles through ordered engines are found by it.
-    waiting: Option<Waiting>,
+    /// The wait, as circles through ordered engines are found by it. In a box, since most programs join without one.
+    waiting: Option<Box<Waiting>>,
 }
 
 impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
@@ -434,7 +434,10 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
             what: "the end",
         };
         let cell = &self.cell;
-        match cell.shared.wait_for(&mut self.waiting, edge, self.site) {
+        let mut waiting = self.waiting.take().map(|waiting| *waiting);
+        let entered = cell.shared.wait_for(&mut waiting, edge, self.site);
+        self.waiting = waiting.map(Box::new);
+        match entered {
             Ok(()) => Poll::Pending,
             Err(error) => {
                 cell.slot.set(cell.shared.unpark(cell.slot.get()));
@@ -442,6 +445,17 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
                 Poll::Ready(Err(E::from(error)))
             }
         }
+    }
+}
+
+impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
+    /// Takes the wait out, now that it is over, and a lent permit back.
+    #[cold]
+    fn poll_waited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.waiting.take().map(|waiting| *waiting);
+        let over = Waiting::poll_over(&mut waiting, cx, self.site);
+        self.waiting = waiting.map(Box::new);
+        over
     }
 }
 
@@ -467,7 +481,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Future for JoinHandle<
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         if this.waiting.is_some() && this.is_finished() {
-            ready!(Waiting::poll_over(&mut this.waiting, cx, this.site));
+            ready!(this.poll_waited(cx));
         }
         let cell = &*this.cell;
         match cell.phase.get() {
