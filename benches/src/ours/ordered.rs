@@ -1,7 +1,9 @@
 //! The ordered engine, and the ledger with many keys pending.
 
-use yieldpoint::ordered::Ordered;
-use yieldpoint::{Call, Co, Handle, Result};
+use std::cell::Cell;
+use std::rc::Rc;
+
+use yieldpoint::{Call, Co, Keyed, Result};
 
 use super::measured;
 use crate::inputs::{InOrder, ORDERED_KEYS};
@@ -12,35 +14,28 @@ use crate::measure::{Measured, with_peak_memory};
 pub fn ordered(n: u64) -> Measured {
     with_peak_memory(|| {
         measured(n, async move |co: Co| -> Result<u64> {
-            let engines: Vec<_> = (0..ORDERED_KEYS)
-                .map(|_| engine_of_key(co.handle()))
-                .collect();
+            let right = Rc::new(Cell::new(0));
+            let counted = Rc::clone(&right);
+            let engine = Keyed::with_state(|_: &u64| InOrder::default()).serve(
+                co.handle(),
+                async move |call: Call<u64>, key: &mut InOrder, number: u64| -> Result {
+                    call.yield_now().await?;
+                    let before = key.right();
+                    key.take(number);
+                    counted.set(counted.get() + key.right() - before);
+                    Ok(())
+                },
+            );
             for number in 0..n / ORDERED_KEYS {
-                for engine in &engines {
-                    engine.try_send(number)?;
+                for key in 0..ORDERED_KEYS {
+                    engine.try_send(key, number)?;
                 }
                 co.yield_now().await?;
             }
-            let mut right = 0;
-            for engine in engines {
-                right += engine.finish().await?.right();
-            }
-            Ok(right)
+            engine.finish().await?;
+            Ok(right.get())
         })
     })
-}
-
-/// UNTIL THE KEYED ENGINE IS THERE: one `Ordered` for each key, which is what a user without it would write. The keyed
-/// engine, with one queue for all keys, takes the place of this function and of the vector above.
-fn engine_of_key(handle: &Handle) -> Ordered<InOrder, u64> {
-    Ordered::with_state(InOrder::default()).serve(
-        handle,
-        async |call: Call, key: &mut InOrder, number: u64| -> Result {
-            call.yield_now().await?;
-            key.take(number);
-            Ok(())
-        },
-    )
 }
 
 /// `n` keys are made pending at once, a callback is queued for each, then all are waited for: what grows with the number
