@@ -61,6 +61,8 @@ mod arena;
 mod fit;
 mod snapshot;
 
+mod error_kind;
+
 mod error;
 mod send_error;
 
