@@ -9,7 +9,7 @@ use crate::{
     site::Site,
     snapshot::{Human, KeyList, Label, PendingKey, Snapshot, count},
 };
-use std::{any::Any, borrow::Cow, fmt, io, time::Duration};
+use std::{borrow::Cow, fmt, io, time::Duration};
 
 /// What happened.
 #[derive(Debug)]
