@@ -1,7 +1,9 @@
 //! The ordered engine, and the ledger with many keys pending.
 
-use yieldpoint::ordered::Ordered;
-use yieldpoint::{Call, Co, Handle, Result};
+use std::cell::Cell;
+use std::rc::Rc;
+
+use yieldpoint::{Call, Co, Handle, Keyed, Result};
 
 use super::measured;
 use crate::inputs::{InOrder, ORDERED_KEYS};
@@ -12,32 +14,30 @@ use crate::measure::{Measured, with_peak_memory};
 pub fn ordered(n: u64) -> Measured {
     with_peak_memory(|| {
         measured(n, async move |co: Co| -> Result<u64> {
-            let engines: Vec<_> = (0..ORDERED_KEYS)
-                .map(|_| engine_of_key(co.handle()))
-                .collect();
+            let right = Rc::new(Cell::new(0));
+            let engine = engine_of_keys(co.handle(), &right);
             for number in 0..n / ORDERED_KEYS {
-                for engine in &engines {
-                    engine.try_send(number)?;
+                for key in 0..ORDERED_KEYS {
+                    engine.try_send(key, number)?;
                 }
                 co.yield_now().await?;
             }
-            let mut right = 0;
-            for engine in engines {
-                right += engine.finish().await?.right();
-            }
-            Ok(right)
+            engine.finish().await?;
+            Ok(right.get())
         })
     })
 }
 
-/// UNTIL THE KEYED ENGINE IS THERE: one `Ordered` for each key, which is what a user without it would write. The keyed
-/// engine, with one queue for all keys, takes the place of this function and of the vector above.
-fn engine_of_key(handle: &Handle) -> Ordered<InOrder, u64> {
-    Ordered::with_state(InOrder::default()).serve(
+/// One engine for all keys, each with what it has seen as its state.
+fn engine_of_keys(handle: &Handle, right: &Rc<Cell<u64>>) -> Keyed<u64, InOrder, u64> {
+    let right = Rc::clone(right);
+    Keyed::with_state(|_: &u64| InOrder::default()).serve(
         handle,
-        async |call: Call, key: &mut InOrder, number: u64| -> Result {
+        async move |call: Call<u64>, key: &mut InOrder, number: u64| -> Result {
             call.yield_now().await?;
+            let before = key.right();
             key.take(number);
+            right.set(right.get() + key.right() - before);
             Ok(())
         },
     )
