@@ -1488,3 +1488,82 @@ fn payments_pushed_by_a_thread_are_booked_in_order_for_each_user() {
     let odd: Vec<u64> = (1..=21).step_by(2).map(|n| n * 10).collect();
     assert_eq!(booked.expect("it ends well"), odd);
 }
+
+/// Gives way until the loop has looked at what came from other threads.
+async fn look(co: &Co) {
+    for _ in 0..200 {
+        co.yield_now().await.expect("nobody cancels");
+    }
+}
+
+#[test]
+fn what_a_thread_sent_to_a_full_key_waits_there_and_holds_up_no_other_key() {
+    run(async |co| {
+        let operations = Operations::default();
+        let (running, effects) = (operations.clone(), Log::default());
+        let noted = Rc::clone(&effects);
+        let engine = Keyed::with_state(|_: &u32| ()).per_key(1).total(4).serve(
+            co.handle(),
+            async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
+                running.run(&call, n).await?;
+                noted.borrow_mut().push(n);
+                Ok(())
+            },
+        );
+        let door = engine.remote();
+        for n in [10, 11, 12, 13, 20] {
+            let sent = door.try_send(n / 10, n);
+            assert!(
+                sent.is_ok(),
+                "{n}: on their way, or in line: no more than four"
+            );
+            look(&co).await;
+        }
+        assert_eq!(operations.running(), [10, 20]);
+        assert_eq!(engine.stats().waiting, 2, "12 and 13 for room of key 1");
+        for n in [14, 15] {
+            door.try_send(1, n)?;
+        }
+        look(&co).await;
+        let refused = door.try_send(2, 21).expect_err("four stand in line");
+        assert_eq!(refused.into_message(), 21);
+        for n in [20, 10, 11, 12, 13, 14, 15] {
+            operations.complete(n);
+            look(&co).await;
+        }
+        drop(door);
+        engine.finish().await?;
+        assert_eq!(*effects.borrow(), [20, 10, 11, 12, 13, 14, 15]);
+        Ok(())
+    });
+}
+
+#[test]
+fn what_a_thread_sent_to_a_stopped_key_goes_to_the_hook() {
+    let heard = run_heard(async |co| {
+        let (engine, _, dropped) = obedient(co.handle(), AfterKeyFailure::StopKey);
+        let door = engine.remote();
+        door.try_send(1, (1, Do::Fail))?;
+        look(&co).await;
+        door.try_send(1, (2, Do::Nothing))?;
+        door.try_send(2, (3, Do::Nothing))?;
+        drop(door);
+        engine.finish().await?;
+        assert_eq!(*dropped.borrow(), [(1, 2, DropReason::Stopped)]);
+        Ok(())
+    });
+    assert_once(&heard, "as told");
+}
+
+#[test]
+fn places_kept_when_an_engine_is_cut_off_give_their_messages_back() {
+    run(async |co| {
+        let (engine, _, _) = obedient(co.handle(), AfterKeyFailure::Continue);
+        let place = engine.reserve(7).await?;
+        let drained = engine.drain(ms(1)).await?;
+        assert!(drained.unhandled.is_empty());
+        let refused = place.send((1, Do::Nothing)).expect_err("it has ended");
+        assert_eq!(refused.into_message().0, 1);
+        Ok(())
+    });
+}

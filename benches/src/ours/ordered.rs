@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use yieldpoint::{Call, Co, Keyed, Result};
+use yieldpoint::{Call, Co, Handle, Keyed, Result};
 
 use super::measured;
 use crate::inputs::{InOrder, ORDERED_KEYS};
@@ -15,17 +15,7 @@ pub fn ordered(n: u64) -> Measured {
     with_peak_memory(|| {
         measured(n, async move |co: Co| -> Result<u64> {
             let right = Rc::new(Cell::new(0));
-            let counted = Rc::clone(&right);
-            let engine = Keyed::with_state(|_: &u64| InOrder::default()).serve(
-                co.handle(),
-                async move |call: Call<u64>, key: &mut InOrder, number: u64| -> Result {
-                    call.yield_now().await?;
-                    let before = key.right();
-                    key.take(number);
-                    counted.set(counted.get() + key.right() - before);
-                    Ok(())
-                },
-            );
+            let engine = engine_of_keys(co.handle(), &right);
             for number in 0..n / ORDERED_KEYS {
                 for key in 0..ORDERED_KEYS {
                     engine.try_send(key, number)?;
@@ -36,6 +26,21 @@ pub fn ordered(n: u64) -> Measured {
             Ok(right.get())
         })
     })
+}
+
+/// One engine for all keys, each with what it has seen as its state.
+fn engine_of_keys(handle: &Handle, right: &Rc<Cell<u64>>) -> Keyed<u64, InOrder, u64> {
+    let right = Rc::clone(right);
+    Keyed::with_state(|_: &u64| InOrder::default()).serve(
+        handle,
+        async move |call: Call<u64>, key: &mut InOrder, number: u64| -> Result {
+            call.yield_now().await?;
+            let before = key.right();
+            key.take(number);
+            right.set(right.get() + key.right() - before);
+            Ok(())
+        },
+    )
 }
 
 /// `n` keys are made pending at once, a callback is queued for each, then all are waited for: what grows with the number
