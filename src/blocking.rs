@@ -90,7 +90,12 @@ where
             Ok(()) => Ok(State::Waiting(cell, job)),
             Err((Refusal::Full { limit }, _job)) => {
                 let what = "blocking pool";
-                Err(ErrorKind::Refused { what, limit }.into())
+                Err(ErrorKind::Refused {
+                    what,
+                    limit,
+                    created_at: None,
+                }
+                .into())
             }
             Err((Refusal::NoThread(error), _job)) => Err(error.into()),
         }

@@ -282,7 +282,11 @@ fn register<T: 'static>(co: &Co, key: Key, site: Site) -> Result<Resolver<T>> {
         }
         .into()),
         None if co.handle().shared().is_closed() => Err(ErrorKind::LoopGone.into()),
-        None => Err(ErrorKind::Closed { what: "coroutine" }.into()),
+        None => Err(ErrorKind::Closed {
+            what: "coroutine",
+            created_at: None,
+        }
+        .into()),
     }
 }
 

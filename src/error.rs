@@ -582,7 +582,21 @@ mod tests {
              again if it is still wanted.",
         );
         assert_shown(
-            ErrorKind::Closed { what: "channel" },
+            ErrorKind::Refused {
+                what: "ordered engine",
+                limit: 64,
+                created_at: Some(first()),
+            },
+            format!(
+                "the ordered engine (created at {}) is full: its limit is 64. Wait for room, or raise the limit.",
+                first()
+            ),
+        );
+        assert_shown(
+            ErrorKind::Closed {
+                what: "channel",
+                created_at: None,
+            },
             "the channel is closed. Nothing more goes through it; open another, or end.",
         );
         assert_shown(
@@ -600,6 +614,7 @@ mod tests {
             ErrorKind::Refused {
                 what: "inbox",
                 limit: 64,
+                created_at: None,
             },
             "the inbox is full: its limit is 64. Wait for room, or raise the limit.",
         );

@@ -137,6 +137,8 @@ pub enum ErrorKind {
     Closed {
         /// What is closed, such as `channel`.
         what: &'static str,
+        /// Where it was made, if that is known.
+        created_at: Option<Site>,
     },
     /// A wait that only its own end could end was refused.
     Deadlock {
@@ -151,6 +153,8 @@ pub enum ErrorKind {
         what: &'static str,
         /// The bound.
         limit: usize,
+        /// Where it was made, if that is known.
+        created_at: Option<Site>,
     },
     /// Events were lost because nobody took them in time.
     Missed {
@@ -311,18 +315,24 @@ impl fmt::Display for ErrorKind {
                 "the {what} was dropped before it was handled: {why}. Send it again if it is \
                  still wanted."
             ),
-            Self::Closed { what } => write!(
+            Self::Closed { what, created_at } => write!(
                 f,
-                "the {what} is closed. Nothing more goes through it; open another, or end."
+                "the {what}{} is closed. Nothing more goes through it; open another, or end.",
+                Made(*created_at)
             ),
             Self::Deadlock { path, site } => write!(
                 f,
                 "the wait at {site} would never end: {path}. Send without waiting (try_send), or \
                  let a coroutine of its own wait."
             ),
-            Self::Refused { what, limit } => write!(
+            Self::Refused {
+                what,
+                limit,
+                created_at,
+            } => write!(
                 f,
-                "the {what} is full: its limit is {limit}. Wait for room, or raise the limit."
+                "the {what}{} is full: its limit is {limit}. Wait for room, or raise the limit.",
+                Made(*created_at)
             ),
             Self::Missed { count, created_at } => write!(
                 f,
@@ -359,4 +369,14 @@ fn write_left(f: &mut fmt::Formatter<'_>, keys: &[PendingKey]) -> fmt::Result {
     }
     let number = count(keys.len(), "key");
     write!(f, ", with {number} pending: {}", KeyList(keys))
+}
+
+/// The place where something was made, in brackets, if it is known.
+struct Made(Option<Site>);
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .map_or(Ok(()), |site| write!(f, " (created at {site})"))
+    }
 }

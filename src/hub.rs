@@ -208,7 +208,11 @@ where
         if self.shared.is_closed() {
             ErrorKind::LoopGone.into()
         } else {
-            ErrorKind::Closed { what: ENGINE }.into()
+            ErrorKind::Closed {
+                what: ENGINE,
+                created_at: Some(self.site),
+            }
+            .into()
         }
     }
 

@@ -165,7 +165,12 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
     fn refuse(&self, message: M) -> Refused<M> {
         let error = if self.is_open() {
             let (what, limit) = (ENGINE, self.queue.borrow().bound());
-            ErrorKind::Refused { what, limit }.into()
+            ErrorKind::Refused {
+                what,
+                limit,
+                created_at: Some(self.site),
+            }
+            .into()
         } else {
             self.closed()
         };
@@ -177,7 +182,11 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         if self.shared.is_closed() {
             ErrorKind::LoopGone.into()
         } else {
-            ErrorKind::Closed { what: ENGINE }.into()
+            ErrorKind::Closed {
+                what: ENGINE,
+                created_at: Some(self.site),
+            }
+            .into()
         }
     }
 

@@ -76,11 +76,13 @@ impl<S: 'static, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static
         // Another finish that waits must hear that it comes too late.
         self.lane.close();
         let state = state.and_then(|state| state.downcast::<S>().ok());
-        Poll::Ready(
-            state
-                .map(|state| *state)
-                .ok_or_else(|| ErrorKind::Closed { what: ENGINE }.into()),
-        )
+        Poll::Ready(state.map(|state| *state).ok_or_else(|| {
+            ErrorKind::Closed {
+                what: ENGINE,
+                created_at: None,
+            }
+            .into()
+        }))
     }
 }
 

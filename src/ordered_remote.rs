@@ -218,6 +218,7 @@ impl<M: Send + 'static> OrderedRemote<M> {
             Blocked::Full => ErrorKind::Refused {
                 what: self.name.engine,
                 limit: self.name.gate.bound(),
+                created_at: None,
             },
             Blocked::OwnThread => ErrorKind::Deadlock {
                 path: "send_blocking on the loop's own thread waits for that loop".to_owned(),
@@ -225,6 +226,7 @@ impl<M: Send + 'static> OrderedRemote<M> {
             },
             Blocked::Shut(Shut::Closed) => ErrorKind::Closed {
                 what: self.name.engine,
+                created_at: None,
             },
             Blocked::Shut(Shut::LoopGone) => ErrorKind::LoopGone,
         };

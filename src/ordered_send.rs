@@ -37,7 +37,11 @@ static RESERVE: Kind = Kind("reserve");
 
 /// The error of a door whose engine is gone.
 pub(crate) fn gone() -> Error {
-    ErrorKind::Closed { what: ENGINE }.into()
+    ErrorKind::Closed {
+        what: ENGINE,
+        created_at: None,
+    }
+    .into()
 }
 
 /// How far an arrival is.

@@ -285,7 +285,11 @@ impl fmt::Display for TryRecvError {
             TryRecvError::Empty => {
                 f.write_str("the queue is empty. Try again later, or wait with recv().")
             }
-            TryRecvError::Closed => ErrorKind::Closed { what: WHAT }.fmt(f),
+            TryRecvError::Closed => ErrorKind::Closed {
+                what: WHAT,
+                created_at: None,
+            }
+            .fmt(f),
         }
     }
 }

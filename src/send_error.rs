@@ -85,8 +85,17 @@ impl<T> SendError<T> {
     /// The value and the reason.
     pub fn into_parts(self) -> (T, Error) {
         let error = match self.why {
-            Why::Full { what, limit } => ErrorKind::Refused { what, limit }.into(),
-            Why::Closed { what } => ErrorKind::Closed { what }.into(),
+            Why::Full { what, limit } => ErrorKind::Refused {
+                what,
+                limit,
+                created_at: None,
+            }
+            .into(),
+            Why::Closed { what } => ErrorKind::Closed {
+                what,
+                created_at: None,
+            }
+            .into(),
             Why::Other(error) => error,
         };
         (self.value, error)
@@ -104,9 +113,22 @@ impl<T> fmt::Display for SendError<T> {
         match &self.why {
             Why::Full { what, limit } => {
                 let (what, limit) = (*what, *limit);
-                fmt::Display::fmt(&ErrorKind::Refused { what, limit }, f)
+                fmt::Display::fmt(
+                    &ErrorKind::Refused {
+                        what,
+                        limit,
+                        created_at: None,
+                    },
+                    f,
+                )
             }
-            Why::Closed { what } => fmt::Display::fmt(&ErrorKind::Closed { what }, f),
+            Why::Closed { what } => fmt::Display::fmt(
+                &ErrorKind::Closed {
+                    what,
+                    created_at: None,
+                },
+                f,
+            ),
             Why::Other(error) => fmt::Display::fmt(error, f),
         }
     }

@@ -126,7 +126,8 @@ fn a_full_pool_refuses_at_the_yield_and_drops_the_closure() {
                 error.kind(),
                 ErrorKind::Refused {
                     what: "blocking pool",
-                    limit: 1
+                    limit: 1,
+                    created_at: None
                 }
             ));
             assert_eq!(drops.load(Ordering::SeqCst), 1);

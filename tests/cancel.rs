@@ -332,7 +332,11 @@ fn what_the_body_makes_of_its_cancel_is_its_end() {
     assert_eq!(ok, "ok(5)");
     let other = parked_then_cancelled(async |co| -> Result {
         let _ = co.sleep(ms(60_000)).await;
-        Err(ErrorKind::Closed { what: "shop" }.into())
+        Err(ErrorKind::Closed {
+            what: "shop",
+            created_at: None,
+        }
+        .into())
     });
     assert!(other.starts_with("err(the shop is closed"), "{other}");
 }

@@ -172,9 +172,17 @@ where
                     return Ok(Arrived::Dropped);
                 }
                 let what = BYTES;
-                let refused = room.map_or(ErrorKind::Closed { what: KEY }, |_| {
-                    ErrorKind::Refused { what, limit }
-                });
+                let refused = room.map_or(
+                    ErrorKind::Closed {
+                        what: KEY,
+                        created_at: Some(self.site),
+                    },
+                    |_| ErrorKind::Refused {
+                        what,
+                        limit,
+                        created_at: Some(self.site),
+                    },
+                );
                 return Err((want, refused.into()));
             }
         };
@@ -275,7 +283,12 @@ where
             Room::NoneOfKey => (KEY, limits.per_key),
             _ => (super::ENGINE, limits.total),
         };
-        ErrorKind::Refused { what, limit }.into()
+        ErrorKind::Refused {
+            what,
+            limit,
+            created_at: Some(self.site),
+        }
+        .into()
     }
 
     /// Hands a message that will not be handled to the hook, and tells who asked. Nothing is borrowed here.
@@ -378,7 +391,14 @@ where
                 None
             } else {
                 let (what, limit) = (BYTES, self.rules.limits.bytes);
-                Some((item, ErrorKind::Refused { what, limit }))
+                Some((
+                    item,
+                    ErrorKind::Refused {
+                        what,
+                        limit,
+                        created_at: Some(self.site),
+                    },
+                ))
             }
         };
         if let Some((item, error)) = refused {
@@ -395,8 +415,12 @@ where
             _ if self.shared.is_closed() => ErrorKind::LoopGone,
             Intake::Ended => ErrorKind::Closed {
                 what: super::ENGINE,
+                created_at: Some(self.site),
             },
-            _ => ErrorKind::Closed { what: KEY },
+            _ => ErrorKind::Closed {
+                what: KEY,
+                created_at: Some(self.site),
+            },
         }
     }
 

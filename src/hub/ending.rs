@@ -229,7 +229,11 @@ where
         if self.table.borrow().intake == Intake::Ended {
             self.closed()
         } else {
-            ErrorKind::Closed { what: KEY }.into()
+            ErrorKind::Closed {
+                what: KEY,
+                created_at: Some(self.site),
+            }
+            .into()
         }
     }
 }
