@@ -234,7 +234,7 @@ impl<T> Events<T> {
             }))
         });
         let remote = Handle::new(Rc::clone(&self.near.shared)).remote();
-        SendEmitter::new(far, self.near.bound, remote)
+        SendEmitter::new(far, self.near.bound, self.near.site, remote)
     }
 
     /// Takes the next event; waits if there is none. `None` when there is none and no emitter is left; one made later brings it back.
@@ -388,10 +388,10 @@ impl<T> Emitter<T> {
     pub fn emit(&self, event: T) -> Result<(), SendError<T>> {
         let near = &*self.near;
         if near.closed.get() {
-            return Err(SendError::closed(event, WHAT));
+            return Err(SendError::closed(event, WHAT, near.site));
         }
         let offered = near.buffer.borrow_mut().offer(event, near.bound);
-        offered.map_err(|event| SendError::full(event, WHAT, near.bound))?;
+        offered.map_err(|event| SendError::full(event, WHAT, near.bound, near.site))?;
         near.wake();
         Ok(())
     }
@@ -438,17 +438,20 @@ pub struct SendEmitter<T: Send> {
     far: Arc<Mutex<Far<T>>>,
     /// The most events kept.
     bound: usize,
+    /// Where the events were made.
+    site: Site,
     /// Lets the loop hope; dropped after this emitter has left.
     remote: Remote,
 }
 
 impl<T: Send> SendEmitter<T> {
     /// One more emitter.
-    fn new(far: &Arc<Mutex<Far<T>>>, bound: usize, remote: Remote) -> Self {
+    fn new(far: &Arc<Mutex<Far<T>>>, bound: usize, site: Site, remote: Remote) -> Self {
         lock(far).emitters += 1;
         SendEmitter {
             far: Arc::clone(far),
             bound,
+            site,
             remote,
         }
     }
@@ -467,7 +470,7 @@ impl<T: Send> SendEmitter<T> {
             let mut far = lock(&self.far);
             if far.closed {
                 drop(far);
-                return Err(SendError::closed(event, WHAT));
+                return Err(SendError::closed(event, WHAT, self.site));
             }
             let offered = far.buffer.offer(event, self.bound);
             if offered.is_err() && lossy {
@@ -478,7 +481,7 @@ impl<T: Send> SendEmitter<T> {
         if let Some(waker) = waker {
             waker.wake();
         }
-        offered.map_err(|event| SendError::full(event, WHAT, self.bound))
+        offered.map_err(|event| SendError::full(event, WHAT, self.bound, self.site))
     }
 
     /// The emitter as a callback for any thread. An event for which there is no room is dropped and counted: [`Events::next`] tells of
@@ -493,7 +496,7 @@ impl<T: Send> SendEmitter<T> {
 
 impl<T: Send> Clone for SendEmitter<T> {
     fn clone(&self) -> Self {
-        SendEmitter::new(&self.far, self.bound, self.remote.clone())
+        SendEmitter::new(&self.far, self.bound, self.site, self.remote.clone())
     }
 }
 

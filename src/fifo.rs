@@ -37,6 +37,8 @@ pub(crate) struct Queue<T> {
     shared: Rc<Shared>,
     /// The most values kept.
     pub(crate) bound: usize,
+    /// Where it was made.
+    pub(crate) created_at: Site,
     /// The values, and who waits.
     state: RefCell<State<T>>,
     /// How many sending ends there are.
@@ -105,10 +107,11 @@ impl<T> State<T> {
 
 impl<T> Queue<T> {
     /// An empty queue with one end of each kind.
-    pub(crate) fn new(shared: &Rc<Shared>, bound: usize) -> Rc<Self> {
+    pub(crate) fn new(shared: &Rc<Shared>, bound: usize, created_at: Site) -> Rc<Self> {
         Rc::new(Queue {
             shared: Rc::clone(shared),
             bound,
+            created_at,
             state: RefCell::new(State {
                 items: VecDeque::new(),
                 senders: Line::new(),

@@ -152,7 +152,7 @@ pub(crate) struct Hub<K, M, R, E> {
     /// Itself, for those who hold only a part of it.
     me: Weak<Self>,
     /// Where the engine was created.
-    site: Site,
+    pub(crate) site: Site,
 }
 
 impl<K, M, R, E> Hub<K, M, R, E>

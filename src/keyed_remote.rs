@@ -12,6 +12,7 @@ use crate::hub::{ENGINE, Hub, OrderKey};
 use crate::ordered_gate::Gate;
 use crate::ordered_remote::{Behind, OrderedRemote};
 use crate::shared::Shared;
+use crate::site::Site;
 
 impl<K, M, R, E> Behind<(K, M)> for Hub<K, M, R, E>
 where
@@ -21,6 +22,10 @@ where
     E: From<Error> + fmt::Display + 'static,
 {
     const ENGINE: &'static str = ENGINE;
+
+    fn created_at(&self) -> Site {
+        self.site
+    }
 
     fn shared(&self) -> &Rc<Shared> {
         self.shared()

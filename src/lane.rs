@@ -94,7 +94,7 @@ pub(crate) struct Lane<M, R, E> {
     /// The name in reports.
     name: Cow<'static, str>,
     /// Where the engine was created.
-    site: Site,
+    pub(crate) site: Site,
 }
 
 impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R, E> {

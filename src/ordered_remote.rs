@@ -19,6 +19,7 @@ use crate::handle::{Handle, Remote};
 use crate::lane::{ENGINE, Lane};
 use crate::ordered_gate::{Blocked, Gate, Shut};
 use crate::shared::Shared;
+use crate::site::Site;
 
 /// What the loop keeps for the remotes of one engine.
 #[derive(Clone)]
@@ -34,6 +35,9 @@ trait Pull {
 pub(crate) trait Behind<M>: 'static {
     /// What the engine is called in errors.
     const ENGINE: &'static str;
+
+    /// Where it was made.
+    fn created_at(&self) -> Site;
 
     /// The loop.
     fn shared(&self) -> &Rc<Shared>;
@@ -74,6 +78,10 @@ impl<M, B: Behind<M>> Drop for Held<M, B> {
 impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Behind<M> for Lane<M, R, E> {
     const ENGINE: &'static str = ENGINE;
 
+    fn created_at(&self) -> Site {
+        self.site
+    }
+
     fn shared(&self) -> &Rc<Shared> {
         self.shared()
     }
@@ -105,6 +113,8 @@ struct Name<M> {
     door: Id,
     /// What the engine is called in errors.
     engine: &'static str,
+    /// Where that was made.
+    created_at: Site,
 }
 
 impl<M> Drop for Name<M> {
@@ -161,6 +171,7 @@ impl<M: Send + 'static> OrderedRemote<M> {
             remote: Handle::new(Rc::clone(shared)).remote(),
             door: shared.deposit(Box::new(door)),
             engine: B::ENGINE,
+            created_at: engine.created_at(),
         };
         OrderedRemote {
             name: Arc::new(name),
@@ -218,7 +229,7 @@ impl<M: Send + 'static> OrderedRemote<M> {
             Blocked::Full => ErrorKind::Refused {
                 what: self.name.engine,
                 limit: self.name.gate.bound(),
-                created_at: None,
+                created_at: Some(self.name.created_at),
             },
             Blocked::OwnThread => ErrorKind::Deadlock {
                 path: "send_blocking on the loop's own thread waits for that loop".to_owned(),
@@ -226,7 +237,7 @@ impl<M: Send + 'static> OrderedRemote<M> {
             },
             Blocked::Shut(Shut::Closed) => ErrorKind::Closed {
                 what: self.name.engine,
-                created_at: None,
+                created_at: Some(self.name.created_at),
             },
             Blocked::Shut(Shut::LoopGone) => ErrorKind::LoopGone,
         };

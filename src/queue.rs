@@ -49,8 +49,9 @@ const WHAT: &str = "queue";
 #[doc(alias = "channel")]
 #[doc(alias = "mpsc")]
 #[must_use]
+#[track_caller]
 pub fn queue<T>(handle: &Handle, bound: usize) -> (QueueSender<T>, QueueReceiver<T>) {
-    let queue = Queue::new(handle.shared(), bound);
+    let queue = Queue::new(handle.shared(), bound, Location::caller());
     let sender = QueueSender {
         queue: Rc::clone(&queue),
     };
@@ -87,8 +88,13 @@ impl<T> QueueSender<T> {
     pub fn try_send(&self, value: T) -> Result<(), SendError<T>> {
         match self.queue.offer(value) {
             Offer::Taken(_) => Ok(()),
-            Offer::Full(value) => Err(SendError::full(value, WHAT, self.queue.bound)),
-            Offer::Closed(value) => Err(SendError::closed(value, WHAT)),
+            Offer::Full(value) => Err(SendError::full(
+                value,
+                WHAT,
+                self.queue.bound,
+                self.queue.created_at,
+            )),
+            Offer::Closed(value) => Err(SendError::closed(value, WHAT, self.queue.created_at)),
         }
     }
 
@@ -330,7 +336,9 @@ impl<T> Future for Sending<'_, T> {
         let place = match std::mem::replace(&mut this.state, SendState::Done) {
             SendState::New(value) => match queue.offer(value) {
                 Offer::Taken(_) => return Poll::Ready(Ok(())),
-                Offer::Closed(value) => return Poll::Ready(Err(SendError::closed(value, WHAT))),
+                Offer::Closed(value) => {
+                    return Poll::Ready(Err(SendError::closed(value, WHAT, queue.created_at)));
+                }
                 Offer::Full(value) => {
                     let key = queue.with_line(End::Sending, |line| line.join(Some(value)));
                     (key, WaiterSlot::EMPTY)
@@ -338,7 +346,9 @@ impl<T> Future for Sending<'_, T> {
             },
             SendState::InLine(key) => match queue.called_up(End::Sending, key) {
                 Ok(None) => return Poll::Ready(Ok(())),
-                Ok(Some(value)) => return Poll::Ready(Err(SendError::closed(value, WHAT))),
+                Ok(Some(value)) => {
+                    return Poll::Ready(Err(SendError::closed(value, WHAT, queue.created_at)));
+                }
                 Err(slot) => (key, slot),
             },
             SendState::Done => return Poll::Pending,
@@ -350,7 +360,7 @@ impl<T> Future for Sending<'_, T> {
         let left = queue.leave(End::Sending, place.0);
         Poll::Ready(match (left, cancel) {
             (None, _) => Ok(()),
-            (Some(value), None) => Err(SendError::closed(value, WHAT)),
+            (Some(value), None) => Err(SendError::closed(value, WHAT, queue.created_at)),
             (Some(value), Some(cancel)) => Err(SendError::ended(value, cancel)),
         })
     }

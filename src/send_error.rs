@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::error::{Error, ErrorKind};
+use crate::site::Site;
 
 /// A value that was not taken, given back with the reason.
 ///
@@ -33,23 +34,34 @@ pub struct SendError<T> {
 #[derive(Debug)]
 enum Why {
     /// A bound is reached.
-    Full { what: &'static str, limit: usize },
+    Full {
+        what: &'static str,
+        limit: usize,
+        created_at: Site,
+    },
     /// Nobody takes values any more.
-    Closed { what: &'static str },
+    Closed {
+        what: &'static str,
+        created_at: Site,
+    },
     /// The wait for room was ended from outside.
     Other(Error),
 }
 
 impl<T> SendError<T> {
-    /// `what` is full.
-    pub(crate) fn full(value: T, what: &'static str, limit: usize) -> Self {
-        let why = Why::Full { what, limit };
+    /// `what`, made there, is full.
+    pub(crate) fn full(value: T, what: &'static str, limit: usize, created_at: Site) -> Self {
+        let why = Why::Full {
+            what,
+            limit,
+            created_at,
+        };
         SendError { value, why }
     }
 
-    /// `what` is closed.
-    pub(crate) fn closed(value: T, what: &'static str) -> Self {
-        let why = Why::Closed { what };
+    /// `what`, made there, is closed.
+    pub(crate) fn closed(value: T, what: &'static str, created_at: Site) -> Self {
+        let why = Why::Closed { what, created_at };
         SendError { value, why }
     }
 
@@ -85,20 +97,32 @@ impl<T> SendError<T> {
     /// The value and the reason.
     pub fn into_parts(self) -> (T, Error) {
         let error = match self.why {
-            Why::Full { what, limit } => ErrorKind::Refused {
+            Why::Full {
                 what,
                 limit,
-                created_at: None,
-            }
-            .into(),
-            Why::Closed { what } => ErrorKind::Closed {
-                what,
-                created_at: None,
-            }
-            .into(),
+                created_at,
+            } => full(what, limit, created_at).into(),
+            Why::Closed { what, created_at } => closed(what, created_at).into(),
             Why::Other(error) => error,
         };
         (self.value, error)
+    }
+}
+
+/// The error of something full.
+fn full(what: &'static str, limit: usize, created_at: Site) -> ErrorKind {
+    ErrorKind::Refused {
+        what,
+        limit,
+        created_at: Some(created_at),
+    }
+}
+
+/// The error of something closed.
+fn closed(what: &'static str, created_at: Site) -> ErrorKind {
+    ErrorKind::Closed {
+        what,
+        created_at: Some(created_at),
     }
 }
 
@@ -111,24 +135,12 @@ impl<T> From<SendError<T>> for Error {
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.why {
-            Why::Full { what, limit } => {
-                let (what, limit) = (*what, *limit);
-                fmt::Display::fmt(
-                    &ErrorKind::Refused {
-                        what,
-                        limit,
-                        created_at: None,
-                    },
-                    f,
-                )
-            }
-            Why::Closed { what } => fmt::Display::fmt(
-                &ErrorKind::Closed {
-                    what,
-                    created_at: None,
-                },
-                f,
-            ),
+            Why::Full {
+                what,
+                limit,
+                created_at,
+            } => full(what, *limit, created_at).fmt(f),
+            Why::Closed { what, created_at } => closed(what, created_at).fmt(f),
             Why::Other(error) => fmt::Display::fmt(error, f),
         }
     }

@@ -77,7 +77,8 @@ fn lateness_and_missed_deadlines_are_told() {
             let due = tick.deadline.duration_since(start).as_millis();
             out.borrow_mut()
                 .push((due, tick.late.as_millis(), tick.missed));
-            match out.borrow().len() {
+            let runs = out.borrow().len();
+            match runs {
                 1 => time.advance(ms(25)),
                 3 => tick.stop(),
                 _ => {}
