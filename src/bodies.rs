@@ -23,6 +23,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::arena::Id;
@@ -30,8 +31,8 @@ use crate::error::{Error, ErrorKind};
 use crate::fit::Fit;
 use crate::handle::take_leaks;
 use crate::incident::Incident;
-use crate::record::{Body, Flags};
-use crate::shared::{Shared, panic_message};
+use crate::record::{Body, Ending, Flags};
+use crate::shared::{Job, Shared, panic_message};
 use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
 use crate::waker::OwnedWaker;
@@ -53,11 +54,52 @@ pub(crate) struct Root<'a> {
 /// The bodies of a loop.
 pub(crate) struct Bodies {
     /// By the index of their id (invariant 1).
-    slots: Vec<Option<Pin<Box<dyn Body>>>>,
-    /// By the same: the waker of a coroutine whose foreign future has asked for one. Its record is marked.
+    slots: Vec<Slot>,
+    /// By the same: the waker of a coroutine whose foreign future has asked for one. Its slot is marked.
     own: Vec<Option<Box<OwnedWaker>>>,
     /// The waker of everybody who has none of his own.
     common: OwnedWaker,
+}
+
+/// The place of one body.
+struct Slot {
+    /// Whose it is; marked where it must not be resumed in the common way: it has not started, or has a waker of its own.
+    id: Id,
+    /// The body, or [`Nobody`].
+    body: Pin<Box<dyn Body>>,
+}
+
+/// What is where no body is: it needs no memory, and spares every resume the question whether there is one.
+struct Nobody;
+
+impl Body for Nobody {
+    fn resume(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    fn ending(&self) -> Rc<dyn Ending> {
+        Rc::new(Nobody)
+    }
+}
+
+impl Ending for Nobody {
+    fn end(&self, _: Error) {}
+}
+
+impl Slot {
+    /// A place without a body.
+    #[inline]
+    fn empty() -> Slot {
+        Slot {
+            id: Id::NONE,
+            body: Box::pin(Nobody),
+        }
+    }
+
+    /// Whether no body is here.
+    fn is_empty(&self) -> bool {
+        self.id.is_none()
+    }
 }
 
 /// The number of slots that are kept, used or not.
@@ -69,55 +111,58 @@ type Outcome = Result<Poll<()>, Box<dyn Any + Send>>;
 impl Bodies {
     /// No bodies yet.
     pub(crate) fn new(shared: &Shared) -> Self {
-        let common = OwnedWaker::common(&shared.inbox);
-        shared.set_current_waker(common.waker());
         Bodies {
             slots: Vec::new(),
             own: Vec::new(),
-            common,
+            common: OwnedWaker::common(&shared.inbox),
         }
     }
 
-    /// Resumes one coroutine, if it is still there.
+    /// Makes the common waker known where it now is, for as long as the turn that begins.
+    pub(crate) fn settle_in(&self, shared: &Shared) {
+        shared.set_current_waker(self.common.waker());
+    }
+
+    /// Resumes the coroutine of this job in the common way. Tells whether that will do.
     ///
-    /// The common case is written out: a spawned coroutine that is not being cancelled, has no waker of its own, and gives way or ends.
-    /// Whatever is otherwise goes the longer way.
+    /// It is written out, and looks at nothing but the slot: a spawned coroutine that has started, is not being cancelled, has no waker
+    /// of its own, and gives way or ends. An entry for a coroutine that has ended finds another id in the slot, or none.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as the step it is the most of")]
-    pub(crate) fn resume(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
+    pub(crate) fn resume(&mut self, shared: &Shared, job: Job) -> bool {
+        let Job(id) = job;
+        let Some(slot) = self.slots.get_mut(id.index()) else {
+            return false;
+        };
+        if slot.id != id || shared.doomed.get() > 0 {
+            return false;
+        }
+        shared.begin_resume(id);
+        let outcome = poll(slot.body.as_mut(), &self.common);
+        shared.running.set(Id::NONE);
+        match outcome {
+            Ok(Poll::Pending) if self.common.was_used() => self.used(shared, id, None),
+            Ok(Poll::Pending) => shared.park_coroutine(id),
+            Ok(Poll::Ready(())) => self.ended(shared, id),
+            Err(panic) => self.panicked(shared, id, panic, None),
+        }
+        true
+    }
+
+    /// Resumes a coroutine that is not the common case, if it is still there.
+    pub(crate) fn resume_rare(&mut self, shared: &Shared, id: Id, mut root: Option<&mut Root<'_>>) {
         let Some(flags) = shared.take_queued(id) else {
             return;
         };
-        if !flags.has(Flags::UNUSUAL)
-            && let Some(Some(body)) = self.slots.get_mut(id.index())
-        {
-            shared.begin_resume(id);
-            let outcome = poll(body.as_mut(), &self.common);
-            shared.running.set(Id::NONE);
-            match outcome {
-                Ok(Poll::Pending) if self.common.was_used() => self.used(shared, id, root),
-                Ok(Poll::Pending) => shared.park_coroutine(id),
-                Ok(Poll::Ready(())) => self.ended(shared, id),
-                Err(panic) => self.panicked(shared, id, panic, root),
-            }
-        } else {
-            self.resume_rare(shared, id, flags, root);
-        }
-    }
-
-    /// Resumes a coroutine that is not the common case.
-    #[inline(never)]
-    fn resume_rare(
-        &mut self,
-        shared: &Shared,
-        id: Id,
-        flags: Flags,
-        mut root: Option<&mut Root<'_>>,
-    ) {
         if !flags.has(Flags::STARTED) {
             self.admit(shared);
+            if let Some(slot) = self.slots.get_mut(id.index())
+                && !slot.is_empty()
+            {
+                slot.id = id;
+            }
         }
-        if flags.has(Flags::CANCELLED.or(Flags::ABORTED)) {
+        if flags.has(Flags::DOOMED) {
             return self.resume_doomed(shared, id, flags, root);
         }
         if let Some(outcome) = self.poll(shared, id, root.as_deref_mut()) {
@@ -135,13 +180,14 @@ impl Bodies {
                 run(shared, root.body.as_mut(), root.own.as_deref(), common)
             }
             _ => {
-                let Some(Some(body)) = slots.get_mut(id.index()) else {
+                let slot = slots.get_mut(id.index());
+                let Some(slot) = slot.filter(|slot| !slot.is_empty()) else {
                     shared.running.set(Id::NONE);
                     shared.park_coroutine(id);
                     return None;
                 };
                 let own = own.get(id.index()).and_then(Option::as_deref);
-                run(shared, body.as_mut(), own, common)
+                run(shared, slot.body.as_mut(), own, common)
             }
         };
         shared.running.set(Id::NONE);
@@ -207,7 +253,9 @@ impl Bodies {
                     self.own.resize_with(place + 1, || None);
                 }
                 self.own[place] = used;
-                shared.mark(id, Flags::OWN_WAKER);
+                if let Some(slot) = self.slots.get_mut(place) {
+                    slot.id = id.marked();
+                }
             }
         }
     }
@@ -235,9 +283,9 @@ impl Bodies {
         }
         let cancels = shared.cancels.get();
         shared.parked_anew.set(false);
-        shared.cancelling.set(true);
+        shared.set_cancelling(true);
         let outcome = self.poll(shared, id, root.as_deref_mut());
-        shared.cancelling.set(false);
+        shared.set_cancelling(false);
         let Some(outcome) = outcome else { return };
         let told = flags.has(Flags::TOLD) || shared.cancels.get() != cancels;
         if told && let Some(record) = shared.records.borrow_mut().get_mut(id) {
@@ -316,7 +364,7 @@ impl Bodies {
         let ending = match &root {
             Some(root) if root.id == id => root.body.ending(),
             _ => match self.slots.get(id.index()) {
-                Some(Some(body)) => body.ending(),
+                Some(slot) if !slot.is_empty() => slot.body.ending(),
                 _ => return,
             },
         };
@@ -333,9 +381,9 @@ impl Bodies {
     /// Drops a body that has ended by itself, and keeps its box if it can be filled again.
     #[inline]
     fn retire(&mut self, shared: &Shared, id: Id) {
-        let slot = self.slots.get_mut(id.index()).and_then(Option::take);
-        let Some(mut body) = slot else { return };
-        self.drop_own(id);
+        let Some(mut body) = self.take(id) else {
+            return;
+        };
         match shared.contain("drop", || body.as_mut().vacate()) {
             Some(fit) if fit != Fit::NONE => {
                 let size = size_of_val(&*body);
@@ -357,19 +405,20 @@ impl Bodies {
                 root.own = None;
             }
             _ => {
-                let body = self.slots.get_mut(id.index()).and_then(Option::take);
-                self.drop_own(id);
+                let body = self.take(id);
                 shared.contain("drop", || drop(body));
             }
         }
     }
 
-    /// Drops a coroutine's own waker, if it has one.
+    /// Takes a body out of its slot, and drops its own waker, if it has one.
     #[inline]
-    fn drop_own(&mut self, id: Id) {
+    fn take(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
         if let Some(own) = self.own.get_mut(id.index()) {
             *own = None;
         }
+        let slot = self.slots.get_mut(id.index())?;
+        (!slot.is_empty()).then(|| std::mem::replace(slot, Slot::empty()).body)
     }
 
     /// How many clones of coroutines' own wakers are about. Looks at every coroutine: for when nothing else can wake any.
@@ -391,7 +440,7 @@ impl Bodies {
         if self.slots.capacity() <= KEPT {
             return;
         }
-        while self.slots.len() > KEPT && self.slots.last().is_some_and(Option::is_none) {
+        while self.slots.len() > KEPT && self.slots.last().is_some_and(Slot::is_empty) {
             self.slots.pop();
         }
         self.own.truncate(self.slots.len());
@@ -407,7 +456,11 @@ impl Bodies {
         let bodies = std::mem::take(&mut self.slots);
         self.own = Vec::new();
         let mut any = false;
-        for body in bodies.into_iter().flatten() {
+        for body in bodies
+            .into_iter()
+            .filter(|slot| !slot.is_empty())
+            .map(|slot| slot.body)
+        {
             any = true;
             let ending = body.ending();
             shared.contain("drop", || drop(body));
@@ -423,11 +476,14 @@ impl Bodies {
         if let Some(last) = last
             && self.slots.len() <= last
         {
-            self.slots.resize_with(last + 1, || None);
+            self.slots.resize_with(last + 1, Slot::empty);
         }
         for (id, body) in newcomers.drain(..) {
             if let Some(slot) = self.slots.get_mut(id.index()) {
-                *slot = Some(body);
+                *slot = Slot {
+                    id: id.marked(),
+                    body,
+                };
             }
         }
     }

@@ -48,14 +48,14 @@ impl<'a> Shield<'a> {
     pub(crate) fn raise(shared: &'a Shared) -> Self {
         Shield {
             shared,
-            cancelling: shared.cancelling.replace(false),
+            cancelling: shared.set_cancelling(false),
         }
     }
 }
 
 impl Drop for Shield<'_> {
     fn drop(&mut self) {
-        self.shared.cancelling.set(self.cancelling);
+        self.shared.set_cancelling(self.cancelling);
     }
 }
 

@@ -249,7 +249,7 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
         };
         records.iter().map(info).collect()
     };
-    let ready = shared.in_batch.get() + shared.ready.borrow().len();
+    let ready = shared.ready_count();
     let timers = shared.timers.borrow().len();
     // The reactor is borrowed for the time of a poll only, and no user code runs within one.
     let sources = shared.reactor.borrow().waited_for();

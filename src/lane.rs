@@ -340,10 +340,9 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
     /// Whether the worker can take no further message: its coroutine is being cancelled or aborted.
     pub(crate) fn is_doomed(&self, id: Id) -> bool {
         let records = self.shared.records.borrow();
-        let doomed = Flags::CANCELLED.or(Flags::ABORTED);
         records
             .get(id)
-            .is_none_or(|record| record.flags.has(doomed))
+            .is_none_or(|record| record.flags.has(Flags::DOOMED))
     }
 
     /// Brings the pair home (keeps invariant 2).

@@ -38,7 +38,7 @@ impl Shared {
         cx: &Context<'_>,
         note: Note,
     ) -> Result<WaiterSlot, Error> {
-        if self.polls_with(cx.waker()) && slot.token().is_none() && !self.cancelling.get() {
+        if self.is_plain(cx.waker()) && slot.token().is_none() {
             self.set_note(note);
             return Ok(WaiterSlot::direct(self.running.get(), self.resume.get()));
         }
@@ -55,10 +55,10 @@ impl Shared {
     ) -> Result<WaiterSlot, Error> {
         let resume = self.resume.get();
         self.unpark(slot);
-        if self.cancelling.get() && slot.parked_before(resume) {
+        if self.cancelling() && slot.parked_before(resume) {
             return Err(self.cancelled());
         }
-        if self.cancelling.get() {
+        if self.cancelling() {
             self.parked_anew.set(true);
         }
         if self.polls_with(cx.waker()) {
@@ -66,6 +66,12 @@ impl Shared {
             return Ok(WaiterSlot::direct(self.running.get(), resume));
         }
         self.park_foreign(cx, note)
+    }
+
+    /// Whether a point polled with this waker parks in the short way: it is the very waker the loop polls with, and no cancel is being told.
+    #[inline]
+    pub(crate) fn is_plain(&self, waker: &Waker) -> bool {
+        ptr::eq(waker, self.plain_place.get())
     }
 
     /// Whether this is the waker the loop polls with at this moment, so that the id alone will do. Between resumes nobody has it: a
@@ -76,10 +82,35 @@ impl Shared {
         ptr::eq(waker.data(), data) && ptr::eq(waker.vtable(), vtable)
     }
 
-    /// Sets the waker the loop polls with.
+    /// Sets the waker the loop polls with, which stays where it is until it is set anew or the turn ends.
     pub(crate) fn set_current_waker(&self, waker: &Waker) {
         self.current_waker
             .set((waker.data(), ptr::from_ref(waker.vtable())));
+        self.waker_place.set(waker);
+        self.set_cancelling(self.cancelling());
+    }
+
+    /// Forgets where that waker is: the loop may be moved between turns, and something else lie there.
+    pub(crate) fn forget_waker_place(&self) {
+        self.waker_place.set(ptr::null());
+        self.plain_place.set(ptr::null());
+    }
+
+    /// Whether points parked in earlier resumes are to end with `Cancelled`.
+    #[inline]
+    pub(crate) fn cancelling(&self) -> bool {
+        self.cancelling.get()
+    }
+
+    /// Sets whether points parked in earlier resumes are to end with `Cancelled`. Tells whether they were.
+    pub(crate) fn set_cancelling(&self, on: bool) -> bool {
+        let place = if on {
+            ptr::null()
+        } else {
+            self.waker_place.get()
+        };
+        self.plain_place.set(place);
+        self.cancelling.replace(on)
     }
 
     /// Parks under a waker that some combinator made, or outside of any coroutine.
@@ -223,10 +254,15 @@ impl Shared {
     pub(crate) fn set_note(&self, note: Note) {
         self.note_kind.set(note.kind);
         self.note_site.set(note.site);
+        self.note_in.set(self.resume.get());
     }
 
-    /// What the running coroutine parked on last.
+    /// What the running coroutine parked on last in this resume.
+    #[inline]
     pub(crate) fn note(&self) -> Note {
+        if self.note_in.get() != self.resume.get() {
+            return Note::FOREIGN;
+        }
         Note {
             kind: self.note_kind.get(),
             site: self.note_site.get(),

@@ -65,18 +65,17 @@ impl Flags {
     pub(crate) const ABORTED: Flags = Flags(8);
     /// Is parked inside `cleanup`.
     pub(crate) const IN_CLEANUP: Flags = Flags(16);
-    /// Has a waker of its own.
-    pub(crate) const OWN_WAKER: Flags = Flags(32);
-    /// Any of those that most coroutines never have.
-    pub(crate) const UNUSUAL: Flags = Flags(4 | 8 | 16 | 32);
     /// Was told of its cancel: a point of it gave `Cancelled`.
-    pub(crate) const TOLD: Flags = Flags(64);
+    pub(crate) const TOLD: Flags = Flags(32);
 
     /// Whether any bit of `other` is set.
     #[inline]
     pub(crate) fn has(self, other: Flags) -> bool {
         self.0 & other.0 != 0
     }
+
+    /// Asked to end, in one way or the other.
+    pub(crate) const DOOMED: Flags = Flags::CANCELLED.or(Flags::ABORTED);
 
     /// Both together.
     pub(crate) const fn or(self, other: Flags) -> Flags {

@@ -15,7 +15,7 @@ use crate::shared::{Job, Next, Shared};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
 use crate::timers::TimerId;
-use crate::waiter::{Foreign, Note};
+use crate::waiter::Foreign;
 
 impl Shared {
     /// Enters a coroutine in the table. It counts as queued, which [`begin`](Shared::begin) or [`start`](Shared::start) makes true.
@@ -25,7 +25,6 @@ impl Shared {
     }
 
     /// The flags of a coroutine that comes from the ready queue to be resumed. The mark of the queue is left to [`Next`].
-    #[inline]
     pub(crate) fn take_queued(&self, id: Id) -> Option<Flags> {
         let mut records = self.records.borrow_mut();
         let record = records.get_mut(id)?;
@@ -36,13 +35,6 @@ impl Shared {
         Some(flags)
     }
 
-    /// Marks a coroutine.
-    pub(crate) fn mark(&self, id: Id, flags: Flags) {
-        if let Some(record) = self.records.borrow_mut().get_mut(id) {
-            record.flags.set(flags);
-        }
-    }
-
     /// Makes a coroutine the running one.
     #[inline]
     pub(crate) fn begin_resume(&self, id: Id) {
@@ -50,28 +42,28 @@ impl Shared {
         // Odd, and so never 0, which stands for "never".
         self.resume.set(self.resume.get().wrapping_add(2));
         self.next.set(Next::Parks);
-        self.set_note(Note::FOREIGN);
     }
 
     /// Notes what a coroutine has parked on, or queues it again if it only gave way.
     #[inline]
     pub(crate) fn park_coroutine(&self, id: Id) {
-        match self.next.get() {
+        if self.next.get() == Next::GivesWay {
             // Within a turn nobody has to be told.
-            Next::GivesWay => self.ready.borrow_mut().push(Job(id)),
-            Next::Queued => {}
-            Next::Parks => self.note_parked(id),
+            self.ready.borrow_mut().push(Job(id));
+        } else if self.next.get() == Next::Parks {
+            self.note_parked(id);
         }
     }
 
     /// Notes what a coroutine has parked on.
     #[inline(never)]
     fn note_parked(&self, id: Id) {
+        let note = self.note();
         let mut records = self.records.borrow_mut();
         if let Some(record) = records.get_mut(id) {
             record.flags.clear(Flags::QUEUED);
-            record.parked_on = self.note_kind.get();
-            record.parked_at = self.note_site.get();
+            record.parked_on = note.kind;
+            record.parked_at = note.site;
             record.since = self.looked_at.get();
         }
     }
@@ -101,6 +93,9 @@ impl Shared {
     #[inline]
     pub(crate) fn leave(&self, id: Id) -> Option<Box<Rare>> {
         let record = self.records.borrow_mut().remove(id)?;
+        if record.flags.has(Flags::DOOMED) {
+            self.doomed.set(self.doomed.get() - 1);
+        }
         record.into_rare()
     }
 
@@ -134,10 +129,11 @@ impl Shared {
         let Some(record) = records.get_mut(id) else {
             return false;
         };
-        if record.flags.has(Flags::CANCELLED.or(Flags::ABORTED)) {
+        if record.flags.has(Flags::DOOMED) {
             return true;
         }
         record.flags.set(Flags::CANCELLED);
+        self.doomed.set(self.doomed.get() + 1);
         record.rare_mut().cancel = Some(CancelCause { reason, site });
         drop(records);
         self.wake_points(id);
@@ -166,6 +162,9 @@ impl Shared {
         };
         if record.flags.has(Flags::ABORTED) {
             return true;
+        }
+        if !record.flags.has(Flags::DOOMED) {
+            self.doomed.set(self.doomed.get() + 1);
         }
         record.flags.set(Flags::ABORTED);
         // It takes the place of an earlier cancel, which will not be delivered any more.

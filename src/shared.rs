@@ -18,7 +18,7 @@ use std::pin::Pin;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::RawWakerVTable;
+use std::task::{RawWakerVTable, Waker};
 
 use slab::Slab;
 
@@ -145,8 +145,8 @@ pub(crate) struct Shared {
     pub(crate) ready: RefCell<Vec<Job>>,
     /// The callbacks among them, oldest first: each has its [`Job::CALL`] in the queue.
     calls: RefCell<VecDeque<Box<dyn Call>>>,
-    /// How many jobs the loop has taken over and not run.
-    pub(crate) in_batch: Cell<usize>,
+    /// How many callbacks of timers are among what is to run.
+    pub(crate) due_calls: Cell<usize>,
     /// Deadlines.
     pub(crate) timers: RefCell<Timers<Fire>>,
     /// Sockets.
@@ -163,10 +163,16 @@ pub(crate) struct Shared {
     pub(crate) resume: Cell<u32>,
     /// The waker the loop polls with now, as its two pointers.
     pub(crate) current_waker: Cell<(*const (), *const RawWakerVTable)>,
+    /// Where that waker lies while the loop is in a turn. It is compared, never followed.
+    pub(crate) waker_place: Cell<*const Waker>,
+    /// The same, or null during a cancel: a point polled with the waker at this place needs no further look to park.
+    pub(crate) plain_place: Cell<*const Waker>,
     /// What the running coroutine does when it has given way.
     pub(crate) next: Cell<Next>,
     /// Whether points parked in earlier resumes are to end with `Cancelled`.
     pub(crate) cancelling: Cell<bool>,
+    /// How many coroutines are being cancelled or aborted.
+    pub(crate) doomed: Cell<usize>,
     /// Whether a point of ours has parked in this resume of a coroutine that is being cancelled.
     pub(crate) parked_anew: Cell<bool>,
     /// How many points were ended by a cancel.
@@ -178,6 +184,8 @@ pub(crate) struct Shared {
     pub(crate) note_kind: Cell<&'static Kind>,
     /// What the running coroutine parked on last: where that was made.
     pub(crate) note_site: Cell<Option<Site>>,
+    /// In which resume that was: what an earlier one has left says nothing.
+    pub(crate) note_in: Cell<u32>,
     /// Foreign wakers of points polled outside of any coroutine.
     pub(crate) strays: RefCell<Slab<Foreign>>,
     /// The point of a combinator of ours that is being polled, with a waker of its own.
@@ -221,7 +229,7 @@ impl Shared {
             spare_calls: RefCell::default(),
             ready: RefCell::default(),
             calls: RefCell::default(),
-            in_batch: Cell::new(0),
+            due_calls: Cell::new(0),
             timers: RefCell::new(Timers::new()),
             reactor: RefCell::new(reactor),
             inbox,
@@ -230,13 +238,17 @@ impl Shared {
             running: Cell::new(Id::NONE),
             resume: Cell::new(1),
             current_waker: Cell::new((ptr::null(), ptr::null())),
+            waker_place: Cell::new(ptr::null()),
+            plain_place: Cell::new(ptr::null()),
             next: Cell::new(Next::Parks),
             cancelling: Cell::new(false),
+            doomed: Cell::new(0),
             parked_anew: Cell::new(false),
             cancels: Cell::new(0),
             cleanups: Cell::new(0),
             note_kind: Cell::new(Note::FOREIGN.kind),
             note_site: Cell::new(None),
+            note_in: Cell::new(0),
             strays: RefCell::default(),
             child: RefCell::default(),
             vault: RefCell::new(Arena::new()),
@@ -263,6 +275,7 @@ impl Shared {
 
     /// Queues a timer's callback, which may still be cancelled.
     pub(crate) fn push_timer(&self, id: TimerId) {
+        self.due_calls.set(self.due_calls.get() + 1);
         self.push(Job(id.marked()));
     }
 
@@ -439,6 +452,17 @@ impl Shared {
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
+    }
+
+    /// How many coroutines and callbacks are ready: what the ready queue holds, wherever in it.
+    pub(crate) fn ready_count(&self) -> usize {
+        let records = self.records.borrow();
+        let running = self.running.get();
+        let waits = |id, record: &Record| {
+            record.flags.has(Flags::QUEUED) && (id != running || self.next.get() != Next::Parks)
+        };
+        let coroutines = records.iter().filter(|(id, record)| waits(*id, record));
+        coroutines.count() + self.calls.borrow().len() + self.due_calls.get()
     }
 
     /// Refuses all further work (keeps invariant 4).

@@ -208,10 +208,16 @@ impl YieldPoint for YieldNow {
         YieldNowStarted {
             shared,
             site: self.site,
-            slot: WaiterSlot::EMPTY,
+            given_in: NOT_YET,
         }
     }
 }
+
+/// In which resume a [`YieldNow`] gave way that has not. Resumes have odd numbers.
+const NOT_YET: u32 = 0;
+
+/// In which resume one gave way that was polled outside of any.
+const OUTSIDE: u32 = 2;
 
 /// A [`YieldNow`] that is awaited.
 #[must_use = "a yield_now does nothing until it is awaited"]
@@ -220,8 +226,8 @@ pub struct YieldNowStarted {
     shared: Rc<Shared>,
     /// Where it was made.
     site: Site,
-    /// Set once it has given way.
-    slot: WaiterSlot,
+    /// In which resume it gave way. It waits for nobody, so this is all there is to know.
+    given_in: u32,
 }
 
 impl Future for YieldNowStarted {
@@ -230,85 +236,55 @@ impl Future for YieldNowStarted {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let shared = &*self.shared;
-        let resume = shared.resume.get();
-        if shared.cancelling.get() || !shared.polls_with(cx.waker()) || self.slot.token().is_some()
-        {
-            return self.poll_rare(cx);
-        }
-        if self.slot.parked_before(resume) {
+        if self.given_in == NOT_YET {
+            if shared.is_plain(cx.waker()) {
+                shared.give_way();
+                self.given_in = shared.resume.get();
+                return Poll::Pending;
+            }
+        } else if self.given_in != shared.resume.get() && !shared.cancelling() {
             return Poll::Ready(Ok(()));
         }
-        shared.set_note(Note {
-            kind: &YIELD_NOW,
-            site: Some(self.site),
-        });
-        shared.give_way();
-        self.slot = WaiterSlot::passed(resume);
-        Poll::Pending
+        self.poll_rare(cx)
     }
 }
 
 impl YieldNowStarted {
-    /// Gives way, or goes on, under a foreign waker, during a cancel, or outside of any coroutine.
+    /// Gives way under a foreign waker, outside of any coroutine, or during a cancel, or ends by that.
     #[cold]
     fn poll_rare(&mut self, cx: &Context<'_>) -> Poll<Result> {
         let shared = &*self.shared;
-        if self.slot.parked_before(shared.resume.get()) && !shared.cancelling.get() {
-            return Poll::Ready(Ok(()));
+        let resume = shared.resume.get();
+        if shared.is_closed() {
+            return Poll::Ready(Err(ErrorKind::LoopGone.into()));
         }
-        let note = Note {
+        if shared.cancelling() {
+            if self.given_in != NOT_YET && self.given_in != resume {
+                // Awaited again, it counts as new.
+                self.given_in = NOT_YET;
+                return Poll::Ready(Err(shared.cancelled()));
+            }
+            shared.parked_anew.set(true);
+        }
+        shared.parked_on(Note {
             kind: &YIELD_NOW,
             site: Some(self.site),
-        };
-        if self.slot.token().is_some() {
-            return self.give_way_foreign(cx);
+        });
+        let inside = !shared.running.get().is_none();
+        self.given_in = if inside { resume } else { OUTSIDE };
+        if shared.polls_with(cx.waker()) {
+            shared.give_way();
+        } else {
+            cx.waker().wake_by_ref();
         }
-        match shared.park(self.slot, cx, note) {
-            Ok(slot) => {
-                self.slot = slot;
-                if slot.token().is_some() {
-                    cx.waker().wake_by_ref();
-                } else {
-                    shared.give_way();
-                }
-                Poll::Pending
-            }
-            Err(cancel) => {
-                self.slot = WaiterSlot::EMPTY;
-                Poll::Ready(Err(cancel))
-            }
-        }
-    }
-
-    /// Ends a wait under a foreign waker: a later resume, or outside of any coroutine the next poll, or the cancel.
-    #[cold]
-    fn give_way_foreign(&mut self, cx: &Context<'_>) -> Poll<Result> {
-        let shared = &*self.shared;
-        if self.slot.owner().is_none() && !shared.is_closed() {
-            return Poll::Ready(Ok(()));
-        }
-        if shared.cancelling.get() && self.slot.parked_before(shared.resume.get()) {
-            self.slot = shared.unpark(self.slot);
-            return Poll::Ready(Err(shared.cancelled()));
-        }
-        cx.waker().wake_by_ref();
         Poll::Pending
-    }
-}
-
-impl Drop for YieldNowStarted {
-    #[inline]
-    fn drop(&mut self) {
-        if self.slot.token().is_some() {
-            self.shared.unpark(self.slot);
-        }
     }
 }
 
 impl std::fmt::Debug for YieldNowStarted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("YieldNowStarted")
-            .field("slot", &self.slot)
+            .field("given_in", &self.given_in)
             .finish_non_exhaustive()
     }
 }

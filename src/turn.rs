@@ -79,9 +79,17 @@ impl EventLoop {
                 return Ok(verdict);
             }
             for _ in 0..LOOK_EVERY {
-                let Some(job) = self.next_job() else { break };
+                // Written out, so that the common case makes no `Option` of it.
+                let job = if let Some(job) = self.batch.pop() {
+                    job
+                } else if let Some(job) = self.refill() {
+                    job
+                } else {
+                    break;
+                };
                 self.step(job, root.as_deref_mut());
-                if self.shared.interrupted.replace(false) {
+                if self.shared.interrupted.get() {
+                    self.shared.interrupted.set(false);
                     if root.as_ref().is_some_and(|root| root.done) {
                         // A stop in this very step was meant for this run, which it ends.
                         self.shared.stopping.set(false);
@@ -148,16 +156,13 @@ impl EventLoop {
     fn begin(&mut self) {
         self.shared.set_nudge(false);
         self.shared.inbox.wake_up();
+        self.bodies.settle_in(&self.shared);
     }
 
     /// Takes the front of the ready queue.
     #[inline]
     fn next_job(&mut self) -> Option<Job> {
-        let Some(job) = self.batch.pop() else {
-            return self.refill();
-        };
-        self.shared.in_batch.set(self.batch.len());
-        Some(job)
+        self.batch.pop().or_else(|| self.refill())
     }
 
     /// Takes the whole ready queue over (keeps invariant 3), and its front out.
@@ -167,9 +172,7 @@ impl EventLoop {
         if ready.len() > 1 {
             std::mem::swap(&mut self.batch, &mut *ready);
             self.batch.reverse();
-            let job = self.batch.pop();
-            self.shared.in_batch.set(self.batch.len());
-            return job;
+            return self.batch.pop();
         }
         // One alone is handed on as it is: what waits for it need not wait for the lists to be written and read.
         ready.pop()
@@ -182,20 +185,29 @@ impl EventLoop {
         reason = "the hottest call there is, from three places"
     )]
     fn step(&mut self, job: Job, root: Option<&mut Root<'_>>) {
+        if !self.bodies.resume(&self.shared, job) {
+            self.step_rare(job, root);
+        }
+    }
+
+    /// Runs a callback, or a coroutine in the longer way.
+    #[inline(never)]
+    fn step_rare(&mut self, job: Job, root: Option<&mut Root<'_>>) {
         match job.coroutine() {
-            Some(id) => self.bodies.resume(&self.shared, id, root),
+            Some(id) => self.bodies.resume_rare(&self.shared, id, root),
             None => self.call(job),
         }
     }
 
     /// Runs a callback.
-    #[inline(never)]
+    #[inline]
     fn call(&mut self, job: Job) {
         match job.timer() {
             None => {
                 self.shared.call_next();
             }
             Some(id) => {
+                self.shared.due_calls.set(self.shared.due_calls.get() - 1);
                 let fire = self.shared.timers.borrow_mut().remove(id);
                 if let Some(Fire::Call(callback)) = fire {
                     self.shared.contain("callback", || callback(&self.shared));

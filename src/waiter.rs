@@ -47,12 +47,6 @@ impl WaiterSlot {
         WaiterSlot::new(owner, DIRECT, resume)
     }
 
-    /// A slot of a point that has parked and that nobody need wake.
-    #[inline]
-    pub(crate) fn passed(resume: u32) -> Self {
-        WaiterSlot::new(Id::NONE, DIRECT, resume)
-    }
-
     /// A slot in which a foreign waker waits, kept under `token` by `owner`.
     pub(crate) fn foreign(owner: Id, token: usize, resume: u32) -> Self {
         let token = u32::try_from(token).expect("fewer than 2^32 wakers of one coroutine");

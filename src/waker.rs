@@ -49,7 +49,10 @@ impl InTurn {
 
 impl Drop for InTurn {
     fn drop(&mut self) {
-        HERE.set(self.outer.take());
+        let over = HERE.replace(self.outer.take());
+        if let Some(shared) = over {
+            shared.forget_waker_place();
+        }
     }
 }
 

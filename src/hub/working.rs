@@ -231,10 +231,9 @@ where
     #[inline]
     pub(crate) fn is_doomed(&self, id: Id) -> bool {
         let records = self.shared.records.borrow();
-        let doomed = Flags::CANCELLED.or(Flags::ABORTED);
         records
             .get(id)
-            .is_none_or(|record| record.flags.has(doomed))
+            .is_none_or(|record| record.flags.has(Flags::DOOMED))
     }
 
     /// A worker has ended by itself, or was ended and its call is settled.

@@ -226,7 +226,7 @@ impl<S: Source> Socket<S> {
         } else {
             1
         };
-        let spent = made > BURST && !self.shared.cancelling.get();
+        let spent = made > BURST && !self.shared.cancelling();
         self.burst.set((resume, if spent { 0 } else { made }));
         spent
     }
