@@ -141,8 +141,7 @@ impl Bodies {
         let outcome = poll(slot.body.as_mut(), &self.common);
         shared.running.set(Id::NONE);
         match outcome {
-            Ok(Poll::Pending) if self.common.was_used() => self.used(shared, id, None),
-            Ok(Poll::Pending) => shared.park_coroutine(id),
+            Ok(Poll::Pending) => self.park(shared, id, None),
             Ok(Poll::Ready(())) => self.ended(shared, id),
             Err(panic) => self.panicked(shared, id, panic, None),
         }
@@ -197,7 +196,7 @@ impl Bodies {
     /// Draws the conclusion from a resume.
     fn settle(&mut self, shared: &Shared, id: Id, outcome: Outcome, root: Option<&mut Root<'_>>) {
         match outcome {
-            Ok(Poll::Pending) => self.used(shared, id, root),
+            Ok(Poll::Pending) => self.park(shared, id, root),
             Ok(Poll::Ready(())) => {
                 if let Some(root) = root.filter(|root| root.id == id) {
                     // The caller of `block_on` drops its own.
@@ -211,17 +210,17 @@ impl Bodies {
         }
     }
 
-    /// Parks a coroutine that may have used the common waker.
-    #[inline(never)]
-    fn used(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
-        if self.common.clones() > 0 {
-            shared.park_coroutine(id);
+    /// Parks a coroutine, which may have used the common waker.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of the common resume")]
+    fn park(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
+        let kept = self.common.clones() > 0;
+        if !kept && self.common.forget_woken() {
+            shared.give_way();
+        }
+        shared.park_coroutine(id);
+        if kept {
             self.hand_over(shared, id, root);
-        } else {
-            if self.common.forget_woken() {
-                shared.give_way();
-            }
-            shared.park_coroutine(id);
         }
     }
 

@@ -50,14 +50,17 @@ impl Shared {
         if self.next.get() == Next::GivesWay {
             // Within a turn nobody has to be told.
             self.ready.borrow_mut().push(Job(id));
-        } else if self.next.get() == Next::Parks {
+        } else {
             self.note_parked(id);
         }
     }
 
-    /// Notes what a coroutine has parked on.
+    /// Notes what a coroutine has parked on, unless it was woken while it ran.
     #[inline(never)]
     fn note_parked(&self, id: Id) {
+        if self.next.get() == Next::Queued {
+            return;
+        }
         let note = self.note();
         let mut records = self.records.borrow_mut();
         if let Some(record) = records.get_mut(id) {

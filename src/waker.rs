@@ -17,7 +17,8 @@
 //!      └── woken during the poll, no clone left ──▶ the coroutine goes to the back of the queue; still common
 //! ```
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -30,6 +31,8 @@ use crate::shared::{Post, Shared};
 thread_local! {
     /// The loop that is in a turn on this thread, so that a waker used there need not go by way of the inbox.
     static HERE: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
+    /// Where that loop's inbox is, or null: the question "is it this one?" in one comparison.
+    static HERE_INBOX: Cell<*const Inbox<Post>> = const { Cell::new(ptr::null()) };
 }
 
 /// Marks a loop as being in a turn on this thread until it is dropped; turns of different loops may nest.
@@ -41,6 +44,7 @@ pub(crate) struct InTurn {
 impl InTurn {
     /// Enters a turn.
     pub(crate) fn enter(shared: &Rc<Shared>) -> Self {
+        HERE_INBOX.set(Arc::as_ptr(&shared.inbox));
         InTurn {
             outer: HERE.replace(Some(Rc::clone(shared))),
         }
@@ -49,7 +53,10 @@ impl InTurn {
 
 impl Drop for InTurn {
     fn drop(&mut self) {
-        let over = HERE.replace(self.outer.take());
+        let outer = self.outer.take();
+        let inbox = outer.as_ref().map(|shared| Arc::as_ptr(&shared.inbox));
+        HERE_INBOX.set(inbox.unwrap_or(ptr::null()));
+        let over = HERE.replace(outer);
         if let Some(shared) = over {
             shared.forget_waker_place();
         }
@@ -71,22 +78,44 @@ impl Wake for WakeCell {
         self.wake_by_ref();
     }
 
+    #[inline]
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.woken.swap(true, Ordering::SeqCst) {
-            return;
+        if HERE_INBOX.get() == Arc::as_ptr(&self.inbox) {
+            // The loop runs on this very thread: nothing that it writes can be missed, so neither swap nor fence is needed.
+            if !self.woken.load(Ordering::Relaxed) {
+                self.woken.store(true, Ordering::Relaxed);
+                let id = Id::from_bits(self.id.load(Ordering::Relaxed));
+                // The loop looks at the mark of a common one when the poll is over.
+                if !id.is_none() {
+                    wake_here(id);
+                }
+            }
+        } else {
+            self.wake_there();
         }
-        let id = Id::from_bits(self.id.load(Ordering::SeqCst));
-        if id.is_none() {
-            // Common: the loop looks at `woken` when the poll is over.
-            return;
+    }
+}
+
+impl WakeCell {
+    /// Wakes from outside of the loop's turn, perhaps from another thread.
+    #[inline(never)]
+    fn wake_there(&self) {
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            let id = Id::from_bits(self.id.load(Ordering::SeqCst));
+            if !id.is_none() {
+                // A loop that is gone has nobody left to wake.
+                drop(self.inbox.post(Post::Wake(id)));
+            }
         }
-        // A thread that is being torn down has no mark any more, and is not in a turn.
-        let here = HERE.try_with(|here| here.borrow().clone()).ok().flatten();
-        match here.filter(|shared| Arc::ptr_eq(&shared.inbox, &self.inbox)) {
-            Some(shared) => shared.wake(id),
-            // A loop that is gone has nobody left to wake.
-            None => drop(self.inbox.post(Post::Wake(id))),
-        }
+    }
+}
+
+/// Wakes a coroutine of the loop that is in a turn here.
+#[inline(never)]
+fn wake_here(id: Id) {
+    let here = HERE.with(|here| here.borrow().clone());
+    if let Some(shared) = here {
+        shared.wake(id);
     }
 }
 
@@ -122,10 +151,13 @@ impl OwnedWaker {
     /// Tells whether the poll just over woke it, and forgets that; no clone may be about.
     #[inline]
     pub(crate) fn forget_woken(&self) -> bool {
-        // Nobody else has it any more: a swap, which locks the bus, is not needed. The fence is that of `was_used`.
+        // Pairs with the release of a clone that another thread woke and dropped within the poll.
         fence(Ordering::Acquire);
         let woken = self.cell.woken.load(Ordering::Relaxed);
-        self.cell.woken.store(false, Ordering::Relaxed);
+        if woken {
+            // Nobody else has it any more: a swap, which locks the bus, is not needed.
+            self.cell.woken.store(false, Ordering::Relaxed);
+        }
         woken
     }
 
@@ -151,6 +183,7 @@ impl OwnedWaker {
 
     /// Reads and clears the mark of a wake-up (keeps invariant 3).
     pub(crate) fn take_woken(&self) -> bool {
-        self.cell.woken.swap(false, Ordering::SeqCst)
+        // A mark that is set after this look comes with a wake-up of its own.
+        self.cell.woken.load(Ordering::SeqCst) && self.cell.woken.swap(false, Ordering::SeqCst)
     }
 }
