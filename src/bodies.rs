@@ -125,8 +125,8 @@ impl Bodies {
 
     /// Resumes the coroutine of this job in the common way. Tells whether that will do.
     ///
-    /// It is written out, and looks at nothing but the slot: a spawned coroutine that has started, is not being cancelled, has no waker
-    /// of its own, and gives way or ends. An entry for a coroutine that has ended finds another id in the slot, or none.
+    /// It is written out, and looks at nothing but the slot: a spawned coroutine that has started, has no waker of its own, and gives way or ends, while
+    /// none is being cancelled and nothing interrupts the loop. An entry for a coroutine that has ended finds another id in the slot, or none.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as the step it is the most of")]
     pub(crate) fn resume(&mut self, shared: &Shared, job: Job) -> bool {
@@ -134,7 +134,7 @@ impl Bodies {
         let Some(slot) = self.slots.get_mut(id.index()) else {
             return false;
         };
-        if slot.id != id || shared.doomed.get() > 0 {
+        if slot.id != id || shared.detours.get() > 0 {
             return false;
         }
         shared.begin_resume(id);
@@ -202,7 +202,7 @@ impl Bodies {
                     // The caller of `block_on` drops its own.
                     root.done = true;
                     root.own = None;
-                    shared.interrupted.set(true);
+                    shared.interrupt();
                 }
                 self.ended(shared, id);
             }
@@ -400,7 +400,7 @@ impl Bodies {
         match root {
             Some(root) if root.id == id => {
                 root.done = true;
-                shared.interrupted.set(true);
+                shared.interrupt();
                 root.own = None;
             }
             _ => {

@@ -144,7 +144,7 @@ impl Handle {
     /// no notice of it.
     pub fn stop(&self) {
         self.shared.stopping.set(true);
-        self.shared.interrupted.set(true);
+        self.shared.interrupt();
         self.shared.touched();
     }
 

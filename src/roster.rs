@@ -97,7 +97,7 @@ impl Shared {
     pub(crate) fn leave(&self, id: Id) -> Option<Box<Rare>> {
         let record = self.records.borrow_mut().remove(id)?;
         if record.flags.has(Flags::DOOMED) {
-            self.doomed.set(self.doomed.get() - 1);
+            self.detours.set(self.detours.get() - 1);
         }
         record.into_rare()
     }
@@ -136,7 +136,7 @@ impl Shared {
             return true;
         }
         record.flags.set(Flags::CANCELLED);
-        self.doomed.set(self.doomed.get() + 1);
+        self.detours.set(self.detours.get() + 1);
         record.rare_mut().cancel = Some(CancelCause { reason, site });
         drop(records);
         self.wake_points(id);
@@ -167,7 +167,7 @@ impl Shared {
             return true;
         }
         if !record.flags.has(Flags::DOOMED) {
-            self.doomed.set(self.doomed.get() + 1);
+            self.detours.set(self.detours.get() + 1);
         }
         record.flags.set(Flags::ABORTED);
         // It takes the place of an earlier cancel, which will not be delivered any more.

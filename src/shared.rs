@@ -171,8 +171,8 @@ pub(crate) struct Shared {
     pub(crate) next: Cell<Next>,
     /// Whether points parked in earlier resumes are to end with `Cancelled`.
     pub(crate) cancelling: Cell<bool>,
-    /// How many coroutines are being cancelled or aborted.
-    pub(crate) doomed: Cell<usize>,
+    /// How many reasons there are against the common way of a resume: coroutines that are being cancelled or aborted, an interruption.
+    pub(crate) detours: Cell<usize>,
     /// Whether a point of ours has parked in this resume of a coroutine that is being cancelled.
     pub(crate) parked_anew: Cell<bool>,
     /// How many points were ended by a cancel.
@@ -197,7 +197,7 @@ pub(crate) struct Shared {
     /// Whether `stop` was called and not yet heeded.
     pub(crate) stopping: Cell<bool>,
     /// Whether the loop has a reason to look up after this step: a stop, or the end of the body of `block_on`.
-    pub(crate) interrupted: Cell<bool>,
+    interrupted: Cell<bool>,
     /// Whether the loop is gone or going.
     pub(crate) closed: Cell<bool>,
     /// Where incidents go.
@@ -242,7 +242,7 @@ impl Shared {
             plain_place: Cell::new(ptr::null()),
             next: Cell::new(Next::Parks),
             cancelling: Cell::new(false),
-            doomed: Cell::new(0),
+            detours: Cell::new(0),
             parked_anew: Cell::new(false),
             cancels: Cell::new(0),
             cleanups: Cell::new(0),
@@ -452,6 +452,25 @@ impl Shared {
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
+    }
+
+    /// Makes the loop look up after this step.
+    pub(crate) fn interrupt(&self) {
+        if !self.interrupted.replace(true) {
+            self.detours.set(self.detours.get() + 1);
+        }
+    }
+
+    /// Whether the loop is to look up.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted.get()
+    }
+
+    /// Ends an interruption.
+    pub(crate) fn heed(&self) {
+        if self.interrupted.replace(false) {
+            self.detours.set(self.detours.get() - 1);
+        }
     }
 
     /// How many coroutines and callbacks are ready: what the ready queue holds, wherever in it.

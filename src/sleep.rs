@@ -2,6 +2,7 @@
 //!
 //! They are together because neither waits for anybody else.
 
+use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::clock::nanos;
 use crate::coroutine::Co;
 use crate::error::{ErrorKind, Result};
+use crate::handle::Handle;
 use crate::shared::{Fire, Shared};
 use crate::site::Site;
 use crate::timers::{Nanos, TimerId};
@@ -153,8 +155,8 @@ impl Drop for SleepStarted {
     }
 }
 
-impl std::fmt::Debug for SleepStarted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for SleepStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SleepStarted")
             .field("sleep", &self.sleep)
             .finish_non_exhaustive()
@@ -204,74 +206,64 @@ impl YieldPoint for YieldNow {
 
     #[inline]
     fn start(self, co: &Co) -> YieldNowStarted {
-        let shared = Rc::clone(co.handle().shared());
         YieldNowStarted {
-            shared,
+            handle: co.handle().clone(),
             site: self.site,
-            given_in: NOT_YET,
+            given_in: GivenIn::NONE,
         }
     }
 }
 
-/// In which resume a [`YieldNow`] gave way that has not. Resumes have odd numbers.
-const NOT_YET: u32 = 0;
+/// In which resume one gave way, which waits for nobody: all there is to know of it. Resumes have odd numbers.
+#[derive(Debug)]
+struct GivenIn(u32);
 
-/// In which resume one gave way that was polled outside of any.
-const OUTSIDE: u32 = 2;
+impl GivenIn {
+    /// Not yet.
+    const NONE: GivenIn = GivenIn(0);
+    /// Outside of any resume.
+    const OUTSIDE: GivenIn = GivenIn(2);
 
-/// A [`YieldNow`] that is awaited.
-#[must_use = "a yield_now does nothing until it is awaited"]
-pub struct YieldNowStarted {
-    /// Whose ready queue.
-    shared: Rc<Shared>,
-    /// Where it was made.
-    site: Site,
-    /// In which resume it gave way. It waits for nobody, so this is all there is to know.
-    given_in: u32,
-}
-
-impl Future for YieldNowStarted {
-    type Output = Result;
-
+    /// Gives way, or goes on if it has given way before.
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
-        let shared = &*self.shared;
-        if self.given_in == NOT_YET {
+    fn poll(&mut self, shared: &Shared, site: Site, cx: &Context<'_>) -> Poll<Result> {
+        if self.0 == Self::NONE.0 {
             if shared.is_plain(cx.waker()) {
                 shared.give_way();
-                self.given_in = shared.resume.get();
+                self.0 = shared.resume.get();
                 return Poll::Pending;
             }
-        } else if self.given_in != shared.resume.get() && !shared.cancelling() {
+        } else if self.0 != shared.resume.get() && !shared.cancelling() {
             return Poll::Ready(Ok(()));
         }
-        self.poll_rare(cx)
+        self.poll_rare(shared, site, cx)
     }
-}
 
-impl YieldNowStarted {
     /// Gives way under a foreign waker, outside of any coroutine, or during a cancel, or ends by that.
     #[cold]
-    fn poll_rare(&mut self, cx: &Context<'_>) -> Poll<Result> {
-        let shared = &*self.shared;
+    fn poll_rare(&mut self, shared: &Shared, site: Site, cx: &Context<'_>) -> Poll<Result> {
         let resume = shared.resume.get();
         if shared.is_closed() {
             return Poll::Ready(Err(ErrorKind::LoopGone.into()));
         }
         if shared.cancelling() {
-            if self.given_in != NOT_YET && self.given_in != resume {
+            if self.0 != Self::NONE.0 && self.0 != resume {
                 // Awaited again, it counts as new.
-                self.given_in = NOT_YET;
+                *self = Self::NONE;
                 return Poll::Ready(Err(shared.cancelled()));
             }
             shared.parked_anew.set(true);
         }
         shared.parked_on(Note {
             kind: &YIELD_NOW,
-            site: Some(self.site),
+            site: Some(site),
         });
         let inside = !shared.running.get().is_none();
-        self.given_in = if inside { resume } else { OUTSIDE };
+        *self = if inside {
+            GivenIn(resume)
+        } else {
+            Self::OUTSIDE
+        };
         if shared.polls_with(cx.waker()) {
             shared.give_way();
         } else {
@@ -281,11 +273,45 @@ impl YieldNowStarted {
     }
 }
 
-impl std::fmt::Debug for YieldNowStarted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("YieldNowStarted")
-            .field("given_in", &self.given_in)
-            .finish_non_exhaustive()
+/// A [`YieldNow`] that is awaited.
+#[derive(Debug)]
+#[must_use = "a yield_now does nothing until it is awaited"]
+pub struct YieldNowStarted {
+    /// The coroutine's loop.
+    handle: Handle,
+    /// Where it was made.
+    site: Site,
+    /// Whether it has given way.
+    given_in: GivenIn,
+}
+
+impl Future for YieldNowStarted {
+    type Output = Result;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        let this = &mut *self;
+        this.given_in.poll(this.handle.shared(), this.site, cx)
+    }
+}
+
+/// The same, made by the coroutine that awaits it, from which it borrows: no count of owners goes up and down.
+#[derive(Debug)]
+struct GiveWay<'a> {
+    /// The coroutine.
+    co: &'a Co,
+    /// Where it was made.
+    site: Site,
+    /// Whether it has given way.
+    given_in: GivenIn,
+}
+
+impl Future for GiveWay<'_> {
+    type Output = Result;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        let this = &mut *self;
+        this.given_in.poll(this.co.shared(), this.site, cx)
     }
 }
 
@@ -342,7 +368,11 @@ impl Co {
     /// ```
     #[inline]
     #[track_caller]
-    pub fn yield_now(&self) -> YieldNowStarted {
-        YieldNow::new().start(self)
+    pub fn yield_now(&self) -> impl Future<Output = Result> + Unpin + fmt::Debug + '_ {
+        GiveWay {
+            co: self,
+            site: Location::caller(),
+            given_in: GivenIn::NONE,
+        }
     }
 }

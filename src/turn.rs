@@ -58,6 +58,8 @@ impl EventLoop {
     fn drive(&mut self, root: Option<&mut Root<'_>>) -> Result<Outcome> {
         let _turn = InTurn::enter(&self.shared);
         self.begin();
+        // A stop from before this run leaves nothing to finish.
+        self.shared.heed();
         let mut report = TurnReport::default();
         let outcome = self.rounds(&mut report, root);
         // After an error too, or the descriptor would be silent from then on.
@@ -72,7 +74,12 @@ impl EventLoop {
         mut root: Option<&mut Root<'_>>,
     ) -> Result<Outcome> {
         loop {
-            if self.shared.stopping.replace(false) {
+            if self.shared.stopping.get() {
+                if self.shared.is_interrupted() {
+                    self.finish_ready(root.as_deref_mut());
+                    self.shared.heed();
+                }
+                self.shared.stopping.set(false);
                 return Ok(Outcome::Stopped);
             }
             if let Some(verdict) = self.look(true, report, root.as_deref())? {
@@ -87,18 +94,26 @@ impl EventLoop {
                 } else {
                     break;
                 };
-                self.step(job, root.as_deref_mut());
-                if self.shared.interrupted.get() {
-                    self.shared.interrupted.set(false);
+                if self.bodies.resume(&self.shared, job) {
+                    continue;
+                }
+                if self.shared.is_interrupted() {
+                    // By the step before: this job is one of those that were ready then.
+                    self.batch.push(job);
+                } else {
+                    self.step_rare(job, root.as_deref_mut());
+                }
+                if self.shared.is_interrupted() {
                     if root.as_ref().is_some_and(|root| root.done) {
+                        self.shared.heed();
                         // A stop in this very step was meant for this run, which it ends.
                         self.shared.stopping.set(false);
                         return Ok(Outcome::Done);
                     }
                     if self.shared.stopping.get() {
-                        self.finish_ready(root.as_deref_mut());
                         break;
                     }
+                    self.shared.heed();
                 }
             }
         }
@@ -121,6 +136,8 @@ impl EventLoop {
         self.begin();
         let mut report = TurnReport::default();
         let spent = self.spend(budget, &mut report);
+        // A stop is meant for a run.
+        self.shared.heed();
         // After an error too, or the descriptor would be silent from then on.
         self.end_turn(&mut report)?;
         spent?;

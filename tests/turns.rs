@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -177,6 +177,36 @@ fn after_a_stop_what_is_ready_still_runs_and_what_it_queues_waits() {
     assert_eq!(trace.all(), "callback adds timer");
     assert!(matches!(event_loop.run().unwrap(), Outcome::Done));
     assert_eq!(trace.all(), "callback adds timer added");
+}
+
+/// The loop looks round after 128 steps: a stop in the last of them, in the first, or anywhere else finishes the same work.
+#[test]
+fn a_stop_finishes_what_is_ready_wherever_among_the_steps_of_a_look_it_comes() {
+    const COROUTINES: usize = 300;
+    for stops in [0, 1, 126, 127, 128, 129, 254, 255, 256, 257, 299] {
+        let mut event_loop = strict();
+        let resumed = Rc::new(RefCell::new(Vec::new()));
+        for number in 0..COROUTINES {
+            let resumed = Rc::clone(&resumed);
+            drop(event_loop.handle().spawn(async move |co: Co| -> Result {
+                for round in 0..3 {
+                    resumed.borrow_mut().push((round, number));
+                    if (round, number) == (1, stops) {
+                        co.stop();
+                    }
+                    co.yield_now().await?;
+                }
+                Ok(())
+            }));
+        }
+        assert!(matches!(event_loop.run().unwrap(), Outcome::Stopped));
+        // All that were ready when it gave way: the rest of its round, and those up to itself once more.
+        let rounds = (0..3).flat_map(|round| (0..COROUTINES).map(move |number| (round, number)));
+        let expected: Vec<_> = rounds.take(2 * COROUTINES + stops + 1).collect();
+        assert_eq!(*resumed.borrow(), expected, "stopped by number {stops}");
+        assert!(matches!(event_loop.run().unwrap(), Outcome::Done));
+        assert_eq!(resumed.borrow().len(), 3 * COROUTINES);
+    }
 }
 
 /// C122
