@@ -4,7 +4,8 @@
 //! it from within itself, and a handle inside a body makes no circle of owners.
 //!
 //! Invariants:
-//! 1. A body sits in the slot whose index its id names; its record is in the table exactly as long as the body is here.
+//! 1. A body sits in the slot whose index its id names, beside that id; its record is in the table exactly as long as the body is here.
+//!    So a resume in the common way needs no look at the record.
 //! 2. A body is dropped before whoever joins it hears of its end, and with nothing borrowed.
 //! 3. Once a cancelled coroutine was told, a resume leaves it ended or parked inside `cleanup`; otherwise the body is dropped there and
 //!    that is reported: a cancel is neither swallowed nor does it spin. One that was not, because a value had arrived, is resumed

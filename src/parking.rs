@@ -3,7 +3,8 @@
 //! It is apart from what is shared because it is one protocol, and the hottest.
 //!
 //! Invariants:
-//! 1. A point takes the short way only with the waker the loop polls with at that moment; whom it wakes is whom the loop runs then.
+//! 1. A point takes the short way only with the waker the loop polls with at that moment, known by its place; whom it wakes is whom the
+//!    loop runs then. Between turns no place is known: the loop may be moved.
 //! 2. A foreign waker is kept in the record of the coroutine in which it was used, under the token in the point's slot. A token is given
 //!    back by its point, so it never reaches another point's waker.
 //! 3. A waker is cloned, woken and dropped with nothing borrowed: that is user code.

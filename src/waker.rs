@@ -9,6 +9,7 @@
 //! 1. Every clone of the common waker that outlives a poll was made in that poll, by the coroutine that was polled.
 //! 2. No wake-up is lost while a waker is adopted: the waker writes `woken` and then reads `id`; the loop writes `id` and then reads
 //!    `woken`, both sequentially consistent, so at least one sees the other. A wake-up seen by both is one resume too many, no harm.
+//!    On the loop's own thread, in its turn, the order of the program does the same.
 //! 3. `woken` is set from a wake-up until the loop next polls its coroutine: a hundred wakes are one.
 //!
 //! ```text
