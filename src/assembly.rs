@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use crate::bodies::Bodies;
 use crate::builder::Builder;
+use crate::busy_poll::BusyPoll;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::event_loop::{EventLoop, Stall};
@@ -31,6 +32,8 @@ impl Builder {
     pub fn build(self) -> Result<EventLoop> {
         let (reactor, waker) = Reactor::new()?;
         let (inbox, posts) = Inbox::new(waker);
+        // A clock moved by hand stands still while the loop stays awake, and would never end that.
+        let busy_poll = BusyPoll::new(self.busy_poll).filter(|_| self.clock.is_none());
         let clock = self.clock.map_or_else(Clock::system, Clock::manual);
         let fatal = self.fatal.then(Rc::<Cell<Option<String>>>::default);
         let hook = match &fatal {
@@ -45,6 +48,7 @@ impl Builder {
             events: mio::Events::with_capacity(EVENTS),
             posts,
             handed_out: Cell::new(false),
+            busy_poll,
             stall: self.stalled_after.map(|after| Stall { after, told: false }),
             fatal,
         })

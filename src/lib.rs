@@ -72,6 +72,8 @@ mod pool;
 mod timers;
 
 mod clock;
+
+mod busy_poll;
 mod inbox;
 mod waiter;
 mod waits;
@@ -96,6 +98,7 @@ mod bodies;
 mod budget;
 mod builder;
 mod event_loop;
+mod look;
 mod turn;
 
 mod assembly;

@@ -1,0 +1,253 @@
+//! Step 1 of a turn: the look at timers, sockets and inbox, with the wait that may come first.
+//!
+//! It is apart from the turn because a look takes things in and queues them, and runs nothing.
+//!
+//! Invariants:
+//! 1. It waits only when nothing is ready and something could still wake.
+//! 2. One reading of the clock serves a look.
+//! 3. While it waits awake, no poster makes a system call; asleep it is marked, and then looks at the inbox once more before it sleeps.
+
+use std::io;
+
+use crate::bodies::Root;
+use crate::budget::TurnReport;
+use crate::busy_poll::BusyPoll;
+use crate::clock::nanos;
+use crate::error::Result;
+use crate::event_loop::{EventLoop, Outcome};
+use crate::handle::snapshot;
+use crate::incident::Incident;
+use crate::reactor::source_of;
+use crate::shared::{Fire, Post};
+use crate::timers::{NEVER, Nanos, TimerId};
+use crate::waiter::WaiterSlot;
+
+/// A timer that is due.
+enum Due {
+    /// It wakes who waits in the slot.
+    Wake(WaiterSlot),
+    /// It runs a callback, in its turn.
+    Call(TimerId),
+}
+
+impl EventLoop {
+    /// Looks at timers, sockets and inbox. Waits first if it may and nothing is ready. Tells when there is no point in waiting.
+    pub(crate) fn look(
+        &mut self,
+        may_wait: bool,
+        report: &mut TurnReport,
+        root: Option<&Root<'_>>,
+    ) -> Result<Option<Outcome>> {
+        self.events.clear();
+        let mut polled = false;
+        if may_wait && self.is_idle() {
+            // A clock moved by hand may have passed a deadline, and will not move while this thread sleeps.
+            let moved = self.shared.clock.as_manual().is_some();
+            if moved || self.shared.timers.borrow().has_fresh() {
+                report.timers += self.tick();
+            }
+            if self.is_idle() {
+                if let Some(verdict) = self.wait(root)? {
+                    return Ok(Some(verdict));
+                }
+                polled = true;
+            }
+        }
+        if !polled && (self.handed_out.get() || self.shared.reactor.borrow().len() > 0) {
+            self.shared
+                .reactor
+                .borrow_mut()
+                .poll_now(&mut self.events)?;
+        }
+        report.timers += self.tick();
+        report.events += self.take_events();
+        self.take_posts();
+        if self.ready() > 0
+            && let Some(stall) = &mut self.stall
+        {
+            stall.told = false;
+        }
+        Ok(None)
+    }
+
+    /// Reads the clock, gives new timers their deadline, and queues what is due. Gives the number of due timers.
+    fn tick(&mut self) -> usize {
+        let now = self.shared.clock.now();
+        self.shared.looked_at.set(now);
+        self.shared.timers.borrow_mut().stamp(now);
+        let mut due = 0;
+        while let Some(fired) = self.next_due(now) {
+            due += 1;
+            match fired {
+                Due::Wake(slot) => self.shared.wake_waiter(slot),
+                Due::Call(id) => self.shared.push_timer(id),
+            }
+        }
+        due
+    }
+
+    /// The next timer that is due. A callback's timer keeps its slot, so that it can still be cancelled before it runs.
+    fn next_due(&self, now: Nanos) -> Option<Due> {
+        let mut timers = self.shared.timers.borrow_mut();
+        let id = timers.pop_due_id(now)?;
+        match timers.get_mut(id) {
+            Some(Fire::Wake(slot)) => {
+                let slot = *slot;
+                timers.remove(id);
+                Some(Due::Wake(slot))
+            }
+            _ => Some(Due::Call(id)),
+        }
+    }
+
+    /// Hands the sockets' events to whoever waits for them. Gives their number.
+    fn take_events(&mut self) -> usize {
+        let mut taken = 0;
+        for event in &self.events {
+            let Some(id) = source_of(event) else { continue };
+            taken += 1;
+            let woken = self
+                .shared
+                .reactor
+                .borrow_mut()
+                .source_mut(id)
+                .map(|source| source.ready_by(event));
+            for slot in woken.into_iter().flatten() {
+                self.shared.wake_waiter(slot);
+            }
+        }
+        taken
+    }
+
+    /// Takes in what was posted until now.
+    fn take_posts(&mut self) {
+        for _ in 0..self.posts.len() {
+            let Ok(post) = self.posts.try_recv() else {
+                break;
+            };
+            match post {
+                Post::Wake(id) => self.shared.wake(id),
+                Post::Call(call) => self.shared.push_boxed(call),
+            }
+        }
+    }
+
+    /// Waits until an event, a post or a deadline, awake first where that pays and then asleep, which asks the poll; or tells that nothing can
+    /// come.
+    fn wait(&mut self, root: Option<&Root<'_>>) -> Result<Option<Outcome>> {
+        if self.busy_poll.as_ref().is_some_and(BusyPoll::pays)
+            && self.verdict(root).is_none()
+            && self.stay_awake()?
+        {
+            return Ok(None);
+        }
+        // Marked before the verdict: the last remote that goes after it ends the sleep.
+        self.shared.inbox.fall_asleep();
+        if let Some(verdict) = self.verdict(root) {
+            self.shared.inbox.wake_up();
+            return Ok(Some(verdict));
+        }
+        self.sleep()?;
+        Ok(None)
+    }
+
+    /// Looks without sleeping, for as long as the setting allows. Tells whether something came.
+    #[cold]
+    fn stay_awake(&mut self) -> io::Result<bool> {
+        let Some(busy_poll) = &mut self.busy_poll else {
+            return Ok(false);
+        };
+        let (shared, posts, events) = (&self.shared, &self.posts, &mut self.events);
+        let mut reactor = shared.reactor.borrow_mut();
+        let deadline = shared.timers.borrow().next_deadline();
+        let sockets = reactor.len() > 0;
+        busy_poll.stay_awake(
+            || shared.clock.now(),
+            |now| {
+                if sockets {
+                    reactor.poll_now(events)?;
+                }
+                Ok(!posts.is_empty()
+                    || deadline.is_some_and(|at| at <= now)
+                    || events.iter().any(|event| source_of(event).is_some()))
+            },
+        )
+    }
+
+    /// Sleeps until an event, a post or a deadline. The inbox is marked as asleep by now.
+    fn sleep(&mut self) -> Result {
+        self.rest();
+        if !self.posts.is_empty() {
+            self.shared.inbox.wake_up();
+            return Ok(());
+        }
+        let now = self.shared.looked_at.get();
+        let deadline = self.shared.timers.borrow().next_deadline();
+        let alarm = self
+            .stall
+            .as_ref()
+            .filter(|stall| !stall.told)
+            .map(|stall| now.saturating_add(nanos(stall.after)));
+        let until = [deadline, alarm].into_iter().flatten().min();
+        let fell_asleep = self.busy_poll.as_ref().map(|_| self.shared.clock.now());
+        self.sleep_until(until.filter(|at| *at < NEVER), now)?;
+        if let (Some(busy_poll), Some(since)) = (&mut self.busy_poll, fell_asleep) {
+            busy_poll.slept(self.shared.clock.now().saturating_sub(since));
+        }
+        if alarm.is_some_and(|alarm| deadline.is_none_or(|deadline| alarm < deadline)) {
+            self.suspect(alarm.unwrap_or(now));
+        }
+        self.shared.inbox.wake_up();
+        Ok(())
+    }
+
+    /// Sleeps until this reading of the clock. An automatic clock is moved there instead, if only it could end the sleep; one that
+    /// another hand moves does not move while this thread sleeps.
+    fn sleep_until(&mut self, until: Option<Nanos>, now: Nanos) -> Result {
+        let until = match (self.shared.clock.as_manual(), until) {
+            (Some(clock), Some(until)) if clock.is_auto() && self.is_alone() => {
+                clock.move_to(until);
+                return Ok(());
+            }
+            (Some(_), _) => None,
+            (None, until) => until,
+        };
+        let mut reactor = self.shared.reactor.borrow_mut();
+        Ok(reactor.sleep(&mut self.events, until, now)?)
+    }
+
+    /// Reports a stall, if the sleep lasted until the alarm and brought nothing.
+    #[cold]
+    fn suspect(&mut self, alarm: Nanos) {
+        let now = self.shared.clock.now();
+        let nothing =
+            self.events.iter().all(|event| source_of(event).is_none()) && self.posts.is_empty();
+        if nothing && now >= alarm && !self.shared.records.borrow().is_empty() {
+            self.shared.looked_at.set(now);
+            if let Some(stall) = &mut self.stall {
+                stall.told = true;
+            }
+            self.shared
+                .report(&Incident::Stalled(snapshot(&self.shared)));
+        }
+    }
+
+    /// What there is to say when nothing is ready: nothing, as long as something could still come.
+    fn verdict(&self, root: Option<&Root<'_>>) -> Option<Outcome> {
+        // A clock that only this thread can move does not move while this thread sleeps.
+        let clock_stands = self
+            .shared
+            .clock
+            .as_manual()
+            .is_some_and(|clock| !clock.is_auto());
+        let next = self.shared.timers.borrow().next_deadline();
+        if !clock_stands && next.is_some_and(|at| at < NEVER) {
+            return None;
+        }
+        if self.shared.records.borrow().is_empty() {
+            return Some(Outcome::Done);
+        }
+        self.is_stuck(root)
+            .then(|| Outcome::Stuck(snapshot(&self.shared)))
+    }
+}
