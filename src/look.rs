@@ -20,15 +20,6 @@ use crate::incident::Incident;
 use crate::reactor::source_of;
 use crate::shared::{Fire, Post};
 use crate::timers::{NEVER, Nanos, TimerId};
-use crate::waiter::WaiterSlot;
-
-/// A timer that is due.
-enum Due {
-    /// It wakes who waits in the slot.
-    Wake(WaiterSlot),
-    /// It runs a callback, in its turn.
-    Call(TimerId),
-}
 
 impl EventLoop {
     /// Looks at timers, sockets and inbox. Waits first if it may and nothing is ready. Tells when there is no point in waiting.
@@ -76,28 +67,21 @@ impl EventLoop {
         self.shared.looked_at.set(now);
         self.shared.timers.borrow_mut().stamp(now);
         let mut due = 0;
-        while let Some(fired) = self.next_due(now) {
+        while let Some((id, fire)) = self.next_due(now) {
             due += 1;
-            match fired {
-                Due::Wake(slot) => self.shared.wake_waiter(slot),
-                Due::Call(id) => self.shared.push_timer(id),
+            match fire {
+                Some(Fire::Wake(slot)) => self.shared.wake_waiter(slot),
+                _ => self.shared.push_timer(id),
             }
         }
         due
     }
 
     /// The next timer that is due. A callback's timer keeps its slot, so that it can still be cancelled before it runs.
-    fn next_due(&self, now: Nanos) -> Option<Due> {
+    #[inline]
+    fn next_due(&self, now: Nanos) -> Option<(TimerId, Option<Fire>)> {
         let mut timers = self.shared.timers.borrow_mut();
-        let id = timers.pop_due_id(now)?;
-        match timers.get_mut(id) {
-            Some(Fire::Wake(slot)) => {
-                let slot = *slot;
-                timers.remove(id);
-                Some(Due::Wake(slot))
-            }
-            _ => Some(Due::Call(id)),
-        }
+        timers.pop_due(now, |fire| matches!(fire, Fire::Call(_)))
     }
 
     /// Hands the sockets' events to whoever waits for them. Gives their number.
