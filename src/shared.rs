@@ -374,6 +374,7 @@ impl Shared {
     }
 
     /// Arms a timer for `after` from the next look.
+    #[inline]
     pub(crate) fn arm(&self, after: Nanos, fire: Fire) -> TimerId {
         let id = self.timers.borrow_mut().arm(after, fire);
         self.touched();

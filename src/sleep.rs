@@ -105,24 +105,18 @@ pub struct SleepStarted {
 impl Future for SleepStarted {
     type Output = Result;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
-        let note = Note {
-            kind: &SLEEP,
-            site: Some(self.sleep.site),
-        };
-        let Some(timer) = self.timer else {
-            let fire = Fire::Wake(WaiterSlot::EMPTY);
-            let timer = match self.sleep.until {
-                Until::After(after) => self.shared.arm(after, fire),
-                Until::At(at) => self.shared.arm_at(self.shared.clock.reading(at), fire),
-            };
-            self.timer = Some(timer);
-            return self.park(timer, WaiterSlot::EMPTY, cx, note);
-        };
-        match self.shared.timer_waiter(timer) {
-            Some(slot) => self.park(timer, slot, cx, note),
-            None if self.shared.is_closed() => Poll::Ready(Err(ErrorKind::LoopGone.into())),
-            None => Poll::Ready(Ok(())),
+        if let Some(timer) = self.timer {
+            return self.poll_armed(timer, cx);
+        }
+        // Parked first: so the timer is armed with who waits for it.
+        match self.shared.park(WaiterSlot::EMPTY, cx, self.note()) {
+            Ok(slot) => {
+                self.timer = Some(self.arm(slot));
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 }
@@ -133,9 +127,37 @@ impl SleepStarted {
         self.timer
     }
 
-    /// Parks whoever polls until the timer is due.
-    fn park(&self, timer: TimerId, slot: WaiterSlot, cx: &Context<'_>, note: Note) -> Poll<Result> {
-        let parked = self.shared.park(slot, cx, note);
+    /// What is said of who sleeps.
+    #[inline]
+    fn note(&self) -> Note {
+        Note {
+            kind: &SLEEP,
+            site: Some(self.sleep.site),
+        }
+    }
+
+    /// Arms the timer for who waits in the slot.
+    #[inline]
+    fn arm(&self, slot: WaiterSlot) -> TimerId {
+        let fire = Fire::Wake(slot);
+        match self.sleep.until {
+            Until::After(after) => self.shared.arm(after, fire),
+            Until::At(at) => self.shared.arm_at(self.shared.clock.reading(at), fire),
+        }
+    }
+
+    /// Ends the sleep if its timer was due, or parks whoever polls now until it is.
+    fn poll_armed(&self, timer: TimerId, cx: &Context<'_>) -> Poll<Result> {
+        let Some(slot) = self.shared.timer_waiter(timer) else {
+            let gone = self.shared.is_closed();
+            let ended = if gone {
+                Err(ErrorKind::LoopGone.into())
+            } else {
+                Ok(())
+            };
+            return Poll::Ready(ended);
+        };
+        let parked = self.shared.park(slot, cx, self.note());
         let kept = *parked.as_ref().unwrap_or(&WaiterSlot::EMPTY);
         self.shared.set_timer_waiter(timer, kept);
         match parked {
