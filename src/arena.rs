@@ -16,8 +16,6 @@
 
 use std::fmt;
 
-use slab::Slab;
-
 /// The number of slots up to which an arena keeps its memory.
 const KEPT: usize = 1024;
 
@@ -63,7 +61,13 @@ impl Id {
     /// The slot, which later tenants share.
     #[inline]
     pub(crate) fn index(self) -> usize {
-        (self.0 & 0xFFFF_FFFF) as usize
+        self.half() as usize
+    }
+
+    /// The slot, as the lower half of the id.
+    #[inline]
+    fn half(self) -> u32 {
+        (self.0 & 0xFFFF_FFFF) as u32
     }
 
     /// Which of the slot's tenants.
@@ -100,19 +104,34 @@ impl fmt::Debug for Id {
 /// Holds values of one kind and gives each an [`Id`].
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
-    /// The values, each with its generation.
-    slots: Slab<(u32, T)>,
+    /// The values, and the vacant slots between them.
+    slots: Vec<Slot<T>>,
+    /// The vacant slot to be taken next; the number of slots if none is vacant.
+    vacant: u32,
+    /// How many values there are.
+    len: usize,
     /// The generation of the next value.
     next_generation: u32,
     /// Removals from a sparse arena since it was last shrunk.
     sparse_removals: usize,
 }
 
+/// A place for a value. Its fields are written each by itself, so that nothing is put together elsewhere and copied.
+#[derive(Debug)]
+struct Slot<T> {
+    /// The generation of the value; of a vacant slot, which one is to be taken after it.
+    mark: u32,
+    /// The value, if there is one.
+    value: Option<T>,
+}
+
 impl<T> Arena<T> {
     /// An arena without values, which has allocated nothing.
     pub(crate) const fn new() -> Self {
         Arena {
-            slots: Slab::new(),
+            slots: Vec::new(),
+            vacant: 0,
+            len: 0,
             next_generation: 0,
             sparse_removals: 0,
         }
@@ -128,38 +147,55 @@ impl<T> Arena<T> {
     #[inline]
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(Id) -> T) -> Id {
         let generation = self.next_generation;
-        let slot = self.slots.vacant_entry();
-        let id = Id::new(slot.key(), generation);
+        let index = self.vacant as usize;
+        let id = Id::new(index, generation);
+        if index == self.slots.len() {
+            self.grow();
+        }
+        let slot = &mut self.slots[index];
+        slot.value = Some(make(id));
+        self.vacant = slot.mark;
+        slot.mark = generation;
         self.next_generation = generation.wrapping_add(1);
-        slot.insert((generation, make(id)));
+        self.len += 1;
         id
+    }
+
+    /// Adds a vacant slot, after which the next new one is to be taken.
+    #[cold]
+    fn grow(&mut self) {
+        let next = index_of(self.slots.len() + 1);
+        self.slots.push(Slot {
+            mark: next,
+            value: None,
+        });
     }
 
     /// The value of this id, if it is still here.
     #[inline]
     pub(crate) fn get(&self, id: Id) -> Option<&T> {
-        match self.slots.get(id.index()) {
-            Some((generation, value)) if *generation == id.generation() => Some(value),
-            _ => None,
-        }
+        let slot = self.slots.get(id.index())?;
+        slot.value.as_ref().filter(|_| slot.mark == id.generation())
     }
 
     /// The value of this id, to change, if it is still here.
     #[inline]
     pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut T> {
-        match self.slots.get_mut(id.index()) {
-            Some((generation, value)) if *generation == id.generation() => Some(value),
-            _ => None,
-        }
+        let slot = self.slots.get_mut(id.index())?;
+        slot.value.as_mut().filter(|_| slot.mark == id.generation())
     }
 
     /// Takes the value of this id out, if it is still here.
     #[inline]
     pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
-        if !self.contains(id) {
+        let slot = self.slots.get_mut(id.index())?;
+        if slot.mark != id.generation() {
             return None;
         }
-        let (_, value) = self.slots.try_remove(id.index())?;
+        let value = slot.value.take()?;
+        slot.mark = self.vacant;
+        self.vacant = id.half();
+        self.len -= 1;
         if self.is_sparse() {
             self.shrink();
         }
@@ -175,36 +211,43 @@ impl<T> Arena<T> {
     /// The number of values.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+        self.len
     }
 
     /// Whether there is no value.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.len == 0
     }
 
     /// The values with their ids, in slot order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
-        self.slots
-            .iter()
-            .map(|(index, (generation, value))| (Id::new(index, *generation), value))
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let value = slot.value.as_ref()?;
+            Some((Id::new(index, slot.mark), value))
+        })
     }
 
     /// Takes every value out, in slot order, and gives all memory back.
     pub(crate) fn take_all(&mut self) -> Vec<T> {
+        let slots = std::mem::take(&mut self.slots);
+        self.vacate();
+        slots.into_iter().filter_map(|slot| slot.value).collect()
+    }
+
+    /// Gives all memory back; no value is left.
+    fn vacate(&mut self) {
+        self.slots = Vec::new();
+        self.vacant = 0;
+        self.len = 0;
         self.sparse_removals = 0;
-        std::mem::take(&mut self.slots)
-            .into_iter()
-            .map(|(_, (_, value))| value)
-            .collect()
     }
 
     /// Whether at most a quarter of more than a few slots is in use.
     #[inline]
     fn is_sparse(&self) -> bool {
         let capacity = self.slots.capacity();
-        capacity > KEPT && self.slots.len() <= capacity / 4
+        capacity > KEPT && self.len <= capacity / 4
     }
 
     /// Gives back the slots above the highest value, or all of them if there is none.
@@ -214,12 +257,26 @@ impl<T> Arena<T> {
     #[cold]
     fn shrink(&mut self) {
         self.sparse_removals += 1;
-        if self.slots.is_empty() {
-            self.slots = Slab::new();
-            self.sparse_removals = 0;
+        if self.len == 0 {
+            self.vacate();
         } else if self.sparse_removals >= self.slots.capacity() / 8 {
-            self.slots.shrink_to_fit();
+            self.drop_vacant();
             self.sparse_removals = 0;
+        }
+    }
+
+    /// Drops the vacant slots above the highest value, and lines the others up again, the lowest first.
+    fn drop_vacant(&mut self) {
+        let above = |slots: &Vec<Slot<T>>| slots.iter().rposition(|slot| slot.value.is_some());
+        self.slots
+            .truncate(above(&self.slots).map_or(0, |highest| highest + 1));
+        self.slots.shrink_to_fit();
+        self.vacant = index_of(self.slots.len());
+        for (index, slot) in self.slots.iter_mut().enumerate().rev() {
+            if slot.value.is_none() {
+                slot.mark = self.vacant;
+                self.vacant = index_of(index);
+            }
         }
     }
 
@@ -228,6 +285,11 @@ impl<T> Arena<T> {
     pub(crate) fn capacity(&self) -> usize {
         self.slots.capacity()
     }
+}
+
+/// The index of a slot as it is kept in one.
+fn index_of(index: usize) -> u32 {
+    u32::try_from(index).expect("an arena holds fewer than 2^31 values")
 }
 
 #[cfg(test)]
