@@ -13,7 +13,6 @@ use crate::error::{ErrorKind, Result};
 use crate::key::Key;
 use crate::ledger::{Entry, Ledger};
 use crate::oneshot::{OneShot, Resolver};
-use crate::shared::Fire;
 use crate::site::Site;
 use crate::yield_point::YieldPoint;
 
@@ -293,8 +292,8 @@ fn register<T: 'static>(co: &Co, key: Key, site: Site) -> Result<Resolver<T>> {
 /// Makes a key pending and arms the timer that resolves it.
 fn register_timer(co: &Co, timer: &Timer) -> Result {
     let resolver = register::<()>(co, timer.key.clone(), timer.site)?;
-    let fire = Fire::Call(Box::new(move |_| resolver.resolve(())));
-    let id = co.handle().shared().arm(nanos(timer.after), fire);
+    let resolve = Box::new(move |_: &_| resolver.resolve(()));
+    let id = co.handle().shared().arm_call(nanos(timer.after), resolve);
     co.with_ledger(|ledger| ledger.set_timer(&timer.key, id));
     Ok(())
 }

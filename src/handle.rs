@@ -16,7 +16,7 @@ use crate::inbox::Inbox;
 use crate::incident::Incident;
 use crate::record::{Flags, Rare};
 use crate::roster::{label, table_id};
-use crate::shared::{Callback, Fire, Post, Posted, Shared};
+use crate::shared::{Callback, Post, Posted, Shared};
 use crate::snapshot::{Activity, CoroutineId, CoroutineInfo, PendingKey, Snapshot};
 
 /// A door to a loop on the loop's own thread: spawns coroutines, queues callbacks, sets timers, looks inside.
@@ -102,7 +102,7 @@ impl Handle {
             return TimerId(crate::arena::Id::NONE);
         }
         let callback: Callback = Box::new(move |_| callback());
-        TimerId(self.shared.arm(nanos(after), Fire::Call(callback)))
+        TimerId(self.shared.arm_call(nanos(after), callback))
     }
 
     /// Queues a callback for the moment `at`; one that has passed means as soon as the loop comes to it.
@@ -114,7 +114,7 @@ impl Handle {
         let callback: Callback = Box::new(move |_| callback());
         TimerId(
             self.shared
-                .arm_at(self.shared.clock.reading(at), Fire::Call(callback)),
+                .arm_call_at(self.shared.clock.reading(at), callback),
         )
     }
 

@@ -17,7 +17,6 @@ use crate::arena::Id;
 use crate::clock::nanos;
 use crate::error::{Error, Result};
 use crate::hub::{Hub, OrderKey};
-use crate::shared::Fire;
 use crate::site::Site;
 use crate::timers::TimerId;
 use crate::waiter::{Kind, Note};
@@ -132,11 +131,11 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
         let site = self.finish.site;
         hub.close();
         let overdue = Rc::clone(hub);
-        let cut = Fire::Call(Box::new(move |_| {
+        let cut = Box::new(move |_: &_| {
             overdue.cut_off("its engine was drained and the limit ran out", site);
-        }));
+        });
         self.timer
-            .set(Some(hub.shared().arm(nanos(self.limit), cut)));
+            .set(Some(hub.shared().arm_call(nanos(self.limit), cut)));
     }
 }
 

@@ -20,7 +20,6 @@ use crate::arena::Id;
 use crate::clock::nanos;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lane::{ENGINE, Lane};
-use crate::shared::Fire;
 use crate::site::Site;
 use crate::timers::TimerId;
 use crate::waiter::{Kind, Note};
@@ -151,11 +150,11 @@ impl<S: 'static, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static
         let site = self.finish.site;
         lane.close();
         let overdue = Rc::clone(lane);
-        let cut = Fire::Call(Box::new(move |_| {
+        let cut = Box::new(move |_: &_| {
             overdue.cut_off("its engine was drained and the limit ran out", site);
-        }));
+        });
         self.timer
-            .set(Some(lane.shared().arm(nanos(self.limit), cut)));
+            .set(Some(lane.shared().arm_call(nanos(self.limit), cut)));
     }
 }
 

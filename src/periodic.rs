@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use crate::clock::nanos;
 use crate::error::{ErrorKind, Result};
 use crate::handle::Handle;
-use crate::shared::{Fire, Shared};
+use crate::shared::Shared;
 use crate::site::Site;
 use crate::timers::{Nanos, TimerId};
 
@@ -124,13 +124,13 @@ impl Periodic {
             return;
         }
         let mut armed = Armed(Some(Rc::clone(&self.schedule)));
-        let fire = Fire::Call(Box::new(move |shared| {
+        let call = Box::new(move |shared: &Rc<Shared>| {
             if let Some(schedule) = armed.0.take() {
                 let shared = Rc::clone(shared);
                 Periodic { shared, schedule }.run();
             }
-        }));
-        let timer = self.shared.arm_at(self.schedule.deadline.get(), fire);
+        });
+        let timer = self.shared.arm_call_at(self.schedule.deadline.get(), call);
         self.schedule.timer.set(Some(timer));
     }
 

@@ -102,12 +102,13 @@ pub(crate) enum Next {
     Queued,
 }
 
-/// What a timer does when it is due.
+/// What a timer does when it is due. It owns nothing, so that arming and cancelling moves words and drops none.
+#[derive(Clone, Copy)]
 pub(crate) enum Fire {
     /// Wakes who waits.
     Wake(WaiterSlot),
-    /// Queues a callback.
-    Call(Callback),
+    /// Queues the callback that is kept under this number.
+    Call(usize),
 }
 
 /// What another thread, or a foreign waker on one, leaves in the inbox.
@@ -149,6 +150,8 @@ pub(crate) struct Shared {
     pub(crate) due_calls: Cell<usize>,
     /// Deadlines.
     pub(crate) timers: RefCell<Timers<Fire>>,
+    /// The callbacks of timers, each named by its timer.
+    timer_calls: RefCell<Slab<Callback>>,
     /// Sockets.
     pub(crate) reactor: RefCell<Reactor>,
     /// What other threads left.
@@ -231,6 +234,7 @@ impl Shared {
             calls: RefCell::default(),
             due_calls: Cell::new(0),
             timers: RefCell::new(Timers::new()),
+            timer_calls: RefCell::default(),
             reactor: RefCell::new(reactor),
             inbox,
             clock,
@@ -335,6 +339,10 @@ impl Shared {
         rest(&mut self.newcomers.borrow_mut(), kept);
         self.spares.borrow_mut().rest();
         self.spare_calls.borrow_mut().rest();
+        let mut timers = self.timer_calls.borrow_mut();
+        if timers.is_empty() && timers.capacity() > kept {
+            *timers = Slab::new();
+        }
         let mut calls = self.calls.borrow_mut();
         if calls.is_empty() && calls.capacity() > kept {
             *calls = VecDeque::new();
@@ -373,25 +381,59 @@ impl Shared {
         self.push(Job(id));
     }
 
-    /// Arms a timer for `after` from the next look.
+    /// Arms a timer for `after` from the next look, which wakes who waits in the slot.
     #[inline]
-    pub(crate) fn arm(&self, after: Nanos, fire: Fire) -> TimerId {
-        let id = self.timers.borrow_mut().arm(after, fire);
+    pub(crate) fn arm(&self, after: Nanos, slot: WaiterSlot) -> TimerId {
+        let id = self.timers.borrow_mut().arm(after, Fire::Wake(slot));
         self.touched();
         id
     }
 
-    /// Arms a timer for a reading of the clock.
-    pub(crate) fn arm_at(&self, deadline: Nanos, fire: Fire) -> TimerId {
-        let id = self.timers.borrow_mut().arm_at(deadline, fire);
+    /// Arms a timer for a reading of the clock, which wakes who waits in the slot.
+    pub(crate) fn arm_at(&self, deadline: Nanos, slot: WaiterSlot) -> TimerId {
+        let id = self.timers.borrow_mut().arm_at(deadline, Fire::Wake(slot));
         self.touched();
         id
     }
 
-    /// Takes a timer out. What it would have fired is dropped here. Tells whether it was still to come.
+    /// Arms a timer for `after` from the next look, which queues a callback.
+    pub(crate) fn arm_call(&self, after: Nanos, callback: Callback) -> TimerId {
+        let number = self.timer_calls.borrow_mut().insert(callback);
+        let id = self.timers.borrow_mut().arm(after, Fire::Call(number));
+        self.touched();
+        id
+    }
+
+    /// Arms a timer for a reading of the clock, which queues a callback.
+    pub(crate) fn arm_call_at(&self, deadline: Nanos, callback: Callback) -> TimerId {
+        let number = self.timer_calls.borrow_mut().insert(callback);
+        let id = self
+            .timers
+            .borrow_mut()
+            .arm_at(deadline, Fire::Call(number));
+        self.touched();
+        id
+    }
+
+    /// Takes a timer out. What it would have called is dropped here. Tells whether it was still to come.
     pub(crate) fn disarm(&self, id: TimerId) -> bool {
         let fire = self.timers.borrow_mut().remove(id);
+        drop(fire.and_then(|fire| self.take_timer_call(fire)));
         fire.is_some()
+    }
+
+    /// Takes the callback of a timer out that is due, if it was not cancelled.
+    pub(crate) fn take_due(&self, id: TimerId) -> Option<Callback> {
+        let fire = self.timers.borrow_mut().remove(id)?;
+        self.take_timer_call(fire)
+    }
+
+    /// The callback of a timer that is gone.
+    fn take_timer_call(&self, fire: Fire) -> Option<Callback> {
+        let Fire::Call(number) = fire else {
+            return None;
+        };
+        self.timer_calls.borrow_mut().try_remove(number)
     }
 
     /// Who waits for a timer, if it is still to come.
@@ -495,12 +537,9 @@ impl Shared {
         self.ready.borrow_mut().clear();
         drop((self.spares.take(), self.spare_calls.take()));
         let calls = self.calls.take().into_iter().map(Held::Call);
-        let fires = self
-            .timers
-            .borrow_mut()
-            .take_all()
-            .into_iter()
-            .map(Held::Fire);
+        self.timers.borrow_mut().take_all();
+        let timers = self.timer_calls.take().into_iter();
+        let timers = timers.map(|(_, call)| Held::Timer(call));
         let records = self
             .records
             .borrow_mut()
@@ -513,7 +552,7 @@ impl Shared {
             .take_all()
             .into_iter()
             .map(Held::Vault);
-        calls.chain(fires).chain(records).chain(vault).collect()
+        calls.chain(timers).chain(records).chain(vault).collect()
     }
 
     /// Wakes every point polled outside of any coroutine, so that it learns that the loop is gone.
@@ -549,7 +588,7 @@ pub(crate) enum Held {
     /// From the ready queue.
     Call(#[expect(dead_code, reason = "kept to be dropped")] Box<dyn Call>),
     /// From a timer.
-    Fire(#[expect(dead_code, reason = "kept to be dropped")] Fire),
+    Timer(#[expect(dead_code, reason = "kept to be dropped")] Callback),
     /// From the table.
     Record(Record),
     /// Kept for another thread.

@@ -14,7 +14,7 @@ use crate::clock::nanos;
 use crate::coroutine::Co;
 use crate::error::{ErrorKind, Result};
 use crate::handle::Handle;
-use crate::shared::{Fire, Shared};
+use crate::shared::Shared;
 use crate::site::Site;
 use crate::timers::{Nanos, TimerId};
 use crate::waiter::{Kind, Note, WaiterSlot};
@@ -139,10 +139,9 @@ impl SleepStarted {
     /// Arms the timer for who waits in the slot.
     #[inline]
     fn arm(&self, slot: WaiterSlot) -> TimerId {
-        let fire = Fire::Wake(slot);
         match self.sleep.until {
-            Until::After(after) => self.shared.arm(after, fire),
-            Until::At(at) => self.shared.arm_at(self.shared.clock.reading(at), fire),
+            Until::After(after) => self.shared.arm(after, slot),
+            Until::At(at) => self.shared.arm_at(self.shared.clock.reading(at), slot),
         }
     }
 
@@ -169,10 +168,8 @@ impl SleepStarted {
 
 impl Drop for SleepStarted {
     fn drop(&mut self) {
-        let Some(timer) = self.timer else { return };
-        let fire = self.shared.timers.borrow_mut().remove(timer);
-        if let Some(Fire::Wake(slot)) = fire {
-            self.shared.unpark(slot);
+        if let Some(timer) = self.timer {
+            self.shared.give_up_timer(timer);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Deadlines in order: which timer is due, which is next, and how to be rid of one at once.
 //!
 //! Apart because it knows nothing of clocks, coroutines or callbacks: a time is a number, a value
-//! is the caller's, and nothing here runs or drops a value.
+//! is the caller's, a few words to copy, and nothing here runs or drops a value.
 //!
 //! ```text
 //!            arm(after)                arm_at(deadline)
@@ -103,7 +103,7 @@ impl Entry {
     }
 }
 
-impl<V> Timers<V> {
+impl<V: Copy> Timers<V> {
     /// No timers, and nothing allocated.
     pub(crate) const fn new() -> Self {
         Timers {
@@ -255,12 +255,15 @@ impl<V> Timers<V> {
     /// Drops an entry from the fresh list; the last one takes its position.
     #[inline]
     fn leave_fresh(&mut self, place: Place) {
-        self.fresh.swap_remove(place.0);
-        if let Some(moved) = self.fresh.get(place.0)
-            && let Some(slot) = self.slots.get_mut(moved.id)
-        {
-            slot.place = place;
+        let last = self.fresh.len() - 1;
+        if place.0 < last {
+            let moved = self.fresh[last];
+            self.fresh[place.0] = moved;
+            if let Some(slot) = self.slots.get_mut(moved.id) {
+                slot.place = place;
+            }
         }
+        self.fresh.truncate(last);
         give_back(&mut self.fresh);
     }
 

@@ -30,7 +30,7 @@ use crate::budget::{Budget, TurnReport};
 use crate::clock::nanos;
 use crate::error::Result;
 use crate::event_loop::{EventLoop, Outcome};
-use crate::shared::{Fire, Job};
+use crate::shared::Job;
 use crate::timers::Nanos;
 use crate::waker::InTurn;
 
@@ -225,8 +225,7 @@ impl EventLoop {
             }
             Some(id) => {
                 self.shared.due_calls.set(self.shared.due_calls.get() - 1);
-                let fire = self.shared.timers.borrow_mut().remove(id);
-                if let Some(Fire::Call(callback)) = fire {
+                if let Some(callback) = self.shared.take_due(id) {
                     self.shared.contain("callback", || callback(&self.shared));
                 }
             }

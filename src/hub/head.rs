@@ -17,7 +17,6 @@ use crate::arena::Id;
 use crate::clock::nanos;
 use crate::error::Error;
 use crate::incident::Incident;
-use crate::shared::Fire;
 
 /// How long a call of a keyed engine may take, and what happens then: see [`KeyedBuilder::head_limit`](crate::ordered::KeyedBuilder::head_limit).
 ///
@@ -94,12 +93,12 @@ where
     #[cold]
     fn arm(self: &Rc<Self>, seat: u32, step: Step, after: Duration) {
         let me = Rc::downgrade(self);
-        let fire = Fire::Call(Box::new(move |_| {
+        let call = Box::new(move |_: &_| {
             if let Some(hub) = me.upgrade() {
                 hub.overdue(seat, step);
             }
-        }));
-        let timer = self.shared.arm(nanos(after), fire);
+        });
+        let timer = self.shared.arm_call(nanos(after), call);
         if let Some(seat) = self.table.borrow_mut().seats.get_mut(seat) {
             seat.limit = Some(timer);
         }

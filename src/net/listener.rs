@@ -33,7 +33,6 @@ use crate::net::address::{Purpose, at_address, resolve};
 use crate::net::socket::{Socket, Tried};
 use crate::net::stream::TcpStream;
 use crate::reactor::Direction;
-use crate::shared::Fire;
 use crate::site::Site;
 use crate::timers::TimerId;
 use crate::waiter::{Kind, Note, WaiterSlot};
@@ -172,7 +171,7 @@ impl TcpListener {
             .shortage
             .as_ref()
             .map_or(FIRST_WAIT, |last| (last.wait * 2).min(LONGEST_WAIT));
-        let timer = shared.arm(nanos(wait), Fire::Wake(WaiterSlot::EMPTY));
+        let timer = shared.arm(nanos(wait), WaiterSlot::EMPTY);
         self.shortage = Some(Shortage {
             wait,
             timer: Some(timer),
@@ -209,11 +208,7 @@ impl TcpListener {
         let Some(timer) = self.shortage.as_mut().and_then(|last| last.timer.take()) else {
             return;
         };
-        let shared = self.socket.shared();
-        let fire = shared.timers.borrow_mut().remove(timer);
-        if let Some(Fire::Wake(slot)) = fire {
-            shared.unpark(slot);
-        }
+        self.socket.shared().give_up_timer(timer);
     }
 }
 

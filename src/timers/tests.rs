@@ -6,7 +6,7 @@
 use super::*;
 use proptest::prelude::*;
 
-impl<V> Timers<V> {
+impl<V: Copy> Timers<V> {
     /// Takes out the first timer that is due.
     fn take_due(&mut self, now: Nanos) -> Option<(TimerId, V)> {
         let (id, value) = self.pop_due(now, |_| false)?;
@@ -32,12 +32,12 @@ impl<V> Timers<V> {
 const HOUR: Nanos = 3_600_000_000_000;
 
 /// Every value that is due, in order.
-fn pop_all<V>(timers: &mut Timers<V>, now: Nanos) -> Vec<V> {
+fn pop_all<V: Copy>(timers: &mut Timers<V>, now: Nanos) -> Vec<V> {
     std::iter::from_fn(|| timers.take_due(now).map(|(_, value)| value)).collect()
 }
 
 /// Panics unless every slot has its one entry or is due, the heap is in order, and stale entries are counted, few, and never first.
-fn check<V>(timers: &Timers<V>) {
+fn check<V: Copy>(timers: &Timers<V>) {
     let mut due = 0;
     for (id, slot) in timers.slots.iter() {
         let waiting = timers.waiting.iter().filter(|entry| entry.id == id).count();
