@@ -166,7 +166,7 @@ impl EventLoop {
             return Ok(());
         }
         let now = self.shared.looked_at.get();
-        let deadline = self.shared.timers.borrow().next_deadline();
+        let deadline = self.shared.timers.borrow().wake_at(now);
         let alarm = self
             .stall
             .as_ref()

@@ -40,6 +40,15 @@ pub(crate) const NEVER: Nanos = Nanos::MAX;
 /// The children of one node of the heap.
 const ARITY: usize = 4;
 
+/// For so long a sleep may be stretched for the sake of further timers: as long as the kernel's own slack for a thread that sleeps.
+const GRAIN: Nanos = 50_000;
+
+/// So many timers due within [`GRAIN`] are worth it.
+const CROWD: usize = 8;
+
+/// How many entries at the front of the heap are looked at for a crowd: the first, its children and theirs.
+const FRONT: usize = 1 + ARITY + ARITY * ARITY;
+
 /// The number of entries up to which a list keeps its memory.
 const KEPT: usize = 1024;
 
@@ -188,6 +197,16 @@ impl<V: Copy> Timers<V> {
     #[inline]
     pub(crate) fn next_deadline(&self) -> Option<Nanos> {
         self.waiting.first().map(|entry| entry.time)
+    }
+
+    /// When a loop that falls asleep now should wake: at the next deadline; or, where many come within [`GRAIN`] from now, once for all of
+    /// them, at its end.
+    pub(crate) fn wake_at(&self, now: Nanos) -> Option<Nanos> {
+        let next = self.next_deadline()?;
+        let end = now.saturating_add(GRAIN);
+        let front = &self.waiting[..FRONT.min(self.waiting.len())];
+        let near = front.iter().filter(|entry| entry.time <= end).count();
+        Some(if near < CROWD { next } else { end })
     }
 
     /// Makes due the first waiting timer whose deadline is not after `now`, by deadline and, where those are equal, by creation.

@@ -177,6 +177,24 @@ fn removing_the_earliest_timer_moves_the_next_deadline_at_once() {
 }
 
 #[test]
+fn a_sleep_lasts_until_the_next_deadline_or_where_many_are_close_for_all_of_them() {
+    let mut timers = Timers::new();
+    assert_eq!(timers.wake_at(0), None);
+    let crowd = CROWD as Nanos;
+    for n in 1..crowd {
+        timers.arm_at(100 + n * 10, n);
+        timers.arm_at(HOUR, n);
+    }
+    assert_eq!(timers.wake_at(100), Some(110), "few are not kept waiting");
+    timers.arm_at(100 + GRAIN + 1, crowd);
+    assert_eq!(timers.wake_at(100), Some(110), "it is not close");
+    timers.arm_at(100 + GRAIN, crowd);
+    assert_eq!(timers.wake_at(100), Some(100 + GRAIN));
+    assert_eq!(pop_all(&mut timers, 100 + GRAIN).len(), CROWD);
+    assert_eq!(timers.wake_at(200), Some(100 + GRAIN + 1));
+}
+
+#[test]
 fn a_due_timer_keeps_its_slot_until_it_is_taken() {
     let mut timers = Timers::new();
     let id = timers.arm_at(10, 1);
