@@ -3,80 +3,21 @@
 //! 1. A run is a process: no side inherits another's memory, threads or pools, and one that hangs or dies spoils nothing
 //!    but itself. The loop's core is the same for all.
 //! 2. Within a round every side of a workload runs once, in an order that is shuffled anew for each round.
-//! 3. A ratio is taken within a round, between runs next to each other in time; what is printed is the median of them.
-//! 4. A result that is wrong ends everything: a fast wrong answer is no answer.
-//! 5. A peer that cannot start on this machine, or fails, is left out with a note. Ours may not fail.
+//! 3. A result that is wrong ends everything: a fast wrong answer is no answer.
+//! 4. A peer that cannot start on this machine, or fails, is left out with a note. Ours may not fail.
 
 use std::collections::BTreeMap;
 use std::env;
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::measure::median;
+use crate::comparison::Comparison;
 use crate::options::Options;
 use crate::process::{RUN, child, run};
-use crate::workload::{Metric, OURS, Side, Workload};
+use crate::progress::show;
+use crate::report::Outcome;
+use crate::workload::{OURS, Side, Workload};
 use crate::{load, probes, report, scaling};
-
-/// What a whole run gave.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) rounds: u32,
-    /// How we compare, in the order of the workloads, their metrics and their sides.
-    pub(crate) comparisons: Vec<Comparison>,
-    /// Instructions and system calls a request, by workload and side.
-    pub(crate) counts: Vec<probes::Counts>,
-    /// What was left out, and why.
-    pub(crate) notes: Vec<String>,
-}
-
-/// One peer against us in one metric.
-#[derive(Clone, Debug)]
-pub(crate) struct Comparison {
-    pub(crate) workload: Workload,
-    pub(crate) metric: Metric,
-    pub(crate) peer: &'static str,
-    pub(crate) ours: f64,
-    pub(crate) theirs: f64,
-    /// The median of the ratios within a round, the least and the most.
-    pub(crate) ratio: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
-}
-
-impl Comparison {
-    /// Compares the values of the rounds, pair by pair.
-    pub(crate) fn new(
-        workload: &Workload,
-        metric: Metric,
-        peer: &'static str,
-        ours: &[f64],
-        theirs: &[f64],
-    ) -> Self {
-        let mut ratios: Vec<f64> = ours
-            .iter()
-            .zip(theirs)
-            .map(|(&ours, &theirs)| metric.unit.ratio(ours, theirs))
-            .collect();
-        let ratio = median(&mut ratios);
-        Self {
-            workload: *workload,
-            metric,
-            peer,
-            ours: median(&mut ours.to_vec()),
-            theirs: median(&mut theirs.to_vec()),
-            ratio,
-            least: ratios[0],
-            most: ratios[ratios.len() - 1],
-        }
-    }
-
-    /// The name of the workload and its metric.
-    pub(crate) fn name(&self) -> String {
-        format!("{}{}", self.workload.name, self.metric.suffix)
-    }
-}
 
 /// Runs what the command line asks for, and prints one `VERSUS` line for each workload and peer.
 ///
@@ -91,7 +32,7 @@ pub fn main(workloads: &[Workload]) -> ExitCode {
     let mut args = env::args().skip(1).peekable();
     match args.peek().map(String::as_str) {
         Some(load::ARGUMENT) => load::main(args.skip(1)),
-        Some(RUN) => child(args.skip(1), workloads),
+        Some(RUN) => child(args.skip(1), workloads.iter().chain(scaling::CURVES)),
         _ => match Options::parse(args, workloads) {
             Ok(options) => parent(&options, workloads),
             Err(problem) => {
@@ -240,12 +181,6 @@ fn measure(
     }
 }
 
-/// Shows how far the run is, in place of what was shown before.
-pub(crate) fn show(progress: &str, what: &str) {
-    eprint!("\r\x1b[K{progress} {what}");
-    let _ = std::io::stderr().flush();
-}
-
 /// The sides in an order that is shuffled by the number of the round and the moment, so that no side always runs after
 /// the same neighbour.
 fn shuffled(sides: &[Side], round: u64) -> Vec<Side> {
@@ -270,7 +205,7 @@ fn shuffled(sides: &[Side], round: u64) -> Vec<Side> {
 mod tests {
     use super::*;
     use crate::measure::Measured;
-    use crate::workload::Unit;
+    use crate::workload::{Metric, Unit};
 
     const NANOS: Metric = Metric {
         suffix: "",
@@ -303,28 +238,6 @@ mod tests {
             },
         ],
     };
-
-    #[test]
-    fn ratio_is_taken_within_a_round_and_not_between_medians() {
-        let comparison = Comparison::new(
-            &WORKLOAD,
-            NANOS,
-            "peer",
-            &[1.0, 10.0, 100.0],
-            &[2.0, 40.0, 50.0],
-        );
-        assert_eq!(
-            [
-                comparison.ours,
-                comparison.theirs,
-                comparison.ratio,
-                comparison.least,
-                comparison.most
-            ]
-            .map(f64::to_bits),
-            [10.0_f64, 40.0, 2.0, 0.5, 4.0].map(f64::to_bits)
-        );
-    }
 
     #[test]
     fn shuffling_loses_no_side() {

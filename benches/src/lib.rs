@@ -3,16 +3,30 @@
 //! The peers' sides stand apart, in the bench `versus`, so that a program which needs only our side (the check of
 //! instruction counts) builds no peer.
 
-pub mod harness;
-pub mod inputs;
-pub mod load;
+// From the ground up: a module uses only those above it.
 pub mod machine;
+
 pub mod measure;
-mod options;
-pub mod ours;
-mod plot;
-pub mod probes;
-mod process;
-mod report;
-mod scaling;
+
+pub mod inputs;
 pub mod workload;
+
+pub mod load;
+
+pub mod ours;
+
+mod progress;
+
+mod process;
+
+pub mod probes;
+mod scaling;
+
+mod comparison;
+mod options;
+
+mod plot;
+
+mod report;
+
+pub mod harness;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::harness::Comparison;
+use crate::comparison::Comparison;
 use crate::measure::as_f64;
 use crate::scaling::Curve;
 

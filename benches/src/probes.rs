@@ -6,9 +6,9 @@
 use std::env;
 use std::process::Command;
 
-use crate::harness::show;
 use crate::measure::as_f64;
 use crate::process::{RUN, output_of};
+use crate::progress::show;
 use crate::workload::{THREADED, Workload};
 
 /// What one side needs for a request.

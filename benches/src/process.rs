@@ -10,9 +10,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::machine;
 use crate::measure::Measured;
 use crate::workload::{Side, THREADED, Workload};
-use crate::{machine, scaling};
 
 /// The first argument of a process that is one run.
 pub(crate) const RUN: &str = "--run";
@@ -20,21 +20,21 @@ pub(crate) const RUN: &str = "--run";
 /// How long one run may take.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// One run in a process of its own: prints the result and the values.
-pub(crate) fn child(mut args: impl Iterator<Item = String>, workloads: &[Workload]) {
+/// One run in a process of its own, out of the workloads known: prints the result and the values.
+pub(crate) fn child<'a>(
+    mut args: impl Iterator<Item = String>,
+    mut workloads: impl Iterator<Item = &'a Workload>,
+) {
     let mut next = || {
         args.next()
             .expect("the harness passes workload, side, count and whether to warm up")
     };
     let (name, side, count, warm) = (next(), next(), next(), next());
-    let sides = workloads
-        .iter()
+    let workload = workloads
         .find(|workload| workload.name == name)
-        .map(|workload| (workload, workload.sides));
-    let (workload, sides) = sides
-        .or_else(|| scaling::find(&name))
         .expect("the workload is known");
-    let side = sides
+    let side = workload
+        .sides
         .iter()
         .find(|known| known.name == side)
         .expect("the side is known");

@@ -4,10 +4,22 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::harness::{Comparison, Outcome};
+use crate::comparison::Comparison;
 use crate::scaling::Curve;
 use crate::workload::THREADED;
-use crate::{machine, plot};
+use crate::{machine, plot, probes};
+
+/// What a whole run gave.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) rounds: u32,
+    /// How we compare, in the order of the workloads, their metrics and their sides.
+    pub(crate) comparisons: Vec<Comparison>,
+    /// Instructions and system calls a request, by workload and side.
+    pub(crate) counts: Vec<probes::Counts>,
+    /// What was left out, and why.
+    pub(crate) notes: Vec<String>,
+}
 
 /// Prints one line for each workload and peer, for scripts to read.
 pub(crate) fn print(outcome: &Outcome) {

@@ -1,10 +1,10 @@
 //! Time an operation at 1k, 10k, 100k and 1M coroutines, timers and keys: cost must grow linearly, so these lines are flat
 //! but for what the caches cost.
 
-use crate::harness::show;
 use crate::measure::{Measured, as_f64, median};
 use crate::ours;
 use crate::process::run;
+use crate::progress::show;
 use crate::workload::{Metric, OURS, Side, Unit, Workload};
 
 /// What chooses it on the command line.
@@ -14,7 +14,7 @@ pub(crate) const NAME: &str = "scaling";
 const SIZES: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
 /// What grows: as many coroutines as operations, each giving way once after it was spawned, say.
-const CURVES: &[Workload] = &[
+pub(crate) const CURVES: &[Workload] = &[
     curve(
         "coroutines",
         "spawn, give way once, join",
@@ -71,14 +71,6 @@ pub(crate) struct Curve {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
     pub(crate) points: Vec<(f64, f64)>,
-}
-
-/// The workload of that name, for the process that is one run of it.
-pub(crate) fn find(name: &str) -> Option<(&'static Workload, &'static [Side])> {
-    CURVES
-        .iter()
-        .find(|curve| curve.name == name)
-        .map(|curve| (curve, curve.sides))
 }
 
 /// Measures all curves; with no rounds, checks the smallest size only.

@@ -12,6 +12,7 @@ use compio::net::{TcpListener, TcpStream};
 use compio::runtime::Runtime;
 use local_sync::mpsc::bounded::{Rx, Tx};
 
+use crate::foreign::{local_sync_one_shot, local_sync_unbounded};
 use crate::local::{Local, wake_self};
 
 #[derive(Clone)]
@@ -54,7 +55,7 @@ impl Local for Compio {
     }
 
     fn one_shot<T: 'static>() -> (impl FnOnce(T) + 'static, impl Future<Output = T> + 'static) {
-        crate::local_sync_one_shot()
+        local_sync_one_shot()
     }
 
     fn channel(bound: usize) -> (Self::Sender, Self::Receiver) {
@@ -73,7 +74,7 @@ impl Local for Compio {
         impl Fn(u64) + 'static,
         impl AsyncFnMut() -> Option<u64> + 'static,
     ) {
-        crate::local_sync_unbounded()
+        local_sync_unbounded()
     }
 }
 

@@ -5,6 +5,7 @@
 //! thing, with tiny counts.
 
 mod compio_side;
+mod foreign;
 mod glommio_side;
 mod local;
 mod monoio_side;
@@ -24,31 +25,6 @@ use monoio_side::Monoio;
 use smol_side::Smol;
 use tokio_local::{InLocalRuntime, InLocalSet};
 use tokio_send::{Bare, Multi, Plain};
-
-/// A one-shot of the `futures` crate, for runtimes that have none of their own.
-fn futures_one_shot<T: 'static>() -> (impl FnOnce(T) + 'static, impl Future<Output = T> + 'static) {
-    let (sender, receiver) = futures_channel::oneshot::channel();
-    let send = move |value| sender.send(value).ok().expect("the other end is there");
-    (send, async { receiver.await.expect("the other end sends") })
-}
-
-/// A one-shot of `local-sync`, which is made for one-threaded runtimes.
-fn local_sync_one_shot<T: 'static>() -> (impl FnOnce(T) + 'static, impl Future<Output = T> + 'static)
-{
-    let (sender, receiver) = local_sync::oneshot::channel();
-    let send = move |value| sender.send(value).ok().expect("the other end is there");
-    (send, async { receiver.await.expect("the other end sends") })
-}
-
-/// An unbounded channel of `local-sync`.
-fn local_sync_unbounded() -> (
-    impl Fn(u64) + 'static,
-    impl AsyncFnMut() -> Option<u64> + 'static,
-) {
-    let (sender, mut receiver) = local_sync::mpsc::unbounded::channel();
-    let send = move |value| sender.send(value).expect("the other end is there");
-    (send, async move || receiver.recv().await)
-}
 
 /// The sum of the numbers below `n`: what a workload computes whose operations give back their index.
 fn sum_below(n: u64) -> u64 {

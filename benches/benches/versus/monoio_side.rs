@@ -10,6 +10,7 @@ use local_sync::mpsc::bounded::{Rx, Tx};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
 
+use crate::foreign::{local_sync_one_shot, local_sync_unbounded};
 use crate::local::{Local, wake_self};
 
 #[derive(Clone)]
@@ -61,7 +62,7 @@ impl Local for Monoio {
     }
 
     fn one_shot<T: 'static>() -> (impl FnOnce(T) + 'static, impl Future<Output = T> + 'static) {
-        crate::local_sync_one_shot()
+        local_sync_one_shot()
     }
 
     fn channel(bound: usize) -> (Self::Sender, Self::Receiver) {
@@ -80,7 +81,7 @@ impl Local for Monoio {
         impl Fn(u64) + 'static,
         impl AsyncFnMut() -> Option<u64> + 'static,
     ) {
-        crate::local_sync_unbounded()
+        local_sync_unbounded()
     }
 }
 

@@ -13,6 +13,7 @@ use benches::load::Load;
 use benches::measure::{Measured, cpu_nanos_per_op};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 
+use crate::foreign::futures_one_shot;
 use crate::local::Local;
 
 #[derive(Clone)]
@@ -51,7 +52,7 @@ impl Local for Smol {
     }
 
     fn one_shot<T: 'static>() -> (impl FnOnce(T) + 'static, impl Future<Output = T> + 'static) {
-        crate::futures_one_shot()
+        futures_one_shot()
     }
 
     fn channel(bound: usize) -> (Self::Sender, Self::Receiver) {
