@@ -17,6 +17,9 @@ pub const ORDERED_KEYS: u64 = 10_000;
 /// The bound of the queue in `queue`.
 pub const BOUND: usize = 128;
 
+/// How long a loop may look at its poll without sleeping, in the workloads named `spin`.
+pub const SPIN: Duration = Duration::from_micros(50);
+
 /// A delay before all [`Delays`] and after the end of a run: that of the timer which stays armed in `timer_arm`.
 pub const EARLIER: Duration = Duration::from_millis(900);
 
@@ -104,9 +107,12 @@ pub struct InOrder {
 }
 
 impl InOrder {
-    pub fn take(&mut self, number: u64) {
-        self.right += u64::from(number == self.next);
+    /// Takes the next message that came; whether it came in its turn.
+    pub fn take(&mut self, number: u64) -> bool {
+        let right = number == self.next;
+        self.right += u64::from(right);
         self.next = number + 1;
+        right
     }
 
     /// How many messages came in their turn.

@@ -8,6 +8,7 @@ pub mod machine;
 
 pub mod measure;
 
+pub mod hot;
 pub mod inputs;
 pub mod workload;
 

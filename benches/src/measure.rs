@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::hint::black_box;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -37,6 +38,12 @@ fn nanos_per_op(clock: ClockId, n: u64, work: impl FnOnce() -> u64) -> Measured 
         values: vec![spent.as_secs_f64() * 1e9 / as_f64(n)],
         result,
     }
+}
+
+/// The CPU time that this thread has used.
+#[must_use]
+pub fn thread_cpu() -> Duration {
+    cpu_time(ClockId::ThreadCPUTime)
 }
 
 fn cpu_time(clock: ClockId) -> Duration {
@@ -71,11 +78,16 @@ pub fn median_nanos(samples: &[Duration], result: u64) -> Measured {
     }
 }
 
-/// Adds the median of `latenesses`, in nanoseconds, to what `run` measures; `run` hands over the latenesses of its
-/// sleepers, and the result becomes how many of them were not early.
-pub fn with_lateness(run: impl FnOnce(&mut Vec<Lateness>) -> Measured) -> Measured {
-    let mut latenesses = Vec::new();
-    let mut measured = run(&mut latenesses);
+/// Adds the median lateness, in nanoseconds, to what `run` measures; `run` sends the latenesses of its sleepers once, and
+/// the result becomes how many of them were not early.
+///
+/// # Panics
+///
+/// If they are not sent.
+pub fn with_lateness(run: impl FnOnce(mpsc::Sender<Vec<Lateness>>) -> Measured) -> Measured {
+    let (report, reported) = mpsc::channel();
+    let mut measured = run(report);
+    let latenesses = reported.recv().expect("the sleepers' lateness is told");
     let mut late: Vec<f64> = latenesses
         .iter()
         .flatten()
@@ -180,8 +192,9 @@ mod tests {
     fn early_sleeper_is_not_counted() {
         let early = Instant::now() + Duration::from_hours(1);
         assert_eq!(lateness(early), None);
-        let measured = with_lateness(|latenesses| {
-            latenesses.extend([None, Some(Duration::from_nanos(7))]);
+        let measured = with_lateness(|report| {
+            let latenesses = vec![None, Some(Duration::from_nanos(7))];
+            report.send(latenesses).expect("somebody listens");
             cpu_nanos_per_op(1, || 0)
         });
         assert_eq!(measured.result, 1);

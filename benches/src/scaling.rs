@@ -42,6 +42,15 @@ pub(crate) const CURVES: &[Workload] = &[
             run: ours::key_wait_all,
         }],
     ),
+    curve(
+        "ordered_keys",
+        "send, handle",
+        |n| n,
+        &[Side {
+            name: OURS,
+            run: ours::ordered_all,
+        }],
+    ),
 ];
 
 const fn curve(

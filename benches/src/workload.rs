@@ -11,6 +11,8 @@ pub enum Unit {
     PerSecond,
     /// Bytes; less is better.
     Bytes,
+    /// Messages handled meanwhile; less is better.
+    Messages,
 }
 
 impl Unit {
@@ -21,6 +23,7 @@ impl Unit {
             Self::Nanos => "ns",
             Self::PerSecond => "req/s",
             Self::Bytes => "bytes",
+            Self::Messages => "messages",
         }
     }
 
@@ -28,7 +31,7 @@ impl Unit {
     #[must_use]
     pub fn ratio(self, ours: f64, theirs: f64) -> f64 {
         match self {
-            Self::Nanos | Self::Bytes => theirs / ours,
+            Self::Nanos | Self::Bytes | Self::Messages => theirs / ours,
             Self::PerSecond => ours / theirs,
         }
     }

@@ -268,9 +268,8 @@ pub async fn poll_once(mut timer: Pin<&mut impl Future>) -> u64 {
 }
 
 pub fn timer_sleep<P: Local>(n: u64) -> Measured {
-    with_lateness(|latenesses| {
-        let (sender, receiver) = mpsc::channel();
-        let measured = P::measured(n, |peer| async move {
+    with_lateness(|report| {
+        P::measured(n, |peer| async move {
             let mut delays = Delays::new();
             let joins: Vec<_> = (0..n)
                 .map(|_| {
@@ -282,13 +281,13 @@ pub fn timer_sleep<P: Local>(n: u64) -> Measured {
                     })
                 })
                 .collect();
+            let mut latenesses = Vec::with_capacity(index(n));
             for join in joins {
-                sender.send(join.await).expect("the bench listens");
+                latenesses.push(join.await);
             }
+            report.send(latenesses).expect("the bench listens");
             n
-        });
-        latenesses.extend(receiver);
-        measured
+        })
     })
 }
 

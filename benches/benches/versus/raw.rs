@@ -241,13 +241,14 @@ pub fn timer_held(n: u64) -> Measured {
 
 /// A heap of deadlines, and a poll that sleeps until the next; mio rounds it up to a millisecond.
 pub fn timer_sleep(n: u64) -> Measured {
-    with_lateness(|latenesses| {
+    with_lateness(|report| {
         let (mut poll, mut events) = (mio::Poll::new().expect("a poll"), Events::with_capacity(1));
         cpu_nanos_per_op(n, || {
             let mut delays = Delays::new();
             let mut sleepers: BinaryHeap<_> = (0..n)
                 .map(|_| Reverse(Instant::now() + delays.next_short()))
                 .collect();
+            let mut latenesses = Vec::with_capacity(sleepers.len());
             while let Some(&Reverse(next)) = sleepers.peek() {
                 let now = Instant::now();
                 if next > now {
@@ -257,6 +258,7 @@ pub fn timer_sleep(n: u64) -> Measured {
                 sleepers.pop();
                 latenesses.push(lateness(next));
             }
+            report.send(latenesses).expect("the bench listens");
             n
         })
     })

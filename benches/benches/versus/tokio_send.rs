@@ -263,9 +263,8 @@ pub fn timer_held<T: Flavour>(n: u64) -> Measured {
 }
 
 pub fn timer_sleep<T: Flavour>(n: u64) -> Measured {
-    with_lateness(|latenesses| {
-        let (sender, receiver) = mpsc::channel();
-        let measured = T::measured(n, async move {
+    with_lateness(|report| {
+        T::measured(n, async move {
             let mut delays = Delays::new();
             let joins: Vec<_> = (0..n)
                 .map(|_| {
@@ -277,13 +276,13 @@ pub fn timer_sleep<T: Flavour>(n: u64) -> Measured {
                     })
                 })
                 .collect();
+            let mut latenesses = Vec::with_capacity(index(n));
             for join in joins {
-                sender.send(joined(join).await).expect("the bench listens");
+                latenesses.push(joined(join).await);
             }
+            report.send(latenesses).expect("the bench listens");
             n
-        });
-        latenesses.extend(receiver);
-        measured
+        })
     })
 }
 

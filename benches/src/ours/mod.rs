@@ -15,7 +15,7 @@ pub use channels::{foreign_channel, key_wait, pingpong, queue, task};
 pub use coroutines::{foreign_yield, spawn_join, startup, yield_1, yield_1000, yield_all};
 pub use memory::parked;
 pub use net::{idle_conn, tcp_echo};
-pub use ordered::{key_wait_all, ordered};
+pub use ordered::{hot_key, key_wait_all, ordered, ordered_all};
 pub use remote::{remote, remote_roundtrip};
 pub use timers::{timer_arm, timer_fire, timer_held, timer_sleep};
 

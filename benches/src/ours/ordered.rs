@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use yieldpoint::ordered::KeyedBuilder;
 use yieldpoint::{Call, Co, Handle, Keyed, Result};
 
-use super::measured;
-use crate::inputs::{InOrder, ORDERED_KEYS};
+use super::{event_loop, measured};
+use crate::hot::{self, HOT, Message, Waits};
+use crate::inputs::{InOrder, ORDERED_KEYS, index};
 use crate::measure::{Measured, with_peak_memory};
 
 /// `n` messages go round robin to [`ORDERED_KEYS`] keys, and each handler gives way once; every round of all keys the
@@ -15,7 +17,7 @@ pub fn ordered(n: u64) -> Measured {
     with_peak_memory(|| {
         measured(n, async move |co: Co| -> Result<u64> {
             let right = Rc::new(Cell::new(0));
-            let engine = engine_of_keys(co.handle(), &right);
+            let engine = serve(keys(), co.handle(), &right);
             for number in 0..n / ORDERED_KEYS {
                 for key in 0..ORDERED_KEYS {
                     engine.try_send(key, number)?;
@@ -29,18 +31,72 @@ pub fn ordered(n: u64) -> Measured {
 }
 
 /// One engine for all keys, each with what it has seen as its state.
-fn engine_of_keys(handle: &Handle, right: &Rc<Cell<u64>>) -> Keyed<u64, InOrder, u64> {
+fn keys() -> KeyedBuilder<u64, InOrder, u64> {
+    Keyed::with_state(|_: &u64| InOrder::default())
+}
+
+/// Its handler gives way once, then counts a message that came in its turn.
+fn serve(
+    engine: KeyedBuilder<u64, InOrder, u64>,
+    handle: &Handle,
+    right: &Rc<Cell<u64>>,
+) -> Keyed<u64, InOrder, u64> {
     let right = Rc::clone(right);
-    Keyed::with_state(|_: &u64| InOrder::default()).serve(
+    engine.serve(
         handle,
         async move |call: Call<u64>, key: &mut InOrder, number: u64| -> Result {
             call.yield_now().await?;
-            let before = key.right();
-            key.take(number);
-            right.set(right.get() + key.right() - before);
+            right.set(right.get() + u64::from(key.take(number)));
             Ok(())
         },
     )
+}
+
+/// A key with a backlog of `n` messages, and a thousand others that get one now and then; the result is how many were
+/// handled in their turn. The worst wait of the others, in time and in calls.
+pub fn hot_key(n: u64) -> Measured {
+    let noted = Waits::default();
+    let body = async move |co: Co| -> Result<Measured> {
+        let right = Rc::new(Cell::new(0));
+        let (begins, counts) = (noted.clone(), Rc::clone(&right));
+        let engine = Keyed::with_state(|_: &u64| InOrder::default())
+            .per_key(index(n))
+            .total(index(2 * n))
+            .serve(
+                co.handle(),
+                async move |call: Call<u64>, key: &mut InOrder, message: Message| -> Result {
+                    begins.begin(&message);
+                    call.yield_now().await?;
+                    counts.set(counts.get() + u64::from(key.take(message.number)));
+                    Ok(())
+                },
+            );
+        for message in hot::backlog(n) {
+            engine.try_send(HOT, message)?;
+        }
+        for (key, after) in hot::schedule(n) {
+            while noted.begun() < after {
+                co.yield_now().await?;
+            }
+            engine.try_send(key, noted.next_message())?;
+        }
+        engine.finish().await?;
+        Ok(noted.measured(right.get()))
+    };
+    event_loop().block_on(body).expect("no call fails")
+}
+
+/// One message goes to each of `n` keys, all at once: what grows with the number of keys that have messages.
+pub fn ordered_all(n: u64) -> Measured {
+    measured(n, async move |co: Co| -> Result<u64> {
+        let right = Rc::new(Cell::new(0));
+        let engine = serve(keys().total(index(n)), co.handle(), &right);
+        for key in 0..n {
+            engine.try_send(key, 0)?;
+        }
+        engine.finish().await?;
+        Ok(right.get())
+    })
 }
 
 /// `n` keys are made pending at once, a callback is queued for each, then all are waited for: what grows with the number

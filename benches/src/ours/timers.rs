@@ -1,8 +1,6 @@
 //! Timers that are armed and cancelled, and sleepers that wake.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
-use std::rc::Rc;
 use std::task;
 use std::time::{Duration, Instant};
 
@@ -10,7 +8,7 @@ use yieldpoint::{Co, Result};
 
 use super::measured;
 use crate::inputs::{BATCH, Delays, EARLIER, index};
-use crate::measure::{Measured, lateness, with_lateness};
+use crate::measure::{Lateness, Measured, lateness, with_lateness};
 
 /// A timer of 1 to 60 s is armed and cancelled at once, `n` times, while one of [`EARLIER`] stays armed; the result is how
 /// many were pending.
@@ -54,29 +52,26 @@ pub fn timer_held(n: u64) -> Measured {
 
 /// `n` coroutines sleep up to 100 ms, all at once; the result is how many did not wake early.
 pub fn timer_sleep(n: u64) -> Measured {
-    with_lateness(|latenesses| {
-        let woken = Rc::new(RefCell::new(Vec::with_capacity(index(n))));
-        let wakes = Rc::clone(&woken);
-        let measured = measured(n, async move |co: Co| -> Result<u64> {
+    with_lateness(|report| {
+        measured(n, async move |co: Co| -> Result<u64> {
             let mut delays = Delays::new();
             let joins: Vec<_> = (0..n)
                 .map(|_| {
-                    let (delay, woken) = (delays.next_short(), Rc::clone(&wakes));
-                    co.handle().spawn(async move |co| -> Result {
+                    let delay = delays.next_short();
+                    co.handle().spawn(async move |co| -> Result<Lateness> {
                         let deadline = Instant::now() + delay;
                         co.sleep(delay).await?;
-                        woken.borrow_mut().push(lateness(deadline));
-                        Ok(())
+                        Ok(lateness(deadline))
                     })
                 })
                 .collect();
+            let mut latenesses = Vec::with_capacity(index(n));
             for join in joins {
-                join.await?;
+                latenesses.push(join.await?);
             }
+            report.send(latenesses).expect("the bench listens");
             Ok(n)
-        });
-        latenesses.append(&mut woken.borrow_mut());
-        measured
+        })
     })
 }
 
