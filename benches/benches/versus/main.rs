@@ -11,11 +11,15 @@ mod local;
 mod monoio_side;
 mod raw;
 mod raw_net;
+mod raw_poll;
+mod raw_remote;
 mod smol_side;
+mod tokio_keyed;
 mod tokio_local;
 mod tokio_net;
 mod tokio_send;
 
+use benches::hot;
 use benches::inputs::{BATCH, KEYS, ORDERED_KEYS};
 use benches::ours;
 use benches::workload::{Metric, OURS, Side, THREADED, Unit, Workload};
@@ -37,30 +41,35 @@ const fn metric(suffix: &'static str, unit: Unit) -> Metric {
 
 const NANOS: &[Metric] = &[metric("", Unit::Nanos)];
 
-/// The sides of a workload that every peer does in the same shape: those in tokio's plain form, then those written once for
-/// all runtimes with `spawn_local`.
+/// The sides of a workload that every peer does in the same shape: ours, those in tokio's plain form, those written once for
+/// all runtimes with `spawn_local`, and those named one by one.
 macro_rules! sides {
-    ($name:ident $(, $extra:ident => $run:expr)*) => {
+    ($name:ident $(, $extra:ident => $run:expr)*) => { sides!(ours::$name, tokio_send, $name $(, $extra => $run)*) };
+    ($ours:expr, $tokio:ident, $name:ident $(, $extra:ident => $run:expr)*) => {
         &[
-            Side { name: OURS, run: ours::$name },
-            Side { name: "tokio", run: tokio_send::$name::<Plain> },
+            Side { name: OURS, run: $ours },
+            Side { name: "tokio", run: $tokio::$name::<Plain> },
             Side { name: "tokio_local_set", run: local::$name::<InLocalSet> },
             Side { name: "tokio_local_runtime", run: local::$name::<InLocalRuntime> },
             Side { name: "smol", run: local::$name::<Smol> },
             Side { name: "monoio", run: local::$name::<Monoio> },
             Side { name: "compio", run: local::$name::<Compio> },
             Side { name: "glommio", run: local::$name::<Glommio> },
-            Side { name: THREADED, run: tokio_send::$name::<Multi> },
+            Side { name: THREADED, run: $tokio::$name::<Multi> },
             $(Side { name: stringify!($extra), run: $run },)*
         ]
     };
 }
 
-/// The sides of a server, with the number of connections and of messages in flight, if it has them.
+/// The sides of a server, with the number of connections and of messages in flight, if it has them; ours and the raw one
+/// may be others.
 macro_rules! servers {
     ($name:ident $(, $connections:literal, $depth:literal)?) => {
+        servers!(ours::$name$(::<$connections, $depth>)?, raw_net::$name$(::<$connections, $depth>)?, $name $(, $connections, $depth)?)
+    };
+    ($ours:expr, $raw:expr, $name:ident $(, $connections:literal, $depth:literal)?) => {
         &[
-            Side { name: OURS, run: ours::$name$(::<$connections, $depth>)? },
+            Side { name: OURS, run: $ours },
             Side { name: "tokio", run: tokio_net::$name::<Plain $(, $connections, $depth)?> },
             Side { name: "tokio_local_set", run: tokio_local::in_set::$name$(::<$connections, $depth>)? },
             Side { name: "tokio_local_runtime", run: tokio_local::in_runtime::$name$(::<$connections, $depth>)? },
@@ -69,23 +78,29 @@ macro_rules! servers {
             Side { name: "compio", run: compio_side::$name$(::<$connections, $depth>)? },
             Side { name: "glommio", run: glommio_side::$name$(::<$connections, $depth>)? },
             Side { name: THREADED, run: tokio_net::$name::<Multi $(, $connections, $depth)?> },
-            Side { name: "raw", run: raw_net::$name$(::<$connections, $depth>)? },
+            Side { name: "raw", run: $raw },
         ]
     };
 }
+
+/// What an echo workload says, in the order in which the load generator gives it.
+const ECHO: &str =
+    "Requests a second; 50th and 99th percentile of the latency; the server's CPU time a request.";
+
+const ECHO_METRICS: &[Metric] = &[
+    metric("", Unit::PerSecond),
+    metric("_p50", Unit::Nanos),
+    metric("_p99", Unit::Nanos),
+    metric("_cpu", Unit::Nanos),
+];
 
 /// An echo workload: the name and the counts follow from the connections and the depth.
 macro_rules! tcp_echo {
     ($connections:literal, $depth:literal, $each:literal) => {
         Workload {
             name: concat!("tcp_echo_c", $connections, "_d", $depth),
-            what: "Requests a second; 50th and 99th percentile of the latency; the server's CPU time a request.",
-            metrics: &[
-                metric("", Unit::PerSecond),
-                metric("_p50", Unit::Nanos),
-                metric("_p99", Unit::Nanos),
-                metric("_cpu", Unit::Nanos),
-            ],
+            what: ECHO,
+            metrics: ECHO_METRICS,
             count: $connections * $depth * $each,
             test_count: $connections * $depth * 5,
             warm: false,
@@ -98,6 +113,16 @@ macro_rules! tcp_echo {
 const WORKLOADS: &[Workload] = &[
     // In the order in which a user feels them.
     tcp_echo!(1, 1, 10_000),
+    Workload {
+        name: "tcp_echo_spin",
+        what: "As `tcp_echo_c1_d1`, but ours and the raw loop look for 50 µs before they sleep.",
+        metrics: ECHO_METRICS,
+        count: 10_000,
+        test_count: 20,
+        warm: false,
+        expected: |n| n,
+        sides: servers!(ours::tcp_echo_spin, raw_net::tcp_echo_spin, tcp_echo, 1, 1),
+    },
     tcp_echo!(1, 16, 10_000),
     tcp_echo!(64, 1, 1_000),
     tcp_echo!(64, 16, 400),
@@ -114,6 +139,16 @@ const WORKLOADS: &[Workload] = &[
         sides: sides!(timer_sleep, raw => raw::timer_sleep),
     },
     Workload {
+        name: "timer_few",
+        what: "1000 coroutines sleep up to 100 ms, so that the loop has time for each: CPU time each, median lateness.",
+        metrics: &[metric("", Unit::Nanos), metric("_late", Unit::Nanos)],
+        count: 1_000,
+        test_count: 100,
+        warm: true,
+        expected: |n| n,
+        sides: sides!(timer_sleep, raw => raw::timer_sleep),
+    },
+    Workload {
         name: "remote_roundtrip",
         what: "To another thread and back; median wall time.",
         metrics: NANOS,
@@ -121,7 +156,17 @@ const WORKLOADS: &[Workload] = &[
         test_count: 50,
         warm: true,
         expected: sum_below,
-        sides: sides!(remote_roundtrip, raw => raw::remote_roundtrip),
+        sides: sides!(remote_roundtrip, raw => raw_remote::remote_roundtrip),
+    },
+    Workload {
+        name: "remote_roundtrip_spin",
+        what: "As `remote_roundtrip`, but ours and the raw loop look for 50 µs before they sleep.",
+        metrics: NANOS,
+        count: 5_000,
+        test_count: 50,
+        warm: true,
+        expected: sum_below,
+        sides: sides!(ours::remote_roundtrip_spin, tokio_send, remote_roundtrip, raw => raw_remote::remote_roundtrip_spin),
     },
     Workload {
         name: "remote",
@@ -131,7 +176,7 @@ const WORKLOADS: &[Workload] = &[
         test_count: 1_000,
         warm: true,
         expected: sum_below,
-        sides: sides!(remote, raw => raw::remote),
+        sides: sides!(remote, raw => raw_remote::remote),
     },
     Workload {
         name: "ordered",
@@ -141,7 +186,34 @@ const WORKLOADS: &[Workload] = &[
         test_count: 2 * ORDERED_KEYS,
         warm: false,
         expected: |n| n,
-        sides: sides!(ordered, raw => raw::ordered),
+        sides: sides!(ours::ordered, tokio_keyed, ordered, raw => raw::ordered, tokio_one_task => tokio_keyed::ordered_by_one),
+    },
+    Workload {
+        name: "hot_key",
+        what: "One key has a backlog of 100 000 messages, a thousand others get one now and then: the worst wait of those for their call, in CPU time and in calls that began meanwhile, its own included.",
+        metrics: &[metric("", Unit::Nanos), metric("_messages", Unit::Messages)],
+        count: 100_000,
+        test_count: 2_000,
+        warm: true,
+        expected: |n| n + hot::others(n),
+        sides: &[
+            Side {
+                name: OURS,
+                run: ours::hot_key,
+            },
+            Side {
+                name: "tokio",
+                run: tokio_keyed::hot_key,
+            },
+            Side {
+                name: "tokio_one_task",
+                run: tokio_keyed::hot_key_by_one,
+            },
+            Side {
+                name: "tokio_one_queue",
+                run: tokio_keyed::hot_key_in_turn,
+            },
+        ],
     },
     Workload {
         name: "parked",

@@ -2,25 +2,33 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use benches::inputs::{ECHO_BUFFER, IDLE_BUFFER};
+use benches::inputs::{ECHO_BUFFER, IDLE_BUFFER, SPIN};
 use benches::load::Load;
 use benches::measure::Measured;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
+use crate::raw_poll::wait;
+
 /// The token of the listener: no connection has that place.
 const LISTENER: Token = Token(usize::MAX);
 
 pub fn tcp_echo<const CONNECTIONS: u64, const DEPTH: u64>(n: u64) -> Measured {
-    serve::<ECHO_BUFFER>(Load::echo(CONNECTIONS, DEPTH, n))
+    serve::<ECHO_BUFFER>(Load::echo(CONNECTIONS, DEPTH, n), Duration::ZERO)
+}
+
+/// One connection, and a poll that does not sleep before it has looked for [`SPIN`].
+pub fn tcp_echo_spin(n: u64) -> Measured {
+    serve::<ECHO_BUFFER>(Load::echo(1, 1, n), SPIN)
 }
 
 pub fn idle_conn(n: u64) -> Measured {
-    serve::<IDLE_BUFFER>(Load::idle(n))
+    serve::<IDLE_BUFFER>(Load::idle(n), Duration::ZERO)
 }
 
-fn serve<const BUFFER: usize>(load: Load) -> Measured {
+fn serve<const BUFFER: usize>(load: Load, spin: Duration) -> Measured {
     let mut poll = Poll::new().expect("a poll");
     let mut listener =
         TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
@@ -33,10 +41,7 @@ fn serve<const BUFFER: usize>(load: Load) -> Measured {
     let mut connections: Vec<Option<TcpStream>> = Vec::new();
     let mut left = load.connections;
     while left > 0 {
-        match poll.poll(&mut events, None) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            polled => polled.expect("a poll"),
-        }
+        wait(&mut poll, &mut events, spin);
         for event in &events {
             if event.token() == LISTENER {
                 while let Ok((mut stream, _)) = listener.accept() {

@@ -9,13 +9,11 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use benches::inputs::{
-    Arrived, BATCH, BOUND, Delays, EARLIER, InOrder, KEYS, ORDERED_KEYS, Places, index, one_shots,
-};
+use benches::inputs::{Arrived, BATCH, BOUND, Delays, EARLIER, KEYS, Places, index, one_shots};
 use benches::machine;
 use benches::measure::{
     Measured, as_f64, cpu_nanos_per_op, lateness, median_nanos, process_nanos_per_op,
-    resident_bytes, with_lateness, with_peak_memory, with_wall_time,
+    resident_bytes, with_lateness, with_wall_time,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{channel, unbounded_channel};
@@ -336,41 +334,6 @@ pub fn remote_roundtrip<T: Flavour>(n: u64) -> Measured {
     drop(requests);
     thread.join().expect("the thread ends with its channel");
     median_nanos(&samples, sum)
-}
-
-/// A coroutine and an unbounded channel for each key.
-pub fn ordered<T: Flavour>(n: u64) -> Measured {
-    with_peak_memory(|| {
-        T::measured(n, async move {
-            let keys: Vec<_> = (0..ORDERED_KEYS)
-                .map(|_| {
-                    let (sender, mut receiver) = unbounded_channel();
-                    let join = tokio::spawn(async move {
-                        let mut key = InOrder::default();
-                        while let Some(number) = receiver.recv().await {
-                            yield_now().await;
-                            key.take(number);
-                        }
-                        key.right()
-                    });
-                    (sender, join)
-                })
-                .collect();
-            for number in 0..n / ORDERED_KEYS {
-                for (sender, _) in &keys {
-                    sender.send(number).expect("the key's coroutine listens");
-                }
-                yield_now().await;
-            }
-            let (senders, joins): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
-            drop(senders);
-            let mut right = 0;
-            for join in joins {
-                right += joined(join).await;
-            }
-            right
-        })
-    })
 }
 
 pub fn parked<T: Flavour>(n: u64) -> Measured {

@@ -14,21 +14,28 @@ mod timers;
 pub use channels::{foreign_channel, key_wait, pingpong, queue, task};
 pub use coroutines::{foreign_yield, spawn_join, startup, yield_1, yield_1000, yield_all};
 pub use memory::parked;
-pub use net::{idle_conn, tcp_echo};
+pub use net::{idle_conn, tcp_echo, tcp_echo_spin};
 pub use ordered::{hot_key, key_wait_all, ordered, ordered_all};
-pub use remote::{remote, remote_roundtrip};
+pub use remote::{remote, remote_roundtrip, remote_roundtrip_spin};
 pub use timers::{timer_arm, timer_fire, timer_held, timer_sleep};
 
-use yieldpoint::{Co, EventLoop, Result};
+use yieldpoint::{Builder, Co, EventLoop, Result};
 
+use crate::inputs::SPIN;
 use crate::measure::{Measured, cpu_nanos_per_op};
 
 /// A loop whose run panics if anything goes wrong that nobody takes.
 fn event_loop() -> EventLoop {
-    EventLoop::builder()
-        .fail_on_error()
-        .build()
-        .expect("a loop")
+    built(EventLoop::builder())
+}
+
+/// The same, which stays awake for a while before it sleeps if its last waits were short.
+fn spinning_loop() -> EventLoop {
+    built(EventLoop::builder().busy_poll(SPIN))
+}
+
+fn built(builder: Builder) -> EventLoop {
+    builder.fail_on_error().build().expect("a loop")
 }
 
 /// Measures `body` on a loop of its own.

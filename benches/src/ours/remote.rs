@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use yieldpoint::{Co, EventLoop, Result, SendResolver};
 
-use super::event_loop;
+use super::{event_loop, spinning_loop};
 use crate::inputs::{Arrived, index};
 use crate::machine;
 use crate::measure::{Measured, cpu_nanos_per_op, median_nanos, with_wall_time};
@@ -45,7 +45,15 @@ pub fn remote(n: u64) -> Measured {
 /// `n` round trips to a thread that completes a `Task` through the `Send` form of its resolver; the result is the sum of
 /// the indices it sends.
 pub fn remote_roundtrip(n: u64) -> Measured {
-    let mut event_loop = event_loop();
+    round_trips(event_loop(), n)
+}
+
+/// The same with a loop that spins.
+pub fn remote_roundtrip_spin(n: u64) -> Measured {
+    round_trips(spinning_loop(), n)
+}
+
+fn round_trips(mut event_loop: EventLoop, n: u64) -> Measured {
     let (requests, served) = mpsc::channel::<SendResolver<u64>>();
     let thread = thread::spawn(move || {
         machine::pin_other();
