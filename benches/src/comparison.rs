@@ -46,6 +46,12 @@ impl Comparison {
         }
     }
 
+    /// Whether ours is behind by more than the run's own noise: the ratios of the rounds lie further from 1 than half of what
+    /// lies between the least and the most of them.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.ratio + (self.most - self.least) / 2.0 < 1.0
+    }
+
     /// The name of the workload and its metric.
     pub(crate) fn name(&self) -> String {
         format!("{}{}", self.workload.name, self.metric.suffix)

@@ -17,7 +17,7 @@ use crate::process::{RUN, child, run};
 use crate::progress::show;
 use crate::report::Outcome;
 use crate::workload::{OURS, Side, Workload};
-use crate::{load, probes, report, scaling};
+use crate::{load, probes, report, scaling, targets};
 
 /// Runs what the command line asks for, and prints one `VERSUS` line for each workload and peer.
 ///
@@ -46,6 +46,11 @@ pub fn main(workloads: &[Workload]) -> ExitCode {
 
 /// Runs and compares everything wanted.
 fn parent(options: &Options, workloads: &[Workload]) {
+    let unknown = targets::unknown(workloads);
+    assert!(
+        unknown.is_empty(),
+        "targets for what is not there: {unknown:?}"
+    );
     let started = Instant::now();
     let mut outcome = Outcome {
         rounds: options.rounds,

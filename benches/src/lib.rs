@@ -27,6 +27,10 @@ mod comparison;
 mod options;
 
 mod plot;
+mod words;
+
+mod tables;
+mod targets;
 
 mod report;
 

@@ -6,15 +6,15 @@ use crate::comparison::Comparison;
 use crate::measure::as_f64;
 use crate::scaling::Curve;
 
-const COLOURS: [&str; 11] = [
+const COLOURS: [&str; 13] = [
     "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f",
-    "#bcbd22", "#17becf", "#444444",
+    "#bcbd22", "#17becf", "#444444", "#1b5e20", "#b71c1c",
 ];
 
 /// The height of a row, and the space around the picture.
 const ROW: f64 = 18.0;
 const LEFT: f64 = 190.0;
-const TOP: f64 = 72.0;
+const TOP: f64 = 88.0;
 const WIDTH: f64 = 900.0;
 
 /// Opens a picture of that size.

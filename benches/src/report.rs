@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use crate::comparison::Comparison;
 use crate::scaling::Curve;
-use crate::workload::THREADED;
-use crate::{machine, plot, probes};
+use crate::workload::Unit;
+use crate::{machine, plot, probes, tables, targets};
 
 /// What a whole run gave.
 #[derive(Debug, Default)]
@@ -21,17 +21,53 @@ pub(crate) struct Outcome {
     pub(crate) notes: Vec<String>,
 }
 
-/// Prints one line for each workload and peer, for scripts to read.
+/// Prints what a run gave, for people and scripts; last of all a `VERSUS` line for each workload and peer.
 pub(crate) fn print(outcome: &Outcome) {
+    let (messages, others): (Vec<_>, Vec<_>) = outcome
+        .comparisons
+        .iter()
+        .partition(|comparison| comparison.metric.unit == Unit::Messages);
     for comparison in &outcome.comparisons {
-        println!("{}", versus(comparison));
+        println!("{}", spread(comparison));
+    }
+    for verdict in targets::verdicts(&outcome.comparisons, &outcome.counts) {
+        if let Some((measured, met)) = verdict.measured {
+            let met = if met { "met" } else { "MISSED" };
+            println!(
+                "MUST {} {}: {} {met}",
+                verdict.name,
+                verdict.must,
+                measured.replace("**", "")
+            );
+        }
+    }
+    // Not one of the units that readers of the lines below know.
+    for comparison in messages {
+        println!("{}", line("WAIT", comparison));
+    }
+    for comparison in others {
+        println!("{}", line("VERSUS", comparison));
     }
 }
 
-/// The line that compares one peer with us.
-fn versus(comparison: &Comparison) -> String {
+/// The line that tells how far the rounds differ.
+fn spread(comparison: &Comparison) -> String {
     format!(
-        "VERSUS {} {} ours={:.1} theirs={:.1} unit={} ratio={:.2}",
+        "SPREAD {} {} ratio={:.4} least={:.4} most={:.4}",
+        comparison.name(),
+        comparison.peer,
+        comparison.ratio,
+        comparison.least,
+        comparison.most
+    )
+}
+
+/// The line that compares one peer with us.
+fn line(what: &str, comparison: &Comparison) -> String {
+    // A small ratio is not told as none.
+    let places = if comparison.ratio < 0.1 { 4 } else { 2 };
+    format!(
+        "{what} {} {} ours={:.1} theirs={:.1} unit={} ratio={:.places$}",
         comparison.name(),
         comparison.peer,
         comparison.ours,
@@ -71,56 +107,46 @@ const ABOVE: &str = include_str!("report_above.md");
 /// What stands below it.
 const BELOW: &str = include_str!("report_below.md");
 
-/// The peers in the order of the columns.
-const COLUMNS: [&str; 11] = [
-    "tokio",
-    "tokio_local_set",
-    "tokio_local_runtime",
-    "tokio_bare",
-    "tokio_local_queue",
-    "smol",
-    "monoio",
-    "compio",
-    "glommio",
-    "raw",
-    THREADED,
-];
-
 fn markdown(outcome: &Outcome, footprint: Option<&str>) -> String {
+    let comparisons = &outcome.comparisons;
+    let verdicts = targets::verdicts(comparisons, &outcome.counts);
     let mut text = ABOVE
+        .replace("{felt}", &tables::felt(comparisons))
         .replace("{machine}", &machine::description())
         .replace("{rounds}", &outcome.rounds.to_string());
-    text.push_str("\n### How many times better ours is: the median, and the least to the most\n\n");
-    table(&mut text, &outcome.comparisons, false, |comparison| {
-        format!(
-            "**{}** {}–{}",
-            ratio(comparison.ratio),
-            ratio(comparison.least),
-            ratio(comparison.most)
-        )
-    });
-    text.push_str("\n### The values: medians\n\n");
-    table(&mut text, &outcome.comparisons, true, |comparison| {
-        rounded(comparison.theirs)
-    });
+    let mut section = |title: &str, what: &str, table: &str| {
+        let _ = write!(text, "\n### {title}\n\n{what}{table}");
+    };
+    section(
+        "What must be, and what is",
+        "The targets this crate set itself; the ratio is the median of the rounds, then the least to the most.\n\n",
+        &tables::verdicts(&verdicts),
+    );
+    section(
+        "How many times better ours is: the median, and the least to the most",
+        "",
+        &tables::ratios(comparisons),
+    );
+    section("The values: medians", "", &tables::values(comparisons));
+    section(
+        "Other ways to do it with tokio",
+        "",
+        &tables::others(comparisons),
+    );
     if !outcome.counts.is_empty() {
-        counts(&mut text, outcome);
+        section(
+            "Instructions and system calls a request",
+            COUNTED,
+            &tables::counts(&outcome.counts),
+        );
     }
     if let Some(footprint) = footprint {
-        let _ = write!(text, "\n### Footprint\n\n{footprint}");
+        section("Footprint", "", footprint);
     }
     text.push_str("\n## The workloads\n\n");
-    for (place, comparison) in outcome.comparisons.iter().enumerate() {
-        let before = place
-            .checked_sub(1)
-            .map(|before| &outcome.comparisons[before]);
-        if before.is_none_or(|before| before.workload.name != comparison.workload.name) {
-            let _ = writeln!(
-                text,
-                "- `{}`: {}",
-                comparison.workload.name, comparison.workload.what
-            );
-        }
+    for row in comparisons.chunk_by(|one, next| one.workload.name == next.workload.name) {
+        let workload = &row[0].workload;
+        let _ = writeln!(text, "- `{}`: {}", workload.name, workload.what);
     }
     text.push_str(BELOW);
     if !outcome.notes.is_empty() {
@@ -132,78 +158,10 @@ fn markdown(outcome: &Outcome, footprint: Option<&str>) -> String {
     text
 }
 
-/// A row for each workload and metric, a column for each peer.
-fn table(
-    text: &mut String,
-    comparisons: &[Comparison],
-    with_ours: bool,
-    cell: impl Fn(&Comparison) -> String,
-) {
-    let peers: Vec<_> = COLUMNS
-        .into_iter()
-        .filter(|&peer| comparisons.iter().any(|comparison| comparison.peer == peer))
-        .collect();
-    let ours = if with_ours { " ours |" } else { "" };
-    let _ = writeln!(text, "| workload | unit |{ours} {} |", peers.join(" | "));
-    let columns = peers.len() + usize::from(with_ours);
-    let _ = writeln!(text, "|---|---|{}", "---:|".repeat(columns));
-    for row in comparisons.chunk_by(|one, next| one.name() == next.name()) {
-        let _ = write!(
-            text,
-            "| {} | {} |",
-            row[0].name(),
-            row[0].metric.unit.label()
-        );
-        if with_ours {
-            let _ = write!(text, " {} |", rounded(row[0].ours));
-        }
-        for peer in &peers {
-            let found = row.iter().find(|comparison| comparison.peer == *peer);
-            let _ = write!(text, " {} |", found.map_or("–".to_owned(), &cell));
-        }
-        text.push('\n');
-    }
-}
-
-/// Instructions and system calls.
-fn counts(text: &mut String, outcome: &Outcome) {
-    text.push_str(
-        "\n### Instructions and system calls a request\n\nInstructions in user space, by valgrind; system calls of \
-         the loop's thread, by strace; – where the tool cannot follow the runtime.\n\n\
-         | workload | side | instructions | system calls |\n|---|---|---:|---:|\n",
-    );
-    for counts in &outcome.counts {
-        let number = |number: Option<f64>, places| {
-            number.map_or("–".to_owned(), |number| format!("{number:.places$}"))
-        };
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} |",
-            counts.workload,
-            counts.side,
-            number(counts.instructions, 0),
-            number(counts.calls, 2)
-        );
-    }
-}
-
-/// A ratio with two digits that matter at least.
-fn ratio(ratio: f64) -> String {
-    if ratio >= 10.0 {
-        format!("{ratio:.0}")
-    } else {
-        format!("{ratio:.2}")
-    }
-}
-
-/// Three digits that matter, and no more decimals than those.
-fn rounded(value: f64) -> String {
-    if value >= 100.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.1}")
-    }
-}
+/// How instructions and system calls are counted.
+const COUNTED: &str = "Instructions in user space, by valgrind, which slows the server so much that every look finds all \
+    connections ready, on all sides; system calls of the loop's thread, by strace; – where the tool cannot follow the \
+    runtime.\n\n";
 
 #[cfg(test)]
 mod tests {
@@ -238,7 +196,7 @@ mod tests {
     #[test]
     fn line_has_the_form_that_scripts_read() {
         assert_eq!(
-            versus(&outcome().comparisons[0]),
+            line("VERSUS", &outcome().comparisons[0]),
             "VERSUS echo_p50 smol ours=15.0 theirs=30.0 unit=ns ratio=2.50"
         );
     }
@@ -254,5 +212,19 @@ mod tests {
         assert!(text.contains("- `echo`: Echo.\n"), "{text}");
         assert!(text.contains("### Footprint\n\n| none |\n"), "{text}");
         assert!(!text.contains('{'), "every gap is filled: {text}");
+    }
+
+    #[test]
+    fn peer_without_a_column_is_not_lost() {
+        let comparison = Comparison::new(&WORKLOAD, P50, "tokio_odd", &[10.0], &[20.0]);
+        let outcome = Outcome {
+            comparisons: vec![comparison],
+            ..Outcome::default()
+        };
+        let text = markdown(&outcome, None);
+        assert!(
+            text.contains("| echo_p50 | ns | tokio_odd | 10.0 | 20.0 | **2.00** 2.00–2.00 |\n"),
+            "{text}"
+        );
     }
 }

@@ -57,6 +57,9 @@ pub struct Side {
 /// The name of our side, which comes first in every workload.
 pub const OURS: &str = "ours";
 
+/// The name of the side without coroutines, the limit of what is possible.
+pub const RAW: &str = "raw";
+
 /// The side with threads of its own, which therefore is not pinned to one core.
 pub const THREADED: &str = "tokio_multi";
 
