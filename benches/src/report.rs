@@ -128,11 +128,7 @@ fn markdown(outcome: &Outcome, footprint: Option<&str>) -> String {
         &tables::ratios(comparisons),
     );
     section("The values: medians", "", &tables::values(comparisons));
-    section(
-        "Other ways to do it with tokio",
-        "",
-        &tables::others(comparisons),
-    );
+    section("Other ways to do it", "", &tables::others(comparisons));
     if !outcome.counts.is_empty() {
         section(
             "Instructions and system calls a request",

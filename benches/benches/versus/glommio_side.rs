@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use benches::inputs::{ECHO_BUFFER, IDLE_BUFFER};
+use benches::inputs::{ECHO_BUFFER, IDLE_BUFFER, SPIN};
 use benches::load::Load;
 use benches::measure::{Measured, cpu_nanos_per_op};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
@@ -14,17 +14,22 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use crate::local::Local;
 
+/// With or without looking for [`SPIN`] before it sleeps.
 #[derive(Clone)]
-pub struct Glommio;
+pub struct Glommio<const SPINS: bool>;
 
-fn executor() -> LocalExecutor {
+fn executor(spins: bool) -> LocalExecutor {
     // Not placed anywhere by glommio, since every side is pinned to the same core already.
-    LocalExecutorBuilder::new(Placement::Unbound)
-        .make()
-        .expect("an executor")
+    let builder = LocalExecutorBuilder::new(Placement::Unbound);
+    let builder = if spins {
+        builder.spin_before_park(SPIN)
+    } else {
+        builder
+    };
+    builder.make().expect("an executor")
 }
 
-impl Local for Glommio {
+impl<const SPINS: bool> Local for Glommio<SPINS> {
     type Sender = LocalSender<u64>;
     type Receiver = LocalReceiver<u64>;
 
@@ -32,7 +37,7 @@ impl Local for Glommio {
         n: u64,
         body: impl FnOnce(Self) -> F,
     ) -> Measured {
-        let executor = executor();
+        let executor = executor(SPINS);
         cpu_nanos_per_op(n, || executor.run(body(Self)))
     }
 
@@ -88,14 +93,18 @@ impl Local for Glommio {
 }
 
 pub fn tcp_echo<const CONNECTIONS: u64, const DEPTH: u64>(n: u64) -> Measured {
-    serve::<ECHO_BUFFER>(Load::echo(CONNECTIONS, DEPTH, n))
+    serve::<ECHO_BUFFER>(&executor(false), Load::echo(CONNECTIONS, DEPTH, n))
+}
+
+pub fn tcp_echo_spin(n: u64) -> Measured {
+    serve::<ECHO_BUFFER>(&executor(true), Load::echo(1, 1, n))
 }
 
 pub fn idle_conn(n: u64) -> Measured {
-    serve::<IDLE_BUFFER>(Load::idle(n))
+    serve::<IDLE_BUFFER>(&executor(false), Load::idle(n))
 }
 
-fn serve<const BUFFER: usize>(load: Load) -> Measured {
+fn serve<const BUFFER: usize>(executor: &LocalExecutor, load: Load) -> Measured {
     let serving = async {
         let listener =
             TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
@@ -113,7 +122,7 @@ fn serve<const BUFFER: usize>(load: Load) -> Measured {
         }
         running
     };
-    executor().run(serving).finish()
+    executor.run(serving).finish()
 }
 
 async fn echo<const BUFFER: usize>(mut stream: TcpStream) {

@@ -22,7 +22,7 @@ mod tokio_send;
 use benches::hot;
 use benches::inputs::{BATCH, KEYS, ORDERED_KEYS};
 use benches::ours;
-use benches::workload::{Metric, OURS, Side, THREADED, Unit, Workload};
+use benches::workload::{Metric, OURS, RAW, Side, THREADED, Unit, Workload};
 use compio_side::Compio;
 use glommio_side::Glommio;
 use monoio_side::Monoio;
@@ -54,7 +54,7 @@ macro_rules! sides {
             Side { name: "smol", run: local::$name::<Smol> },
             Side { name: "monoio", run: local::$name::<Monoio> },
             Side { name: "compio", run: local::$name::<Compio> },
-            Side { name: "glommio", run: local::$name::<Glommio> },
+            Side { name: "glommio", run: local::$name::<Glommio<false>> },
             Side { name: THREADED, run: $tokio::$name::<Multi> },
             $(Side { name: stringify!($extra), run: $run },)*
         ]
@@ -67,7 +67,7 @@ macro_rules! servers {
     ($name:ident $(, $connections:literal, $depth:literal)?) => {
         servers!(ours::$name$(::<$connections, $depth>)?, raw_net::$name$(::<$connections, $depth>)?, $name $(, $connections, $depth)?)
     };
-    ($ours:expr, $raw:expr, $name:ident $(, $connections:literal, $depth:literal)?) => {
+    ($ours:expr, $raw:expr, $name:ident $(, $connections:literal, $depth:literal)? $(; $extra:ident => $run:expr)*) => {
         &[
             Side { name: OURS, run: $ours },
             Side { name: "tokio", run: tokio_net::$name::<Plain $(, $connections, $depth)?> },
@@ -78,7 +78,8 @@ macro_rules! servers {
             Side { name: "compio", run: compio_side::$name$(::<$connections, $depth>)? },
             Side { name: "glommio", run: glommio_side::$name$(::<$connections, $depth>)? },
             Side { name: THREADED, run: tokio_net::$name::<Multi $(, $connections, $depth)?> },
-            Side { name: "raw", run: $raw },
+            Side { name: RAW, run: $raw },
+            $(Side { name: stringify!($extra), run: $run },)*
         ]
     };
 }
@@ -121,7 +122,7 @@ const WORKLOADS: &[Workload] = &[
         test_count: 20,
         warm: false,
         expected: |n| n,
-        sides: servers!(ours::tcp_echo_spin, raw_net::tcp_echo_spin, tcp_echo, 1, 1),
+        sides: servers!(ours::tcp_echo_spin, raw_net::tcp_echo_spin, tcp_echo, 1, 1; glommio_spin => glommio_side::tcp_echo_spin),
     },
     tcp_echo!(1, 16, 10_000),
     tcp_echo!(64, 1, 1_000),
@@ -166,7 +167,7 @@ const WORKLOADS: &[Workload] = &[
         test_count: 50,
         warm: true,
         expected: sum_below,
-        sides: sides!(ours::remote_roundtrip_spin, tokio_send, remote_roundtrip, raw => raw_remote::remote_roundtrip_spin),
+        sides: sides!(ours::remote_roundtrip_spin, tokio_send, remote_roundtrip, raw => raw_remote::remote_roundtrip_spin, glommio_spin => local::remote_roundtrip::<Glommio<true>>),
     },
     Workload {
         name: "remote",
