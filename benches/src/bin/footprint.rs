@@ -15,10 +15,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
 use benches::machine;
+use benches::measure::children_cpu;
 
 /// The name, the source, and what the manifest says it needs.
 const SERVERS: &[(&str, &str, &str)] = &[
@@ -35,7 +36,7 @@ const SERVERS: &[(&str, &str, &str)] = &[
     (
         "tokio",
         include_str!("../../echo/tokio.rs"),
-        "tokio = { version = \"1\", features = [\"rt\", \"net\", \"time\", \"io-util\"] }",
+        "tokio = { version = \"1\", features = [\"rt\", \"net\", \"io-util\"] }",
     ),
     (
         "smol",
@@ -65,23 +66,31 @@ fn main() -> io::Result<()> {
         .canonicalize()?;
     let scratch = env::temp_dir().join(format!("footprint-{}", std::process::id()));
     let mut table = format!(
-        "On {}; built from nothing in the release profile, without symbols.\n\n\
-         | echo server on | crates in its tree | build time, s | size of the program, KiB |\n|---|---:|---:|---:|\n",
+        "On {}; built from nothing in the release profile, without symbols, with the features that the server needs. \
+         CPU time is that of all processes of the build.\n\n\
+         | echo server on | crates in its tree | build time, s | its CPU time, s | size of the program, KiB |\n\
+         |---|---:|---:|---:|---:|\n",
         machine::description()
     );
     for (name, source, needs) in SERVERS {
         eprintln!("building the echo server on {name}");
         match server(&root, &scratch.join(name), source, needs) {
-            Ok((crates, seconds, bytes)) => {
+            Ok(Footprint {
+                crates,
+                built,
+                cpu,
+                bytes,
+            }) => {
+                let (built, cpu) = (built.as_secs_f64(), cpu.as_secs_f64());
                 writeln!(
                     table,
-                    "| {name} | {crates} | {seconds:.1} | {} |",
+                    "| {name} | {crates} | {built:.1} | {cpu:.1} | {} |",
                     bytes / 1024
                 )
                 .expect("a text takes more");
             }
             Err(error) => {
-                writeln!(table, "| {name} | – | – | – ({error}) |").expect("a text takes more");
+                writeln!(table, "| {name} | – | – | – | – ({error}) |").expect("a text takes more");
             }
         }
     }
@@ -90,8 +99,19 @@ fn main() -> io::Result<()> {
     fs::write(root.join("benches/footprint.md"), table)
 }
 
-/// Builds one server in a directory of its own: its crates without itself, the seconds, the bytes.
-fn server(root: &Path, place: &Path, source: &str, needs: &str) -> io::Result<(usize, f64, u64)> {
+/// What a server costs.
+struct Footprint {
+    /// How many crates it needs, itself not counted.
+    crates: usize,
+    /// How long the build took, and the CPU time of its processes.
+    built: Duration,
+    cpu: Duration,
+    /// The size of the program.
+    bytes: u64,
+}
+
+/// Builds one server in a directory of its own.
+fn server(root: &Path, place: &Path, source: &str, needs: &str) -> io::Result<Footprint> {
     fs::create_dir_all(place.join("src"))?;
     fs::write(place.join("src/main.rs"), source)?;
     fs::write(
@@ -133,7 +153,7 @@ fn server(root: &Path, place: &Path, source: &str, needs: &str) -> io::Result<(u
         .lines()
         .map(|line| line.trim_end_matches(" (*)"))
         .collect();
-    let started = Instant::now();
+    let (started, before) = (Instant::now(), children_cpu());
     succeed(
         cargo(&["build", "--release"])
             .stdout(Stdio::null())
@@ -141,10 +161,15 @@ fn server(root: &Path, place: &Path, source: &str, needs: &str) -> io::Result<(u
             .success(),
         "cargo build",
     )?;
-    let seconds = started.elapsed().as_secs_f64();
+    let (built, cpu) = (started.elapsed(), children_cpu().saturating_sub(before));
     let program = place.join("target/release/echo-server");
     echoes(&program)?;
-    Ok((crates.len() - 1, seconds, fs::metadata(&program)?.len()))
+    Ok(Footprint {
+        crates: crates.len() - 1,
+        built,
+        cpu,
+        bytes: fs::metadata(&program)?.len(),
+    })
 }
 
 fn succeed(success: bool, what: &str) -> io::Result<()> {
