@@ -104,15 +104,7 @@ fn parent(options: &Options, workloads: &[Workload]) {
         }
     }
     if !options.test {
-        for workload in wanted.iter().filter(|workload| probes::counts(workload)) {
-            eprintln!(
-                "counting instructions and system calls of {}",
-                workload.name
-            );
-            outcome
-                .counts
-                .extend(probes::count(workload, &mut outcome.notes));
-        }
+        count(&wanted, &mut outcome);
         if everything {
             report::write(&outcome);
         }
@@ -122,6 +114,21 @@ fn parent(options: &Options, workloads: &[Workload]) {
         eprintln!("note: {note}");
     }
     eprintln!("all in {:.0} s", started.elapsed().as_secs_f64());
+}
+
+/// Counts instructions and system calls where that is told.
+fn count(wanted: &[&Workload], outcome: &mut Outcome) {
+    let counted = || wanted.iter().filter(|workload| probes::counts(workload));
+    if counted().next().is_none() {
+        return;
+    }
+    let missing =
+        probes::missing().map(|tool| format!("{tool} is not installed: its counts are left out"));
+    outcome.notes.extend(missing);
+    for workload in counted() {
+        outcome.counts.extend(probes::count(workload));
+    }
+    show("counting instructions and system calls", "done\n");
 }
 
 /// Whether the side cannot even make its loop on this machine.

@@ -24,21 +24,28 @@ pub(crate) struct Counts {
 
 /// Whether instructions and system calls of a workload are counted.
 pub(crate) fn counts(workload: &Workload) -> bool {
-    workload.name == "tcp_echo_c64_d1"
+    workload.name.starts_with("tcp_echo_c")
+}
+
+/// The tools that are missing.
+pub(crate) fn missing() -> impl Iterator<Item = &'static str> {
+    let missing = |tool: &&str| Command::new(tool).arg("--version").output().is_err();
+    ["valgrind", "strace"].into_iter().filter(missing)
 }
 
 /// Counts for every side of the workload. The threads of a side that has several are not followed, so it is left out.
-pub(crate) fn count(workload: &Workload, notes: &mut Vec<String>) -> Vec<Counts> {
-    for tool in ["valgrind", "strace"] {
-        if Command::new(tool).arg("--version").output().is_err() {
-            notes.push(format!("{tool} is not installed: its counts are left out"));
-        }
-    }
+pub(crate) fn count(workload: &Workload) -> Vec<Counts> {
     let (few, more) = (workload.test_count, 5 * workload.test_count);
     let sides = workload.sides.iter().filter(|side| side.name != THREADED);
     let counts = sides.map(|side| {
         let difference = |total: fn(&Workload, &str, u64) -> Option<u64>| {
-            show("counting", side.name);
+            show(
+                &format!(
+                    "counting instructions and system calls of {}",
+                    workload.name
+                ),
+                side.name,
+            );
             let few_total = total(workload, side.name, few)?;
             Some(
                 as_f64(total(workload, side.name, more)?.checked_sub(few_total)?)
@@ -52,9 +59,7 @@ pub(crate) fn count(workload: &Workload, notes: &mut Vec<String>) -> Vec<Counts>
             calls: difference(system_calls),
         }
     });
-    let counts = counts.collect();
-    show("counting", "done\n");
-    counts
+    counts.collect()
 }
 
 /// The instructions of one run.

@@ -156,7 +156,7 @@ fn markdown(outcome: &Outcome, footprint: Option<&str>) -> String {
 
 /// How instructions and system calls are counted.
 const COUNTED: &str = "Instructions in user space, by valgrind, which slows the server so much that every look finds all \
-    connections ready, on all sides; system calls of the loop's thread, by strace; – where the tool cannot follow the \
+    connections ready, on all sides; then system calls of the loop's thread, by strace; – where the tool cannot follow the \
     runtime.\n\n";
 
 #[cfg(test)]

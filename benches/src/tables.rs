@@ -6,7 +6,7 @@ use crate::comparison::Comparison;
 use crate::probes::Counts;
 use crate::targets::Verdict;
 use crate::words::{rounded, spread, value};
-use crate::workload::{RAW, THREADED};
+use crate::workload::{OURS, RAW, THREADED};
 
 /// The peers that do nearly everything, in the order of the columns.
 const COLUMNS: [&str; 9] = [
@@ -173,22 +173,50 @@ pub(crate) fn others(comparisons: &[Comparison]) -> String {
     text
 }
 
-/// Instructions and system calls.
+/// Instructions and system calls: a row for each workload, a column for each side.
 pub(crate) fn counts(counts: &[Counts]) -> String {
-    let mut text =
-        "| workload | side | instructions | system calls |\n|---|---|---:|---:|\n".to_owned();
-    for counts in counts {
-        let number = |number: Option<f64>, places| {
-            number.map_or("–".to_owned(), |number| format!("{number:.places$}"))
-        };
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} |",
-            counts.workload,
-            counts.side,
-            number(counts.instructions, 0),
-            number(counts.calls, 2)
-        );
+    let sides: Vec<_> = std::iter::once(OURS)
+        .chain(COLUMNS)
+        .filter(|&side| counts.iter().any(|counts| counts.side == side))
+        .collect();
+    let mut text = format!("| workload | {} |\n", sides.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---:|".repeat(sides.len()));
+    for row in counts.chunk_by(|one, next| one.workload == next.workload) {
+        let _ = write!(text, "| {} |", row[0].workload);
+        for side in &sides {
+            let found = row.iter().find(|counts| counts.side == *side);
+            let number = |number: Option<f64>, places| {
+                number.map_or("–".to_owned(), |number| format!("{number:.places$}"))
+            };
+            let _ = write!(
+                text,
+                " {}, {} |",
+                number(found.and_then(|counts| counts.instructions), 0),
+                number(found.and_then(|counts| counts.calls), 2)
+            );
+        }
+        text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn count_that_a_tool_could_not_give_is_left_out_and_no_other() {
+        let count = |side, instructions, calls| Counts {
+            workload: "echo",
+            side,
+            instructions,
+            calls,
+        };
+        let both = [
+            count(OURS, Some(449.6), Some(2.0)),
+            count(RAW, Some(99.0), None),
+        ];
+        let expected = "| workload | ours | raw |\n|---|---:|---:|\n| echo | 450, 2.00 | 99, – |\n";
+        assert_eq!(counts(&both), expected);
+    }
 }

@@ -17,7 +17,7 @@ enum Must {
     AtMost(f64),
     /// No peer but the raw loop is better beyond the run's own noise.
     NotBehind,
-    /// At most so many instructions of ours in user space.
+    /// At most so many instructions of ours in user space a request.
     Instructions(f64),
     /// As many system calls as the raw loop.
     CallsAsRaw,
@@ -26,21 +26,28 @@ enum Must {
 use Must::{AtMost, Better, CallsAsRaw, Instructions, NotBehind};
 
 /// The name of a workload and its metric, and what must hold for it.
+///
+/// Instructions have a target with 64 connections: with one, most are those of a loop that goes to sleep and wakes.
 const TARGETS: &[(&str, Must)] = &[
     ("tcp_echo_c1_d1", Better(0.98, RAW)),
     ("tcp_echo_c1_d1", NotBehind),
+    ("tcp_echo_c1_d1", CallsAsRaw),
     ("tcp_echo_c1_d16", Better(0.98, RAW)),
     ("tcp_echo_c1_d16", NotBehind),
+    ("tcp_echo_c1_d16", CallsAsRaw),
     ("tcp_echo_c64_d1", Better(0.98, RAW)),
     ("tcp_echo_c64_d1", NotBehind),
     ("tcp_echo_c64_d1", Instructions(450.0)),
     ("tcp_echo_c64_d1", CallsAsRaw),
     ("tcp_echo_c64_d16", Better(0.98, RAW)),
     ("tcp_echo_c64_d16", NotBehind),
+    ("tcp_echo_c64_d16", CallsAsRaw),
     ("tcp_echo_c1000_d1", Better(0.98, RAW)),
     ("tcp_echo_c1000_d1", NotBehind),
+    ("tcp_echo_c1000_d1", CallsAsRaw),
     ("tcp_echo_c1000_d16", Better(0.98, RAW)),
     ("tcp_echo_c1000_d16", NotBehind),
+    ("tcp_echo_c1000_d16", CallsAsRaw),
     ("tcp_echo_spin", Better(2.0, "tokio")),
     ("tcp_echo_spin_p50", Better(2.0, "tokio")),
     ("tcp_echo_spin_cpu", Better(1.0, "tokio")),
