@@ -95,7 +95,8 @@ impl<M> Default for Key<M> {
 /// Owns a queue for each key, and drives the handlers of all keys at once: one for each key, the next when it has ended.
 /// Gives how many messages came in their turn.
 ///
-/// It takes the messages in batches, and goes on with the handlers first: that was the fastest of the ways to write it.
+/// It takes the messages in batches, and goes on with the handlers first: that was the fastest of the ways tried. Others were a
+/// message at a time, the inbox first, a future for as long as a key is busy, and a task for each message in a `JoinSet`.
 async fn one_for_all<M, F: Future<Output = (u64, InOrder)>>(
     mut inbox: UnboundedReceiver<(u64, M)>,
     handle: impl Fn(u64, InOrder, M) -> F,
