@@ -172,6 +172,13 @@ impl<T> Arena<T> {
         self.get(id).is_some()
     }
 
+    /// The id of the value in this slot, if there is one.
+    #[inline]
+    pub(crate) fn id_at(&self, index: usize) -> Option<Id> {
+        let (generation, _) = self.slots.get(index)?;
+        Some(Id::new(index, *generation))
+    }
+
     /// The number of values.
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -258,6 +265,8 @@ mod tests {
         assert_eq!(arena.remove(old), None);
         assert!(!arena.contains(old));
         assert_eq!(arena.get(new), Some(&"new"));
+        assert_eq!(arena.id_at(new.index()), Some(new));
+        assert_eq!(arena.id_at(1), None);
         assert_eq!(arena.len(), 1);
     }
 

@@ -9,11 +9,11 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::table::Hold;
-use super::{Hub, OrderKey, count};
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::{AfterKeyFailure, Failure, FailureKind};
+use crate::hub::engine::{Hub, OrderKey, count};
+use crate::hub::table::Hold;
 use crate::incident::Incident;
 use crate::oneshot::Resolver;
 use crate::verdict;
@@ -122,7 +122,7 @@ where
     }
 
     /// Tells the error hook about this engine.
-    pub(super) fn report(&self, engine: String, error: String) {
+    pub(crate) fn report(&self, engine: String, error: String) {
         self.shared.report(&Incident::OrderedFailed {
             engine: engine.into(),
             created_at: self.site,

@@ -7,9 +7,9 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::{Hub, OrderKey};
 use crate::arena::Id;
 use crate::error::Error;
+use crate::hub::engine::{Hub, OrderKey};
 use crate::site::Site;
 use crate::waiter::WaiterSlot;
 use crate::waits::{Awaited, Edge, Holders, Lender};
@@ -80,7 +80,7 @@ where
                 Holders::Any(workers)
             };
         }
-        let seat = table.keys.get(place).and_then(|key| key.seat);
+        let seat = table.keys.get(place).and_then(|key| key.seat());
         let seat = seat.and_then(|seat| table.seats.get(seat));
         seat.map_or(Holders::Nobody, |seat| Holders::One(seat.worker))
     }
@@ -119,9 +119,7 @@ where
     }
 
     fn take_back(&self, seat: u32) -> bool {
-        let mut table = self.table.borrow_mut();
-        let limit = table.limits.concurrency;
-        table.seats.take_back(seat, limit)
+        self.table.borrow_mut().seats.take_back(seat)
     }
 
     fn force_back(&self, seat: u32) {
