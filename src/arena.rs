@@ -172,11 +172,11 @@ impl<T> Arena<T> {
         self.get(id).is_some()
     }
 
-    /// The id of the value in this slot, if there is one.
+    /// The value in this slot, if there is one, with its id.
     #[inline]
-    pub(crate) fn id_at(&self, index: usize) -> Option<Id> {
-        let (generation, _) = self.slots.get(index)?;
-        Some(Id::new(index, *generation))
+    pub(crate) fn at(&self, index: usize) -> Option<(Id, &T)> {
+        let (generation, value) = self.slots.get(index)?;
+        Some((Id(u64::from(*generation) << 32 | index as u64), value))
     }
 
     /// The number of values.
@@ -265,8 +265,8 @@ mod tests {
         assert_eq!(arena.remove(old), None);
         assert!(!arena.contains(old));
         assert_eq!(arena.get(new), Some(&"new"));
-        assert_eq!(arena.id_at(new.index()), Some(new));
-        assert_eq!(arena.id_at(1), None);
+        assert_eq!(arena.at(new.index()), Some((new, &"new")));
+        assert_eq!(arena.at(1), None);
         assert_eq!(arena.len(), 1);
     }
 

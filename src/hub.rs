@@ -54,6 +54,7 @@ pub(crate) use crowding::{Arrived, Patience};
 pub(crate) use engine::{Crew, ENGINE, Hub, Rules};
 pub(crate) use message::Want;
 pub(crate) use table::Limits;
+pub(crate) use working::Job;
 
 pub use engine::OrderKey;
 pub use limit::HeadLimit;

@@ -18,12 +18,12 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use crate::arena::Id;
-use crate::call::Call;
+use crate::call::{Call, Calls};
 use crate::coroutine::Co;
 use crate::error::{Error, Result};
 use crate::failure::{AfterKeyFailure, Failure};
 use crate::handle::Handle;
-use crate::hub::{Crew, Hub, OrderKey};
+use crate::hub::{Crew, Hub, Job, OrderKey};
 use crate::key_name::KeyName;
 use crate::record::{Body, Ending};
 use crate::shared::Shared;
@@ -81,21 +81,14 @@ impl<K, S, H> Service<K, S, H> {
     /// Puts a state on the shelf.
     #[inline]
     fn put(&self, key: Id, state: S) {
-        let mut states = self.shelf.borrow_mut();
-        if states.len() <= key.index() {
-            states.resize_with(key.index() + 1, || None);
-        }
-        states[key.index()] = Some(state);
-    }
-
-    /// Lends the state of a key, made now if need be.
-    #[inline]
-    fn lend(&self, key: Id, name: &KeyName<K>) -> Lent<'_, K, S, H> {
-        let state = self.take(key).unwrap_or_else(|| (self.make)(name.get()));
-        Lent {
-            service: self,
-            key,
-            state: Some(state),
+        let mut shelf = self.shelf.borrow_mut();
+        match shelf.get_mut(key.index()) {
+            // It was lent out: forgetting that saves the look whether it must be dropped.
+            Some(place) => std::mem::forget(place.replace(state)),
+            None => {
+                shelf.resize_with(key.index(), || None);
+                shelf.push(Some(state));
+            }
         }
     }
 }
@@ -106,8 +99,37 @@ struct Lent<'a, K, S, H> {
     service: &'a Service<K, S, H>,
     /// Whose it is.
     key: Id,
-    /// The state; there until this is dropped.
+    /// The state, once it is made; there until this is dropped.
     state: Option<S>,
+}
+
+impl<'a, K, S, H> Lent<'a, K, S, H> {
+    /// Takes the state of a key off the shelf, if it has one.
+    #[inline]
+    fn new(service: &'a Service<K, S, H>, key: Id) -> Self {
+        Lent {
+            service,
+            key,
+            state: service.take(key),
+        }
+    }
+
+    /// The state, made now if need be. To make it is user code.
+    #[inline]
+    fn state(&mut self, key: &K) -> &mut S {
+        let Lent { service, state, .. } = self;
+        state.get_or_insert_with(|| (service.make)(key))
+    }
+
+    /// Puts the state back: what dropping it does, written out where it is done for every message.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see above")]
+    fn give_back(mut self) {
+        if let Some(state) = self.state.take() {
+            self.service.put(self.key, state);
+        }
+        std::mem::forget(self);
+    }
 }
 
 impl<K, S, H> Drop for Lent<'_, K, S, H> {
@@ -148,14 +170,7 @@ where
         let Some(judge) = &mut out.1 else {
             return self.after;
         };
-        let Some(state) = self.take(key) else {
-            return self.after;
-        };
-        let mut lent = Lent {
-            service: self,
-            key,
-            state: Some(state),
-        };
+        let mut lent = Lent::new(self, key);
         match &mut lent.state {
             Some(state) => judge(name.get(), state, failure),
             None => self.after,
@@ -171,13 +186,14 @@ where
     }
 }
 
-/// Handles messages until none is left.
-async fn work<K, S, H, M, R, E>(
+/// Handles messages until none is left. No `async fn`: that would keep its arguments twice.
+fn work<K, S, H, M, R, E>(
     service: Rc<Service<K, S, H>>,
     hub: Rc<Hub<K, M, R, E>>,
     id: Id,
     seat: u32,
-) where
+) -> impl Future<Output = ()>
+where
     K: OrderKey,
     S: 'static,
     H: AsyncFn(Call<K>, &mut S, M) -> Result<R, E> + 'static,
@@ -185,45 +201,71 @@ async fn work<K, S, H, M, R, E>(
     R: 'static,
     E: From<Error> + fmt::Display + 'static,
 {
-    hub.came(seat);
-    let handle = Handle::new(Rc::clone(hub.shared()));
-    let (mut resume, mut run) = (hub.shared().resume.get(), 0);
-    let mut seen = None;
-    loop {
-        let Some(job) = hub.next(seat) else {
-            if !hub.comes_again(seat, &mut seen) {
+    async move {
+        hub.came(seat);
+        let co = Co::new(Handle::new(Rc::clone(hub.shared())), id);
+        let mut calls = Calls::new(co, hub.back());
+        let mut pace = Pace::new(hub.shared());
+        let mut seen = None;
+        loop {
+            let Some(Job { key, call, message }) = hub.next(seat, &mut calls) else {
+                if !hub.comes_again(seat, &mut seen) {
+                    break;
+                }
+                give_way(hub.shared(), id).await;
+                hub.came(seat);
+                if hub.is_doomed(id) {
+                    break;
+                }
+                continue;
+            };
+            seen = None;
+            let mut lent = Lent::new(&service, key);
+            let state = lent.state(call.key());
+            let result = (service.handler)(call, state, message).await;
+            lent.give_back();
+            if !hub.settle(id, seat, result) {
                 break;
             }
-            give_way(hub.shared(), id).await;
-            hub.came(seat);
-            if hub.is_doomed(id) {
-                break;
+            if pace.is_out_of_breath(hub.shared()) {
+                give_way(hub.shared(), id).await;
+                if hub.is_doomed(id) {
+                    break;
+                }
             }
-            continue;
-        };
-        seen = None;
-        let result = {
-            let mut lent = service.lend(job.key, &job.name);
-            let co = Co::new(handle.clone(), id);
-            let call = Call::new(co, job.name, hub.back());
-            match &mut lent.state {
-                Some(state) => (service.handler)(call, state, job.message).await,
-                None => break,
-            }
-        };
-        hub.settle(id, seat, result);
-        run += 1;
-        if hub.shared().resume.get() != resume {
-            (resume, run) = (hub.shared().resume.get(), 0);
-        } else if run >= RUN {
-            give_way(hub.shared(), id).await;
-            (resume, run) = (hub.shared().resume.get(), 0);
         }
-        if hub.is_doomed(id) {
-            break;
+        hub.leave(seat);
+    }
+}
+
+/// Counts the calls that ended within one resume.
+struct Pace {
+    /// The resume.
+    resume: u32,
+    /// How many.
+    run: u32,
+}
+
+impl Pace {
+    /// Begins to count.
+    fn new(shared: &Shared) -> Self {
+        Pace {
+            resume: shared.resume.get(),
+            run: 0,
         }
     }
-    hub.leave(seat);
+
+    /// Counts a call. Tells whether it is time to give way (keeps invariant 3).
+    #[inline]
+    fn is_out_of_breath(&mut self, shared: &Shared) -> bool {
+        let resume = shared.resume.get();
+        if self.resume != resume {
+            *self = Pace { resume, run: 0 };
+            return false;
+        }
+        self.run += 1;
+        self.run >= RUN
+    }
 }
 
 /// Goes to the back of the ready queue.

@@ -51,7 +51,11 @@ where
     }
 
     /// Takes a message in if there is room now: the short way.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "on the way of every message, from two places"
+    )]
     fn offer(self: &Rc<Self>, id: Id, item: Item<M, R, E>) -> Result<(), Item<M, R, E>> {
         if self.shared.is_closed() {
             return Err(item);

@@ -40,7 +40,8 @@ where
     }
 
     /// The key's place, if it has one, and its hash.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "on the way of every message")]
     fn search(&self, key: &K) -> Result<(Option<Id>, u32), Reentered> {
         if self.comparing.replace(true) {
             return Err(Reentered);
@@ -63,7 +64,8 @@ where
     ///
     /// # Errors
     /// A key's own code came back here.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "on the way of every message")]
     pub(super) fn locate(&self, key: K) -> Result<Id, Error> {
         if let Some(free) = &self.rules.free
             && free(&key)
@@ -84,6 +86,7 @@ where
     }
 
     /// Enters a key that was not found.
+    #[cold]
     fn enter(&self, key: K, hash: u32) -> Id {
         let weight = match &self.rules.weight {
             None => 1,

@@ -83,7 +83,8 @@ impl Index {
     }
 
     /// The next row whose key has the hash looked for.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the most of a look-up")]
     pub(crate) fn next(&self, probe: &mut Probe) -> Option<u32> {
         let mask = self.entries.len().wrapping_sub(1);
         loop {
@@ -191,9 +192,7 @@ impl Folding {
 impl Hasher for Folding {
     #[inline]
     fn finish(&self) -> u64 {
-        let mut last = Folding(self.0);
-        last.fold(0);
-        last.0
+        self.0
     }
 
     fn write(&mut self, bytes: &[u8]) {

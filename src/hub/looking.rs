@@ -32,7 +32,7 @@ where
             name,
             head,
             queued: state.queue.len(),
-            oldest: first.map(|item| Duration::from_nanos(now.saturating_sub(item.since))),
+            oldest: first.map(|(_, since)| Duration::from_nanos(now.saturating_sub(since))),
             waiting: table.lines.count(state.line),
             reserved: state.kept as usize,
             parked: state.hold == Hold::Parked,

@@ -7,6 +7,8 @@
 //! 2. The memory of a burst is given back when the last message has left.
 
 use crate::hub::message::Item;
+use crate::ordered_queue::Asker;
+use crate::timers::Nanos;
 
 /// The place of no message.
 const END: u32 = u32::MAX;
@@ -24,10 +26,16 @@ pub(crate) struct Queues<M, R, E> {
     len: usize,
 }
 
-/// A place for a message.
+/// A place for a message. The parts of an item lie here one by one: moved as a whole, it would be read as other words than it was written.
 struct Place<M, R, E> {
     /// The message; none while the place is free.
-    item: Option<Item<M, R, E>>,
+    message: Option<M>,
+    /// Who asked.
+    asker: Asker<R, E>,
+    /// What it counts.
+    size: usize,
+    /// Since when it waits.
+    since: Nanos,
     /// The one behind it, or the next place that is free.
     next: u32,
 }
@@ -81,13 +89,17 @@ impl<M, R, E> Queues<M, R, E> {
     }
 
     /// Puts a message behind all others of its queue.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a message is moved word by word where this is written out"
+    )]
     pub(crate) fn push(&mut self, queue: &mut Queue, item: Item<M, R, E>) {
         let at = self.place(item);
         if queue.is_empty() {
             queue.front = at;
-        } else {
-            self.places[queue.back as usize].next = at;
+        } else if let Some(last) = self.places.get_mut(queue.back as usize) {
+            last.next = at;
         }
         queue.back = at;
         queue.len += 1;
@@ -95,13 +107,18 @@ impl<M, R, E> Queues<M, R, E> {
     }
 
     /// Puts a message into a place that is free.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as push, of which it is a part")]
     fn place(&mut self, item: Item<M, R, E>) -> u32 {
         let at = self.free;
         match self.places.get_mut(at as usize) {
             Some(place) => {
                 self.free = place.next;
-                place.item = Some(item);
+                // The place was empty: forgetting that saves the look whether anything must be dropped.
+                std::mem::forget(place.message.replace(item.message));
+                std::mem::forget(std::mem::replace(&mut place.asker, item.asker));
+                place.size = item.size;
+                place.since = item.since;
                 at
             }
             None => self.add_place(item),
@@ -115,38 +132,60 @@ impl<M, R, E> Queues<M, R, E> {
         let at = at
             .filter(|&at| at != END)
             .expect("fewer than 2^32 messages");
-        let item = Some(item);
-        self.places.push(Place { item, next: END });
+        self.places.push(Place {
+            message: Some(item.message),
+            asker: item.asker,
+            size: item.size,
+            since: item.since,
+            next: END,
+        });
         at
     }
 
     /// Takes the first message of a queue.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a message is moved word by word where this is written out"
+    )]
     pub(crate) fn pop(&mut self, queue: &mut Queue) -> Option<Item<M, R, E>> {
         if queue.is_empty() {
             return None;
         }
         let at = queue.front;
         let place = self.places.get_mut(at as usize)?;
-        let item = place.item.take();
+        let item = place.message.take().map(|message| Item {
+            message,
+            asker: place.asker.take(),
+            size: place.size,
+            since: place.since,
+        });
         queue.front = std::mem::replace(&mut place.next, self.free);
         queue.len -= 1;
         self.free = at;
         self.len -= 1;
-        if self.len == 0 && self.places.len() > KEPT {
-            self.places = Vec::new();
-            self.free = END;
+        if self.len == 0 {
+            self.rest();
         }
         item
     }
 
-    /// The messages of a queue, first to last.
-    pub(crate) fn iter(&self, queue: Queue) -> impl Iterator<Item = &Item<M, R, E>> {
+    /// Gives back the memory of a burst (keeps invariant 2).
+    #[cold]
+    fn rest(&mut self) {
+        if self.places.len() > KEPT {
+            self.places = Vec::new();
+            self.free = END;
+        }
+    }
+
+    /// The sizes of a queue's messages and since when they wait, first to last.
+    pub(crate) fn iter(&self, queue: Queue) -> impl Iterator<Item = (usize, Nanos)> {
         let mut next = queue.front;
         (0..queue.len).filter_map(move |_| {
             let place = self.places.get(next as usize)?;
             next = place.next;
-            place.item.as_ref()
+            Some((place.size, place.since))
         })
     }
 }
@@ -159,7 +198,7 @@ mod tests {
         Item {
             message,
             asker: None,
-            size: 0,
+            size: message as usize,
             since: 0,
         }
     }
@@ -174,8 +213,8 @@ mod tests {
                 assert_eq!(queues.pop(&mut a).map(|item| item.message), Some(0));
             }
         }
-        let all = |queues: &Queues<_, _, _>, queue| -> Vec<u32> {
-            queues.iter(queue).map(|item| item.message).collect()
+        let all = |queues: &Queues<u32, (), ()>, queue| -> Vec<usize> {
+            queues.iter(queue).map(|(size, _)| size).collect()
         };
         assert_eq!(all(&queues, a), [1, 2, 3]);
         assert_eq!(all(&queues, b), [10, 11, 12, 13]);

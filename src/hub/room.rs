@@ -42,7 +42,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
         };
         let count = most.min(key.queue.len());
         let oldest = self.messages(id).take(count);
-        let bytes: usize = oldest.map(|item| item.size).sum();
+        let bytes: usize = oldest.map(|(size, _)| size).sum();
         key.taken() - count < self.limits.per_key
             && self.queued() + self.kept - count < self.limits.total
             && self.bytes - bytes <= self.limits.bytes.saturating_sub(size)

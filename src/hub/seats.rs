@@ -23,7 +23,7 @@ pub(crate) struct Seat<R, E> {
     /// The key in its hands, [`Id::NONE`] on its way to the ring.
     pub(crate) key: Id,
     /// Who asked for the result of its call.
-    asker: Asker<R, E>,
+    pub(super) asker: Asker<R, E>,
     /// The clock at the look before its call began.
     pub(crate) since: Nanos,
     /// What limits its call, or [`Id::NONE`].
@@ -41,7 +41,7 @@ pub(crate) struct Seat<R, E> {
 /// See the module's page.
 pub(crate) struct Seats<R, E> {
     /// The workers.
-    workers: Slab<Seat<R, E>>,
+    pub(super) workers: Slab<Seat<R, E>>,
     /// How many are on their way to the ring.
     coming: usize,
     /// How many have lent their permit out.
@@ -49,7 +49,7 @@ pub(crate) struct Seats<R, E> {
     /// Who waits for a permit to go on, first come first, and how he is woken.
     line: VecDeque<(u32, WaiterSlot)>,
     /// How many have a message.
-    busy: usize,
+    pub(super) busy: usize,
     /// How many may count at a time.
     limit: usize,
 }
@@ -107,24 +107,6 @@ impl<R, E> Seats<R, E> {
         self.workers.get(seat as usize)
     }
 
-    /// One worker, to change.
-    #[inline]
-    pub(crate) fn get_mut(&mut self, seat: u32) -> Option<&mut Seat<R, E>> {
-        self.workers.get_mut(seat as usize)
-    }
-
-    /// A worker has taken a message of the key in its hands.
-    #[inline]
-    pub(crate) fn begin(&mut self, seat: u32, asker: Asker<R, E>, now: Nanos) {
-        if let Some(seat) = self.workers.get_mut(seat as usize) {
-            // There was none before: forgetting that saves the look whether it must be dropped.
-            std::mem::forget(std::mem::replace(&mut seat.asker, asker));
-            seat.since = now;
-            seat.busy = true;
-            self.busy += 1;
-        }
-    }
-
     /// Sets what limits a worker's call.
     pub(crate) fn set_limit(&mut self, seat: u32, limit: Option<TimerId>) {
         if let Some(seat) = self.workers.get_mut(seat as usize) {
@@ -133,7 +115,8 @@ impl<R, E> Seats<R, E> {
     }
 
     /// A worker's call is settled. Gives who asked, and what limited it.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "on the way of every message")]
     pub(crate) fn settle(&mut self, index: u32) -> (Asker<R, E>, Option<TimerId>) {
         let Some(seat) = self.workers.get_mut(index as usize) else {
             return (None, None);
@@ -142,17 +125,26 @@ impl<R, E> Seats<R, E> {
             seat.busy = false;
             self.busy -= 1;
         }
+        let limit = seat.limit;
+        let asker = seat.asker.take();
         if seat.lent > 0 {
+            self.take_lent(index);
+        }
+        if limit.is_none() {
+            return (asker, None);
+        }
+        self.set_limit(index, None);
+        (asker, Some(limit))
+    }
+
+    /// The permit that a call has lent out is its own no more: the call has ended.
+    #[cold]
+    fn take_lent(&mut self, index: u32) {
+        if let Some(seat) = self.workers.get_mut(index as usize) {
             seat.lent = 0;
             self.lent -= 1;
             self.line.retain(|(waiting, _)| *waiting != index);
         }
-        let limit = seat.limit;
-        if limit.is_none() {
-            return (seat.asker.take(), None);
-        }
-        seat.limit = Id::NONE;
-        (seat.asker.take(), Some(limit))
     }
 
     /// Gives a seat up; its call was settled.

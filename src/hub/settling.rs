@@ -25,27 +25,55 @@ where
     R: 'static,
     E: From<Error> + fmt::Display + 'static,
 {
-    /// Takes the result of a call, and what keys it left.
-    #[inline]
-    pub(crate) fn settle(self: &Rc<Self>, id: Id, seat: u32, result: Result<R, E>) {
-        match verdict::judge(&self.shared, id, result) {
-            Some(Ok(value)) => self.succeed(seat, value),
-            Some(Err((kind, error))) => self.fail(seat, kind, error),
-            None => {}
+    /// Takes the result of a call, and what keys it left. Tells whether its worker may take a further message: its coroutine is neither
+    /// cancelled nor aborted.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "on the way of every message, from one place"
+    )]
+    pub(crate) fn settle(self: &Rc<Self>, id: Id, seat: u32, result: Result<R, E>) -> bool {
+        match result {
+            Ok(value) if verdict::is_plain(&self.shared, id) => {
+                let asked = self.succeed(seat, value);
+                // Nobody's code ran that could have changed it.
+                !asked && !std::mem::needs_drop::<R>() || !self.is_doomed(id)
+            }
+            result => self.settle_rare(id, seat, result),
         }
     }
 
-    /// Gives a value to who asked for it.
-    #[inline]
-    fn succeed(&self, seat: u32, value: R) {
+    /// The same for a call that failed, left keys, or whose coroutine was cancelled or aborted.
+    #[cold]
+    fn settle_rare(self: &Rc<Self>, id: Id, seat: u32, result: Result<R, E>) -> bool {
+        match verdict::judge(&self.shared, id, result) {
+            Some(Ok(value)) => {
+                self.succeed(seat, value);
+            }
+            Some(Err((kind, error))) => self.fail(seat, kind, error),
+            None => {}
+        }
+        !self.is_doomed(id)
+    }
+
+    /// Gives a value to who asked for it. Tells whether anybody did.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "on the way of every message")]
+    fn succeed(&self, seat: u32, value: R) -> bool {
         count(&self.counts.done);
         let (asker, limit) = self.table.borrow_mut().seats.settle(seat);
         if let Some(limit) = limit {
             self.shared.disarm(limit);
         }
         match asker {
-            Some(asker) => asker.resolve(Ok(value)),
-            None => drop(value),
+            Some(asker) => {
+                asker.resolve(Ok(value));
+                true
+            }
+            None => {
+                drop(value);
+                false
+            }
         }
     }
 

@@ -107,20 +107,10 @@ impl<K> KeyState<K> {
     }
 }
 
-/// A message for a worker.
-pub(crate) struct Job<K, M> {
-    /// The key's place.
-    pub(crate) key: Id,
-    /// The key.
-    pub(crate) name: KeyName<K>,
-    /// The message.
-    pub(crate) message: M,
-}
-
 /// What a worker that asks for a message is given.
 pub(crate) enum Turn<K, M> {
-    /// A message, and for how long it has waited.
-    Call(Job<K, M>, Nanos),
+    /// The place and the name of a key, its message, and for how long that has waited.
+    Call(Id, KeyName<K>, M, Nanos),
     /// Nothing: no key is ready, or no call more may run.
     Nothing,
     /// First the key that it has put down is to be let go, or to lose its state. It is told whether that was asked for.
@@ -198,11 +188,12 @@ impl<K, M, R, E> Table<K, M, R, E> {
     // Keys.
 
     /// The next key that has the hash looked for, and its name.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the most of a look-up")]
     pub(crate) fn candidate(&self, probe: &mut Probe) -> Option<(Id, KeyName<K>)> {
         let row = self.index.next(probe)?;
-        let id = self.keys.id_at(row as usize)?;
-        Some((id, self.keys.get(id)?.name.clone()))
+        let (id, key) = self.keys.at(row as usize)?;
+        Some((id, key.name.clone()))
     }
 
     /// Enters a key; without a hash, one that is never found again.
@@ -288,7 +279,11 @@ impl<K, M, R, E> Table<K, M, R, E> {
     }
 
     /// Queues a message if there is room for it now: the short way of most. Gives it back if not.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "on the way of every message, from two places"
+    )]
     pub(crate) fn offer(&mut self, id: Id, item: Item<M, R, E>) -> Result<(), Item<M, R, E>> {
         let open = self.intake == Intake::Open && self.room_ring.is_empty() && self.fits(item.size);
         let Table {
@@ -333,8 +328,8 @@ impl<K, M, R, E> Table<K, M, R, E> {
         Some(item)
     }
 
-    /// The messages of a key, first to last.
-    pub(crate) fn messages(&self, id: Id) -> impl Iterator<Item = &Item<M, R, E>> {
+    /// The sizes of a key's messages and since when they wait, first to last.
+    pub(crate) fn messages(&self, id: Id) -> impl Iterator<Item = (usize, Nanos)> {
         let queue = self.keys.get(id).map_or(Queue::EMPTY, |key| key.queue);
         self.queues.iter(queue)
     }
@@ -411,82 +406,77 @@ impl<K, M, R, E> Table<K, M, R, E> {
 
     /// Ends the turn of the key that the worker in this seat has in hand, unless it goes on: it has messages, may run, and credit is left
     /// or nobody else waits. Then gives the next message of the key in hand, or of the next key in turn.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "on the way of every message, from one place"
+    )]
     pub(crate) fn next(&mut self, at: u32, now: Nanos) -> Turn<K, M> {
         if self.seats.can_grant() {
             return Turn::Grant;
         }
         let may = self.seats.permits() > 0;
         let Table {
-            keys, seats, ring, ..
+            keys,
+            queues,
+            seats: Seats { workers, busy, .. },
+            ring,
+            ..
         } = self;
-        let Some(seat) = seats.get_mut(at) else {
+        let Some(seat) = workers.get_mut(at as usize) else {
             return Turn::Nothing;
         };
-        let held = std::mem::replace(&mut seat.key, Id::NONE);
+        let held = seat.key;
+        let mut found = None;
         if let Some(key) = keys.get_mut(held) {
             let has_more = !key.queue.is_empty() && key.hold == Hold::Open;
             if key.forgotten {
                 key.forgotten = false;
+                seat.key = Id::NONE;
                 return Turn::PutDown(held, true);
             }
             if has_more && may && (seat.credit > 0 || ring.is_empty()) {
-                return self.begin(at, held, now);
-            }
-            key.seat = NOBODY;
-            if has_more {
-                key.in_ring = true;
-                ring.push_back(held);
-            } else if !(key.has_state && self.keeps_state && !key.free) {
-                return Turn::PutDown(held, false);
+                found = Some((held, key));
+            } else {
+                seat.key = Id::NONE;
+                key.seat = NOBODY;
+                if has_more {
+                    key.in_ring = true;
+                    ring.push_back(held);
+                } else if !(key.has_state && self.keeps_state && !key.free) {
+                    return Turn::PutDown(held, false);
+                }
             }
         }
-        if !may {
-            return Turn::Nothing;
-        }
-        while let Some(id) = ring.pop_front() {
-            let Some(key) = keys.get_mut(id) else {
-                continue;
-            };
-            key.in_ring = false;
-            if key.is_ready() {
+        let (id, key) = match found {
+            Some(found) => found,
+            None => {
+                let next = may.then(|| next_in_turn(ring, keys)).flatten();
+                let Some((id, key)) = next else {
+                    return Turn::Nothing;
+                };
                 key.seat = at;
+                seat.key = id;
                 seat.credit = key.weight;
-                return self.begin(at, id, now);
+                (id, key)
             }
-        }
-        Turn::Nothing
-    }
-
-    /// Gives the next message of a key into the hands of the worker in this seat.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "on the way of every message, from two places"
-    )]
-    fn begin(&mut self, at: u32, id: Id, now: Nanos) -> Turn<K, M> {
-        let Some(key) = self.keys.get_mut(id) else {
+        };
+        let Some(item) = queues.pop(&mut key.queue) else {
             return Turn::Nothing;
         };
-        let Some(item) = self.queues.pop(&mut key.queue) else {
-            return Turn::Nothing;
-        };
-        self.bytes -= item.size;
         key.has_state = true;
-        let job = Job {
-            key: id,
-            name: key.name.clone(),
-            message: item.message,
-        };
+        self.bytes -= item.size;
+        seat.credit = seat.credit.saturating_sub(1);
+        // The call before was settled: forgetting that saves the look whether an asker must be dropped.
+        std::mem::forget(std::mem::replace(&mut seat.asker, item.asker));
+        seat.since = now;
+        seat.busy = true;
+        *busy += 1;
+        let name = key.name.clone();
         if !key.line.is_empty() {
             self.make_room_ready(id);
         }
-        if let Some(seat) = self.seats.get_mut(at) {
-            seat.key = id;
-            seat.credit = seat.credit.saturating_sub(1);
-        }
-        self.seats.begin(at, item.asker, now);
-        Turn::Call(job, now.saturating_sub(item.since))
+        Turn::Call(id, name, item.message, now.saturating_sub(item.since))
     }
 
     /// Takes a key out of its worker's hands; it goes to the back of the ring if it has messages.
@@ -496,4 +486,22 @@ impl<K, M, R, E> Table<K, M, R, E> {
             self.make_ready(id);
         }
     }
+}
+
+/// Takes the next key in turn out of the ring.
+#[inline]
+fn next_in_turn<'a, K>(
+    ring: &mut VecDeque<Id>,
+    keys: &'a mut Arena<KeyState<K>>,
+) -> Option<(Id, &'a mut KeyState<K>)> {
+    let id = loop {
+        let id = ring.pop_front()?;
+        if let Some(key) = keys.get_mut(id) {
+            key.in_ring = false;
+            if key.is_ready() {
+                break id;
+            }
+        }
+    };
+    Some((id, keys.get_mut(id)?))
 }

@@ -19,11 +19,22 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::arena::Id;
+use crate::call::{Call, Calls};
 use crate::error::Error;
 use crate::hub::engine::{Hub, OrderKey};
-use crate::hub::table::{Job, Turn};
+use crate::hub::table::Turn;
 use crate::record::Flags;
 use crate::waits::Lender;
+
+/// A message for a worker.
+pub(crate) struct Job<K, M> {
+    /// The key's place.
+    pub(crate) key: Id,
+    /// The call to handle it in, which knows the key.
+    pub(crate) call: Call<K>,
+    /// The message.
+    pub(crate) message: M,
+}
 
 impl<K, M, R, E> Hub<K, M, R, E>
 where
@@ -117,8 +128,12 @@ where
     }
 
     /// Takes the next message for a worker: of the key in its hands, or of the next key in turn.
-    #[inline]
-    pub(crate) fn next(self: &Rc<Self>, seat: u32) -> Option<Job<K, M>> {
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "on the way of every message, from one place"
+    )]
+    pub(crate) fn next(self: &Rc<Self>, seat: u32, calls: &mut Calls<K>) -> Option<Job<K, M>> {
         let now = self.shared.looked_at.get();
         loop {
             let (turn, has_line) = {
@@ -126,7 +141,7 @@ where
                 (table.next(seat, now), table.has_line())
             };
             match turn {
-                Turn::Call(job, waited) => {
+                Turn::Call(id, name, message, waited) => {
                     if waited > self.counts.longest_wait.get() {
                         self.counts.longest_wait.set(waited);
                     }
@@ -134,11 +149,22 @@ where
                         self.admit();
                     }
                     self.limit_head(seat);
-                    return Some(job);
+                    let call = calls.begin(name);
+                    return Some(Job {
+                        key: id,
+                        call,
+                        message,
+                    });
                 }
-                Turn::PutDown(key, forgotten) => self.put_down(key, forgotten),
+                Turn::PutDown(key, forgotten) => {
+                    calls.end();
+                    self.put_down(key, forgotten);
+                }
                 Turn::Grant => self.grant_permits(),
-                Turn::Nothing => return None,
+                Turn::Nothing => {
+                    calls.end();
+                    return None;
+                }
             }
         }
     }
