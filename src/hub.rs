@@ -27,6 +27,7 @@ mod message;
 mod index;
 mod line;
 mod queues;
+mod ring;
 mod seats;
 
 mod table;
@@ -54,7 +55,6 @@ pub(crate) use crowding::{Arrived, Patience};
 pub(crate) use engine::{Crew, ENGINE, Hub, Rules};
 pub(crate) use message::Want;
 pub(crate) use table::Limits;
-pub(crate) use working::Job;
 
 pub use engine::OrderKey;
 pub use limit::HeadLimit;

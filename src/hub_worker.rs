@@ -23,13 +23,16 @@ use crate::coroutine::Co;
 use crate::error::{Error, Result};
 use crate::failure::{AfterKeyFailure, Failure};
 use crate::handle::Handle;
-use crate::hub::{Crew, Hub, Job, OrderKey};
+use crate::hub::{Crew, Hub, OrderKey};
 use crate::key_name::KeyName;
 use crate::record::{Body, Ending};
 use crate::shared::Shared;
 
 /// How many calls may end within one resume before the worker gives way.
 const RUN: u32 = 64;
+
+/// How many boxes for states are kept for keys to come.
+const KEPT: usize = 1024;
 
 /// What makes the state of a key.
 pub(crate) type Make<K, S> = Box<dyn Fn(&K) -> S>;
@@ -47,8 +50,8 @@ pub(crate) struct Service<K, S, H> {
     judge: Cell<Option<KeyJudge<K, S>>>,
     /// What happens after a failure that nothing looks at.
     after: AfterKeyFailure,
-    /// The states that are not lent, by the place of their key.
-    shelf: RefCell<Vec<Option<S>>>,
+    /// The states that are not lent, by the place of their key. Each stays where it was made: only its box goes to and fro.
+    shelf: RefCell<Vec<Option<Box<Option<S>>>>>,
     /// Whether they outlive the messages.
     keep: bool,
 }
@@ -72,24 +75,28 @@ impl<K, S, H> Service<K, S, H> {
         }
     }
 
-    /// Takes a state off the shelf.
+    /// Takes the box for a key's state off the shelf.
     #[inline]
-    fn take(&self, key: Id) -> Option<S> {
+    fn take(&self, key: Id) -> Option<Box<Option<S>>> {
         self.shelf.borrow_mut().get_mut(key.index())?.take()
     }
 
-    /// Puts a state on the shelf.
+    /// Puts the box for a key's state on the shelf.
     #[inline]
-    fn put(&self, key: Id, state: S) {
-        let mut shelf = self.shelf.borrow_mut();
-        match shelf.get_mut(key.index()) {
+    fn put(&self, key: Id, state: Box<Option<S>>) {
+        if let Some(place) = self.shelf.borrow_mut().get_mut(key.index()) {
             // It was lent out: forgetting that saves the look whether it must be dropped.
-            Some(place) => std::mem::forget(place.replace(state)),
-            None => {
-                shelf.resize_with(key.index(), || None);
-                shelf.push(Some(state));
-            }
+            return std::mem::forget(place.replace(state));
         }
+        self.put_first(key, state);
+    }
+
+    /// The same where no key with so high a place was before.
+    #[cold]
+    fn put_first(&self, key: Id, state: Box<Option<S>>) {
+        let mut shelf = self.shelf.borrow_mut();
+        shelf.resize_with(key.index(), || None);
+        shelf.push(Some(state));
     }
 }
 
@@ -100,7 +107,7 @@ struct Lent<'a, K, S, H> {
     /// Whose it is.
     key: Id,
     /// The state, once it is made; there until this is dropped.
-    state: Option<S>,
+    state: Option<Box<Option<S>>>,
 }
 
 impl<'a, K, S, H> Lent<'a, K, S, H> {
@@ -118,6 +125,7 @@ impl<'a, K, S, H> Lent<'a, K, S, H> {
     #[inline]
     fn state(&mut self, key: &K) -> &mut S {
         let Lent { service, state, .. } = self;
+        let state = state.get_or_insert_default();
         state.get_or_insert_with(|| (service.make)(key))
     }
 
@@ -171,9 +179,9 @@ where
             return self.after;
         };
         let mut lent = Lent::new(self, key);
-        match &mut lent.state {
-            Some(state) => judge(name.get(), state, failure),
-            None => self.after,
+        match lent.state.as_deref_mut() {
+            Some(Some(state)) => judge(name.get(), state, failure),
+            _ => self.after,
         }
     }
 
@@ -182,7 +190,13 @@ where
     }
 
     fn drop_state(&self, key: Id) {
-        drop(self.take(key));
+        let Some(mut state) = self.take(key) else {
+            return;
+        };
+        drop(state.take());
+        if key.index() < KEPT {
+            self.put(key, state);
+        }
     }
 }
 
@@ -207,35 +221,46 @@ where
         let mut calls = Calls::new(co, hub.back());
         let mut pace = Pace::new(hub.shared());
         let mut seen = None;
-        loop {
-            let Some(Job { key, call, message }) = hub.next(seat, &mut calls) else {
-                if !hub.comes_again(seat, &mut seen) {
+        'working: loop {
+            loop {
+                let Some(job) = hub.next(seat, &mut calls) else {
                     break;
+                };
+                seen = None;
+                let mut lent = Lent::new(&service, job.key);
+                let state = lent.state(job.call.key());
+                let (handler, asked) = (&service.handler, job.asked);
+                let begun = with(job, move |job| handler(job.call, state, job.message));
+                let result = begun.await;
+                lent.give_back();
+                if !hub.settle(id, seat, asked, result) {
+                    break 'working;
                 }
-                give_way(hub.shared(), id).await;
-                hub.came(seat);
-                if hub.is_doomed(id) {
-                    break;
+                if pace.is_out_of_breath(hub.shared()) {
+                    hub.pause(seat);
+                    give_way(hub.shared(), id).await;
+                    if hub.is_doomed(id) {
+                        break 'working;
+                    }
                 }
-                continue;
-            };
-            seen = None;
-            let mut lent = Lent::new(&service, key);
-            let state = lent.state(call.key());
-            let result = (service.handler)(call, state, message).await;
-            lent.give_back();
-            if !hub.settle(id, seat, result) {
+            }
+            if !hub.comes_again(seat, &mut seen) {
                 break;
             }
-            if pace.is_out_of_breath(hub.shared()) {
-                give_way(hub.shared(), id).await;
-                if hub.is_doomed(id) {
-                    break;
-                }
+            give_way(hub.shared(), id).await;
+            hub.came(seat);
+            if hub.is_doomed(id) {
+                break;
             }
         }
         hub.leave(seat);
     }
+}
+
+/// Takes a job whole: one that is taken apart in a coroutine keeps its place there until the await is over.
+#[inline]
+fn with<T, F>(job: T, handle: impl FnOnce(T) -> F) -> F {
+    handle(job)
 }
 
 /// Counts the calls that ended within one resume.

@@ -121,9 +121,8 @@ where
         // Its state may have sent to it when it was dropped.
         let gone = self.table.borrow_mut().take_idle(id);
         let Some(gone) = gone else { return };
-        if let Some((key, blank)) = gone.empty() {
+        if let Some(Some(blank)) = self.shared.contain("drop", || gone.empty()) {
             self.table.borrow_mut().keep_blank(blank);
-            self.shared.contain("drop", || drop(key));
         }
     }
 }

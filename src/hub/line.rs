@@ -14,37 +14,35 @@ pub(crate) struct Waiter<M, R, E> {
     pub(crate) want: Want<M, R, E>,
     /// How to wake him.
     pub(crate) slot: WaiterSlot,
-    /// Who is before him.
-    before: Id,
-    /// Who is behind him.
-    behind: Id,
+    /// The place of who is before him.
+    before: u32,
+    /// The place of who is behind him.
+    behind: u32,
 }
 
-/// The two ends of a line.
+/// The place of nobody.
+const NOBODY: u32 = u32::MAX;
+
+/// The two ends of a line, by their place in the table.
 #[derive(Clone, Copy)]
 pub(crate) struct Line {
     /// The first.
-    first: Id,
+    first: u32,
     /// The last.
-    last: Id,
+    last: u32,
 }
 
 impl Line {
     /// Nobody.
     pub(crate) const EMPTY: Line = Line {
-        first: Id::NONE,
-        last: Id::NONE,
+        first: NOBODY,
+        last: NOBODY,
     };
 
     /// Whether nobody waits.
     #[inline]
     pub(crate) fn is_empty(self) -> bool {
-        self.first.is_none()
-    }
-
-    /// The first.
-    pub(crate) fn first(self) -> Id {
-        self.first
+        self.first == NOBODY
     }
 }
 
@@ -85,6 +83,17 @@ impl<M, R, E> Lines<M, R, E> {
         self.waiters.remove(waiter)
     }
 
+    /// Who is in this place.
+    fn at(&mut self, place: u32) -> Option<&mut Waiter<M, R, E>> {
+        let (id, _) = self.waiters.at(place as usize)?;
+        self.waiters.get_mut(id)
+    }
+
+    /// The first in a line.
+    pub(crate) fn first(&self, line: Line) -> Option<(Id, &Waiter<M, R, E>)> {
+        self.waiters.at(line.first as usize)
+    }
+
     /// Goes to the end of a key's line.
     pub(crate) fn line_up(&mut self, line: &mut Line, key: Id, want: Want<M, R, E>) -> Id {
         let last = line.last;
@@ -93,13 +102,14 @@ impl<M, R, E> Lines<M, R, E> {
             want,
             slot: WaiterSlot::EMPTY,
             before: last,
-            behind: Id::NONE,
+            behind: NOBODY,
         });
-        match self.waiters.get_mut(last) {
-            Some(before) => before.behind = waiter,
-            None => line.first = waiter,
+        let place = u32::try_from(waiter.index()).expect("an id's slot is a u32");
+        match self.at(last) {
+            Some(before) => before.behind = place,
+            None => line.first = place,
         }
-        line.last = waiter;
+        line.last = place;
         self.waiting += 1;
         waiter
     }
@@ -109,14 +119,14 @@ impl<M, R, E> Lines<M, R, E> {
         let Some(Waiter { before, behind, .. }) = self.waiters.get_mut(waiter) else {
             return;
         };
-        let before = std::mem::replace(before, Id::NONE);
-        let behind = std::mem::replace(behind, Id::NONE);
+        let before = std::mem::replace(before, NOBODY);
+        let behind = std::mem::replace(behind, NOBODY);
         self.waiting -= 1;
-        match self.waiters.get_mut(before) {
+        match self.at(before) {
             Some(one) => one.behind = behind,
             None => line.first = behind,
         }
-        match self.waiters.get_mut(behind) {
+        match self.at(behind) {
             Some(one) => one.before = before,
             None => line.last = before,
         }
@@ -126,7 +136,7 @@ impl<M, R, E> Lines<M, R, E> {
     pub(crate) fn count(&self, line: Line) -> usize {
         let mut next = line.first;
         let mut count = 0;
-        while let Some(waiter) = self.waiters.get(next) {
+        while let Some((_, waiter)) = self.waiters.at(next as usize) {
             count += 1;
             next = waiter.behind;
         }
@@ -157,8 +167,7 @@ impl<M, R, E> Lines<M, R, E> {
     /// Turns everybody in a line away. Gives the slots to wake, and the messages of other threads.
     pub(crate) fn turn_away(&mut self, line: &mut Line) -> (Vec<WaiterSlot>, Vec<Item<M, R, E>>) {
         let (mut slots, mut outside) = (Vec::new(), Vec::new());
-        while !line.is_empty() {
-            let first = line.first;
+        while let Some((first, _)) = self.first(*line) {
             self.unline(line, first);
             let Some(waiter) = self.waiters.get_mut(first) else {
                 continue;

@@ -95,9 +95,8 @@ impl<K, M, R, E> Table<K, M, R, E> {
                 continue;
             };
             let has_room = key.taken() < self.limits.per_key;
-            let first = key.line.first();
-            let waiter = self.lines.get(first).filter(|_| has_room);
-            let Some(waiter) = waiter else {
+            let first = self.lines.first(key.line).filter(|_| has_room);
+            let Some((first, waiter)) = first else {
                 key.in_room_ring = false;
                 self.room_ring.pop_front();
                 continue;

@@ -137,6 +137,21 @@ impl<R, E> Seats<R, E> {
         (asker, Some(limit))
     }
 
+    /// A worker's call is over, if it was not settled: nobody asked for its result.
+    #[inline]
+    pub(crate) fn pass_over(&mut self, index: u32) {
+        let Some(seat) = self.workers.get_mut(index as usize) else {
+            return;
+        };
+        if seat.busy {
+            seat.busy = false;
+            self.busy -= 1;
+            if seat.lent > 0 {
+                self.take_lent(index);
+            }
+        }
+    }
+
     /// The permit that a call has lent out is its own no more: the call has ended.
     #[cold]
     fn take_lent(&mut self, index: u32) {

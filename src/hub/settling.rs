@@ -26,54 +26,56 @@ where
     E: From<Error> + fmt::Display + 'static,
 {
     /// Takes the result of a call, and what keys it left. Tells whether its worker may take a further message: its coroutine is neither
-    /// cancelled nor aborted.
+    /// cancelled nor aborted. The seat of a call that ended well, that nobody asked for and nothing limits, is left to
+    /// [`next`](Hub::next) or [`pause`](Hub::pause).
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "on the way of every message, from one place"
-    )]
-    pub(crate) fn settle(self: &Rc<Self>, id: Id, seat: u32, result: Result<R, E>) -> bool {
+    #[expect(clippy::inline_always, reason = "on the way of every message, from one place")]
+    pub(crate) fn settle(
+        self: &Rc<Self>,
+        id: Id,
+        seat: u32,
+        asked: bool,
+        result: Result<R, E>,
+    ) -> bool {
+        // What a value does when it is dropped must find its call settled.
+        let is_simple = !asked && self.rules.head.is_none() && !std::mem::needs_drop::<R>();
         match result {
-            Ok(value) if verdict::is_plain(&self.shared, id) => {
-                let asked = self.succeed(seat, value);
-                // Nobody's code ran that could have changed it.
-                !asked && !std::mem::needs_drop::<R>() || !self.is_doomed(id)
+            Ok(_) if is_simple && verdict::is_plain(&self.shared, id) => {
+                count(&self.counts.done);
+                true
             }
-            result => self.settle_rare(id, seat, result),
+            result => self.settle_whole(id, seat, result),
         }
     }
 
-    /// The same for a call that failed, left keys, or whose coroutine was cancelled or aborted.
-    #[cold]
-    fn settle_rare(self: &Rc<Self>, id: Id, seat: u32, result: Result<R, E>) -> bool {
+    /// The same for all other calls.
+    #[inline(never)]
+    fn settle_whole(self: &Rc<Self>, id: Id, seat: u32, result: Result<R, E>) -> bool {
         match verdict::judge(&self.shared, id, result) {
-            Some(Ok(value)) => {
-                self.succeed(seat, value);
-            }
+            Some(Ok(value)) => self.succeed(seat, value),
             Some(Err((kind, error))) => self.fail(seat, kind, error),
             None => {}
         }
         !self.is_doomed(id)
     }
 
-    /// Gives a value to who asked for it. Tells whether anybody did.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "on the way of every message")]
-    fn succeed(&self, seat: u32, value: R) -> bool {
+    /// Settles the seat of a call that ended well, if nobody else has.
+    pub(crate) fn pause(&self, seat: u32) {
+        let settled = self.table.borrow_mut().seats.settle(seat);
+        drop(settled);
+    }
+
+    /// Gives a value to who asked for it.
+    #[inline]
+    fn succeed(&self, seat: u32, value: R) {
         count(&self.counts.done);
         let (asker, limit) = self.table.borrow_mut().seats.settle(seat);
         if let Some(limit) = limit {
             self.shared.disarm(limit);
         }
         match asker {
-            Some(asker) => {
-                asker.resolve(Ok(value));
-                true
-            }
-            None => {
-                drop(value);
-                false
-            }
+            Some(asker) => asker.resolve(Ok(value)),
+            None => drop(value),
         }
     }
 

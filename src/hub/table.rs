@@ -22,7 +22,8 @@ use crate::hub::index::{Index, Probe};
 use crate::hub::line::{Line, Lines};
 use crate::hub::message::Item;
 use crate::hub::queues::{Queue, Queues};
-use crate::hub::seats::Seats;
+use crate::hub::ring::Ring;
+use crate::hub::seats::{Seat, Seats};
 use crate::key_name::{Blank, KeyName};
 use crate::ordered_queue::Intake;
 use crate::timers::Nanos;
@@ -109,14 +110,32 @@ impl<K> KeyState<K> {
 
 /// What a worker that asks for a message is given.
 pub(crate) enum Turn<K, M> {
-    /// The place and the name of a key, its message, and for how long that has waited.
-    Call(Id, KeyName<K>, M, Nanos),
+    /// A message.
+    Call(Begun<K, M>),
     /// Nothing: no key is ready, or no call more may run.
     Nothing,
     /// First the key that it has put down is to be let go, or to lose its state. It is told whether that was asked for.
     PutDown(Id, bool),
     /// First the permits that are there go to calls that have to go on.
     Grant,
+}
+
+/// A message that has been taken.
+pub(crate) struct Begun<K, M> {
+    /// Its key's place.
+    pub(crate) key: Id,
+    /// Its key.
+    pub(crate) name: KeyName<K>,
+    /// The message.
+    pub(crate) message: M,
+    /// What it counted.
+    size: usize,
+    /// Since when it waited.
+    pub(crate) since: Nanos,
+    /// Whether somebody asked for the result.
+    pub(crate) asked: bool,
+    /// Whether anybody waits for room in its key.
+    has_line: bool,
 }
 
 /// How much there may be of everything.
@@ -143,7 +162,7 @@ pub(crate) struct Table<K, M, R, E> {
     /// Who waits for room.
     pub(crate) lines: Lines<M, R, E>,
     /// Keys whose turn comes, first to come first (invariant 2). It may name some whose turn went by.
-    ring: VecDeque<Id>,
+    ring: Ring,
     /// Keys in whose line the first may get room as soon as there is room of all.
     pub(crate) room_ring: VecDeque<Id>,
     /// The workers.
@@ -172,7 +191,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
             index: Index::new(),
             queues: Queues::new(),
             lines: Lines::new(),
-            ring: VecDeque::new(),
+            ring: Ring::new(),
             room_ring: VecDeque::new(),
             seats: Seats::new(limits.concurrency),
             limits,
@@ -301,7 +320,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
                 queues.push(&mut key.queue, item);
                 if !key.in_ring && key.is_ready() {
                     key.in_ring = true;
-                    ring.push_back(id);
+                    ring.push(id);
                 }
                 Ok(())
             }
@@ -383,7 +402,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
             && key.is_ready()
         {
             key.in_ring = true;
-            self.ring.push_back(id);
+            self.ring.push(id);
         }
     }
 
@@ -412,6 +431,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
         reason = "on the way of every message, from one place"
     )]
     pub(crate) fn next(&mut self, at: u32, now: Nanos) -> Turn<K, M> {
+        self.seats.pass_over(at);
         if self.seats.can_grant() {
             return Turn::Grant;
         }
@@ -427,7 +447,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
             return Turn::Nothing;
         };
         let held = seat.key;
-        let mut found = None;
+        let mut begun = None;
         if let Some(key) = keys.get_mut(held) {
             let has_more = !key.queue.is_empty() && key.hold == Hold::Open;
             if key.forgotten {
@@ -436,47 +456,39 @@ impl<K, M, R, E> Table<K, M, R, E> {
                 return Turn::PutDown(held, true);
             }
             if has_more && may && (seat.credit > 0 || ring.is_empty()) {
-                found = Some((held, key));
+                begun = begin(held, key, seat, queues);
             } else {
                 seat.key = Id::NONE;
                 key.seat = NOBODY;
                 if has_more {
                     key.in_ring = true;
-                    ring.push_back(held);
+                    ring.push(held);
                 } else if !(key.has_state && self.keeps_state && !key.free) {
                     return Turn::PutDown(held, false);
                 }
             }
         }
-        let (id, key) = match found {
-            Some(found) => found,
-            None => {
-                let next = may.then(|| next_in_turn(ring, keys)).flatten();
-                let Some((id, key)) = next else {
-                    return Turn::Nothing;
-                };
-                key.seat = at;
-                seat.key = id;
-                seat.credit = key.weight;
-                (id, key)
+        while begun.is_none() && may {
+            let Some(id) = ring.pop() else { break };
+            if let Some(key) = keys.get_mut(id) {
+                key.in_ring = false;
+                if key.is_ready() {
+                    key.seat = at;
+                    seat.credit = key.weight;
+                    begun = begin(id, key, seat, queues);
+                }
             }
-        };
-        let Some(item) = queues.pop(&mut key.queue) else {
+        }
+        let Some(begun) = begun else {
             return Turn::Nothing;
         };
-        key.has_state = true;
-        self.bytes -= item.size;
-        seat.credit = seat.credit.saturating_sub(1);
-        // The call before was settled: forgetting that saves the look whether an asker must be dropped.
-        std::mem::forget(std::mem::replace(&mut seat.asker, item.asker));
         seat.since = now;
-        seat.busy = true;
         *busy += 1;
-        let name = key.name.clone();
-        if !key.line.is_empty() {
-            self.make_room_ready(id);
+        self.bytes -= begun.size;
+        if begun.has_line {
+            self.make_room_ready(begun.key);
         }
-        Turn::Call(id, name, item.message, now.saturating_sub(item.since))
+        Turn::Call(begun)
     }
 
     /// Takes a key out of its worker's hands; it goes to the back of the ring if it has messages.
@@ -488,20 +500,30 @@ impl<K, M, R, E> Table<K, M, R, E> {
     }
 }
 
-/// Takes the next key in turn out of the ring.
-#[inline]
-fn next_in_turn<'a, K>(
-    ring: &mut VecDeque<Id>,
-    keys: &'a mut Arena<KeyState<K>>,
-) -> Option<(Id, &'a mut KeyState<K>)> {
-    let id = loop {
-        let id = ring.pop_front()?;
-        if let Some(key) = keys.get_mut(id) {
-            key.in_ring = false;
-            if key.is_ready() {
-                break id;
-            }
-        }
-    };
-    Some((id, keys.get_mut(id)?))
+/// Takes the next message of a key into the hands of a worker.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "on the way of every message, from two places")]
+fn begin<K, M, R, E>(
+    id: Id,
+    key: &mut KeyState<K>,
+    seat: &mut Seat<R, E>,
+    queues: &mut Queues<M, R, E>,
+) -> Option<Begun<K, M>> {
+    let item = queues.pop(&mut key.queue)?;
+    key.has_state = true;
+    seat.key = id;
+    seat.credit = seat.credit.saturating_sub(1);
+    let asked = item.asker.is_some();
+    // The call before was settled: forgetting that saves the look whether an asker must be dropped.
+    std::mem::forget(std::mem::replace(&mut seat.asker, item.asker));
+    seat.busy = true;
+    Some(Begun {
+        key: id,
+        name: key.name.clone(),
+        message: item.message,
+        size: item.size,
+        since: item.since,
+        asked,
+        has_line: !key.line.is_empty(),
+    })
 }

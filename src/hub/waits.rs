@@ -70,12 +70,13 @@ where
     fn holders(&self, place: Id) -> Holders {
         let table = self.table.borrow();
         if place == ROOM || place == end() {
+            if place == ROOM && table.has_ready() {
+                return Holders::Nobody;
+            }
             let busy = table.seats.iter().filter(|(_, seat)| seat.busy);
             let workers = busy.map(|(_, seat)| seat.worker).collect();
             return if place == end() {
                 Holders::All(workers)
-            } else if table.has_ready() {
-                Holders::Nobody
             } else {
                 Holders::Any(workers)
             };

@@ -34,6 +34,8 @@ pub(crate) struct Job<K, M> {
     pub(crate) call: Call<K>,
     /// The message.
     pub(crate) message: M,
+    /// Whether somebody asked for the result.
+    pub(crate) asked: bool,
 }
 
 impl<K, M, R, E> Hub<K, M, R, E>
@@ -141,7 +143,8 @@ where
                 (table.next(seat, now), table.has_line())
             };
             match turn {
-                Turn::Call(id, name, message, waited) => {
+                Turn::Call(begun) => {
+                    let waited = now.saturating_sub(begun.since);
                     if waited > self.counts.longest_wait.get() {
                         self.counts.longest_wait.set(waited);
                     }
@@ -149,11 +152,11 @@ where
                         self.admit();
                     }
                     self.limit_head(seat);
-                    let call = calls.begin(name);
                     return Some(Job {
-                        key: id,
-                        call,
-                        message,
+                        key: begun.key,
+                        call: calls.begin(begun.name),
+                        message: begun.message,
+                        asked: begun.asked,
                     });
                 }
                 Turn::PutDown(key, forgotten) => {
