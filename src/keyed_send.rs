@@ -98,13 +98,13 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
         }
     }
 
-    /// Takes what `want` makes to the engine at the first poll; gives the key's place once there was room.
+    /// Goes to the engine at the first poll, by `arrive`; gives the key's place once there was room.
     #[inline]
     fn poll(
         &mut self,
         cx: &Context<'_>,
         kind: &'static Kind,
-        want: impl FnOnce(&Hub<K, M, R, E>) -> Option<Want<M, R, E>>,
+        arrive: impl FnOnce(&Rc<Hub<K, M, R, E>>, K, Patience) -> Result<Arrived>,
     ) -> Poll<Result<Id>> {
         let Some(key) = self.key.take() else {
             return self.poll_place(cx, kind);
@@ -112,10 +112,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
         let Some(hub) = &self.hub else {
             return Poll::Ready(Err(gone()));
         };
-        let Some(want) = want(hub) else {
-            return Poll::Pending;
-        };
-        match hub.arrive(key, want, Patience::Waits(self.site)) {
+        match arrive(hub, key, Patience::Waits(self.site)) {
             Ok(Arrived::In(id)) => Poll::Ready(Ok(id)),
             Ok(Arrived::Dropped) => Poll::Ready(Ok(Id::NONE)),
             Ok(Arrived::InLine(waiter)) => {
@@ -126,10 +123,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
                 });
                 self.poll_place(cx, kind)
             }
-            Err((want, error)) => {
-                drop(want);
-                Poll::Ready(Err(error))
-            }
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 
@@ -238,8 +232,11 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let KeyedSending { arrival, message } = self.get_mut();
-        let want = |hub: &Hub<K, M, R, E>| Some(Want::Item(hub.item(message.take()?, None)));
-        arrival.poll(cx, &SEND, want).map_ok(drop)
+        let arrive = |hub: &Rc<Hub<K, M, R, E>>, key, patience| match message.take() {
+            Some(message) => hub.arrive(key, message, None, patience),
+            None => Ok(Arrived::Dropped),
+        };
+        arrival.poll(cx, &SEND, arrive).map_ok(drop)
     }
 }
 
@@ -317,8 +314,11 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
                 }
             }
             let message = &mut this.message;
-            let want = |hub: &Hub<K, M, R, E>| Some(Want::Item(hub.item(message.take()?, asker)));
-            match ready!(this.arrival.poll(cx, &ASK, want)) {
+            let arrive = |hub: &Rc<Hub<K, M, R, E>>, key, patience| match message.take() {
+                Some(message) => hub.arrive(key, message, asker, patience),
+                None => Ok(Arrived::Dropped),
+            };
+            match ready!(this.arrival.poll(cx, &ASK, arrive)) {
                 Ok(id) => this.arrived = Some(id),
                 Err(error) => return Poll::Ready(Err(E::from(error))),
             }
@@ -332,11 +332,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
             site: Some(this.arrival.site),
         };
         if cell.has_value() || cell.is_lost() {
-            ready!(Waiting::poll_over(
-                &mut this.waiting,
-                cx,
-                this.arrival.site
-            ));
+            ready!(Waiting::poll_over(&mut this.waiting, cx, this.arrival.site));
         }
         let result = match cell.poll(cx, note) {
             Poll::Pending => {
@@ -421,7 +417,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let arrival = &mut self.get_mut().arrival;
-        let key = ready!(arrival.poll(cx, &RESERVE, |_| Some(Want::Place)))?;
+        let key = ready!(arrival.poll(cx, &RESERVE, Hub::arrive_to_reserve))?;
         let hub = arrival.hub.clone();
         Poll::Ready(Ok(KeyedPermit { hub, key }))
     }

@@ -16,6 +16,7 @@ use crate::hub::message::{Item, Want};
 use crate::hub::room::Room;
 use crate::hub::table::{Hold, Table};
 use crate::ordered_queue::{Asker, Intake};
+use crate::timers::Nanos;
 
 impl<K, M, R, E> Hub<K, M, R, E>
 where
@@ -24,45 +25,58 @@ where
     R: 'static,
     E: From<Error> + fmt::Display + 'static,
 {
-    /// A message as it is queued. To tell its size is user code.
+    /// A message's size and since when it waits. The first is user code.
     #[inline]
-    pub(crate) fn item(&self, message: M, asker: Asker<R, E>) -> Item<M, R, E> {
-        let size = self.rules.size.as_ref().map_or(0, |size| size(&message));
+    fn weigh(&self, message: &M) -> (usize, Nanos) {
+        let size = self.rules.size.as_ref().map_or(0, |size| size(message));
+        (size, self.shared.looked_at.get())
+    }
+
+    /// A message as it stands in line.
+    pub(super) fn item(&self, message: M, asker: Asker<R, E>) -> Item<M, R, E> {
+        let (size, since) = self.weigh(&message);
         Item {
             message,
             asker,
             size,
-            since: self.shared.looked_at.get(),
+            since,
         }
     }
 
     /// Queues a message if there is room now.
     #[inline]
     pub(crate) fn try_push(self: &Rc<Self>, key: K, message: M) -> Result<(), Refused<M>> {
-        let item = self.item(message, None);
+        let weighed = self.weigh(&message);
         let id = match self.locate(key) {
             Ok(id) => id,
-            Err(error) => return Err(Refused::new(item.message, error)),
+            Err(error) => return Err(Refused::new(message, error)),
         };
-        match self.offer(id, item) {
+        match self.offer(id, message, None, weighed) {
             Ok(()) => Ok(()),
-            Err(item) => self.push_crowded(id, item),
+            Err((message, _)) => self.push_crowded(id, message, weighed),
         }
     }
 
-    /// Takes a message in if there is room now: the short way.
+    /// Takes a message in if there is room now: the short way. It goes in parts: a whole item would be read as other words than it was
+    /// written, which stalls the CPU.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
         reason = "on the way of every message, from two places"
     )]
-    fn offer(self: &Rc<Self>, id: Id, item: Item<M, R, E>) -> Result<(), Item<M, R, E>> {
+    fn offer(
+        self: &Rc<Self>,
+        id: Id,
+        message: M,
+        asker: Asker<R, E>,
+        weighed: (usize, Nanos),
+    ) -> Result<(), (M, Asker<R, E>)> {
         if self.shared.is_closed() {
-            return Err(item);
+            return Err((message, asker));
         }
         let lacks_scout = {
             let mut table = self.table.borrow_mut();
-            table.offer(id, item)?;
+            table.offer(id, message, asker, weighed)?;
             table.lacks_scout()
         };
         if lacks_scout {
@@ -73,32 +87,71 @@ where
 
     /// The same where there was none.
     #[cold]
-    fn push_crowded(self: &Rc<Self>, id: Id, item: Item<M, R, E>) -> Result<(), Refused<M>> {
-        match self.arrive_at(id, Want::Item(item), Patience::None) {
+    fn push_crowded(
+        self: &Rc<Self>,
+        id: Id,
+        message: M,
+        (size, since): (usize, Nanos),
+    ) -> Result<(), Refused<M>> {
+        let want = Want::Item(Item {
+            message,
+            asker: None,
+            size,
+            since,
+        });
+        match self.arrive_at(id, want, Patience::None) {
             Err((Want::Item(item), error)) => Err(Refused::new(item.message, error)),
             _ => Ok(()),
         }
     }
 
-    /// Takes in a message or keeps a place if there is room; lines up, drops or refuses if not.
-    #[inline]
+    /// Takes in a message if there is room; lines up, drops or refuses if not.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "on the way of every message")]
     pub(crate) fn arrive(
         self: &Rc<Self>,
         key: K,
-        want: Want<M, R, E>,
+        message: M,
+        asker: Asker<R, E>,
         patience: Patience,
-    ) -> Result<Arrived, TurnedAway<M, R, E>> {
-        let id = match self.locate(key) {
-            Ok(id) => id,
-            Err(error) => return Err((want, error)),
-        };
-        match want {
-            Want::Item(item) => match self.offer(id, item) {
-                Ok(()) => Ok(Arrived::In(id)),
-                Err(item) => self.arrive_at(id, Want::Item(item), patience),
-            },
-            want => self.arrive_at(id, want, patience),
+    ) -> Result<Arrived, Error> {
+        let weighed = self.weigh(&message);
+        let id = self.locate(key)?;
+        match self.offer(id, message, asker, weighed) {
+            Ok(()) => Ok(Arrived::In(id)),
+            Err((message, asker)) => self.arrive_crowded(id, message, asker, weighed, patience),
         }
+    }
+
+    /// The same where there was none.
+    #[cold]
+    fn arrive_crowded(
+        self: &Rc<Self>,
+        id: Id,
+        message: M,
+        asker: Asker<R, E>,
+        (size, since): (usize, Nanos),
+        patience: Patience,
+    ) -> Result<Arrived, Error> {
+        let want = Want::Item(Item {
+            message,
+            asker,
+            size,
+            since,
+        });
+        self.arrive_at(id, want, patience)
+            .map_err(|(_, error)| error)
+    }
+
+    /// Keeps a place if there is room; lines up or refuses if not.
+    pub(crate) fn arrive_to_reserve(
+        self: &Rc<Self>,
+        key: K,
+        patience: Patience,
+    ) -> Result<Arrived, Error> {
+        let id = self.locate(key)?;
+        let arrived = self.arrive_at(id, Want::Place, patience);
+        arrived.map_err(|(_, error)| error)
     }
 
     /// The same where the key's place is known, and the short way does not do.

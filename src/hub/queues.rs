@@ -94,8 +94,31 @@ impl<M, R, E> Queues<M, R, E> {
         clippy::inline_always,
         reason = "a message is moved word by word where this is written out"
     )]
-    pub(crate) fn push(&mut self, queue: &mut Queue, item: Item<M, R, E>) {
-        let at = self.place(item);
+    pub(crate) fn push(
+        &mut self,
+        queue: &mut Queue,
+        message: M,
+        asker: Asker<R, E>,
+        (size, since): (usize, Nanos),
+    ) {
+        let at = self.free;
+        let at = match self.places.get_mut(at as usize) {
+            Some(place) => {
+                self.free = place.next;
+                // The place was empty: forgetting that saves the look whether anything must be dropped.
+                std::mem::forget(place.message.replace(message));
+                std::mem::forget(std::mem::replace(&mut place.asker, asker));
+                place.size = size;
+                place.since = since;
+                at
+            }
+            None => self.add_place(Item {
+                message,
+                asker,
+                size,
+                since,
+            }),
+        };
         if queue.is_empty() {
             queue.front = at;
         } else if let Some(last) = self.places.get_mut(queue.back as usize) {
@@ -104,25 +127,6 @@ impl<M, R, E> Queues<M, R, E> {
         queue.back = at;
         queue.len += 1;
         self.len += 1;
-    }
-
-    /// Puts a message into a place that is free.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as push, of which it is a part")]
-    fn place(&mut self, item: Item<M, R, E>) -> u32 {
-        let at = self.free;
-        match self.places.get_mut(at as usize) {
-            Some(place) => {
-                self.free = place.next;
-                // The place was empty: forgetting that saves the look whether anything must be dropped.
-                std::mem::forget(place.message.replace(item.message));
-                std::mem::forget(std::mem::replace(&mut place.asker, item.asker));
-                place.size = item.size;
-                place.since = item.since;
-                at
-            }
-            None => self.add_place(item),
-        }
     }
 
     /// Makes a place.
@@ -194,26 +198,22 @@ impl<M, R, E> Queues<M, R, E> {
 mod tests {
     use super::*;
 
-    fn item(message: u32) -> Item<u32, (), ()> {
-        Item {
-            message,
-            asker: None,
-            size: message as usize,
-            since: 0,
-        }
+    /// Queues a message whose size is its number.
+    fn push(queues: &mut Queues<usize, (), ()>, queue: &mut Queue, number: usize) {
+        queues.push(queue, number, None, (number, 0));
     }
 
     #[test]
     fn queues_in_one_slab_do_not_mix() {
         let (mut queues, mut a, mut b) = (Queues::new(), Queue::EMPTY, Queue::EMPTY);
         for n in 0..4 {
-            queues.push(&mut a, item(n));
-            queues.push(&mut b, item(10 + n));
+            push(&mut queues, &mut a, n);
+            push(&mut queues, &mut b, 10 + n);
             if n == 1 {
                 assert_eq!(queues.pop(&mut a).map(|item| item.message), Some(0));
             }
         }
-        let all = |queues: &Queues<u32, (), ()>, queue| -> Vec<usize> {
+        let all = |queues: &Queues<usize, (), ()>, queue| -> Vec<usize> {
             queues.iter(queue).map(|(size, _)| size).collect()
         };
         assert_eq!(all(&queues, a), [1, 2, 3]);
@@ -233,7 +233,7 @@ mod tests {
         let (mut queues, mut queue) = (Queues::new(), Queue::EMPTY);
         for (burst, kept) in [(10 * KEPT, 0), (KEPT, KEPT)] {
             for _ in 0..burst {
-                queues.push(&mut queue, item(0));
+                push(&mut queues, &mut queue, 0);
             }
             while queues.pop(&mut queue).is_some() {}
             assert_eq!(queues.places.len(), kept);

@@ -100,7 +100,10 @@ mod tests {
             for _ in 0..round % 31 {
                 assert_eq!(ring.pop(), model.pop_front());
             }
-            assert_eq!((ring.len(), ring.is_empty()), (model.len(), model.is_empty()));
+            assert_eq!(
+                (ring.len(), ring.is_empty()),
+                (model.len(), model.is_empty())
+            );
             assert!(ring.places.is_empty() || ring.places.len().is_power_of_two());
         }
         assert!(model.len() > 100);

@@ -29,7 +29,10 @@ where
     /// cancelled nor aborted. The seat of a call that ended well, that nobody asked for and nothing limits, is left to
     /// [`next`](Hub::next) or [`pause`](Hub::pause).
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "on the way of every message, from one place")]
+    #[expect(
+        clippy::inline_always,
+        reason = "on the way of every message, from one place"
+    )]
     pub(crate) fn settle(
         self: &Rc<Self>,
         id: Id,

@@ -25,7 +25,7 @@ use crate::hub::queues::{Queue, Queues};
 use crate::hub::ring::Ring;
 use crate::hub::seats::{Seat, Seats};
 use crate::key_name::{Blank, KeyName};
-use crate::ordered_queue::Intake;
+use crate::ordered_queue::{Asker, Intake};
 use crate::timers::Nanos;
 
 /// How many boxes of names are kept for keys to come.
@@ -303,8 +303,14 @@ impl<K, M, R, E> Table<K, M, R, E> {
         clippy::inline_always,
         reason = "on the way of every message, from two places"
     )]
-    pub(crate) fn offer(&mut self, id: Id, item: Item<M, R, E>) -> Result<(), Item<M, R, E>> {
-        let open = self.intake == Intake::Open && self.room_ring.is_empty() && self.fits(item.size);
+    pub(crate) fn offer(
+        &mut self,
+        id: Id,
+        message: M,
+        asker: Asker<R, E>,
+        (size, since): (usize, Nanos),
+    ) -> Result<(), (M, Asker<R, E>)> {
+        let open = self.intake == Intake::Open && self.room_ring.is_empty() && self.fits(size);
         let Table {
             keys, queues, ring, ..
         } = self;
@@ -316,15 +322,15 @@ impl<K, M, R, E> Table<K, M, R, E> {
                     && key.taken() < self.limits.per_key =>
             {
                 self.arrived = self.arrived.wrapping_add(1);
-                self.bytes += item.size;
-                queues.push(&mut key.queue, item);
+                self.bytes += size;
+                queues.push(&mut key.queue, message, asker, (size, since));
                 if !key.in_ring && key.is_ready() {
                     key.in_ring = true;
                     ring.push(id);
                 }
                 Ok(())
             }
-            _ => Err(item),
+            _ => Err((message, asker)),
         }
     }
 
@@ -333,7 +339,9 @@ impl<K, M, R, E> Table<K, M, R, E> {
         if let Some(key) = self.keys.get_mut(id) {
             self.arrived = self.arrived.wrapping_add(1);
             self.bytes += item.size;
-            self.queues.push(&mut key.queue, item);
+            let (size, since) = (item.size, item.since);
+            self.queues
+                .push(&mut key.queue, item.message, item.asker, (size, since));
             self.make_ready(id);
         }
     }
@@ -502,7 +510,10 @@ impl<K, M, R, E> Table<K, M, R, E> {
 
 /// Takes the next message of a key into the hands of a worker.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "on the way of every message, from two places")]
+#[expect(
+    clippy::inline_always,
+    reason = "on the way of every message, from two places"
+)]
 fn begin<K, M, R, E>(
     id: Id,
     key: &mut KeyState<K>,
