@@ -227,10 +227,15 @@ where
                     break;
                 };
                 seen = None;
-                let mut lent = Lent::new(&service, job.key);
-                let state = lent.state(job.call.key());
-                let (handler, asked) = (&service.handler, job.asked);
-                let begun = with(job, move |job| handler(job.call, state, job.message));
+                let (key, asked) = (job.key, job.asked);
+                let mut lent = Lent::new(&service, key);
+                let begun = {
+                    let (lent, handler) = (&mut lent, &service.handler);
+                    whole(job, move |job| {
+                        let state = lent.state(job.call.key());
+                        handler(job.call, state, job.message)
+                    })
+                };
                 let result = begun.await;
                 lent.give_back();
                 if !hub.settle(id, seat, asked, result) {
@@ -257,10 +262,10 @@ where
     }
 }
 
-/// Takes a job whole: one that is taken apart in a coroutine keeps its place there until the await is over.
+/// Takes a job whole: one that is looked at or taken apart in a coroutine keeps its place there until the await is over.
 #[inline]
-fn with<T, F>(job: T, handle: impl FnOnce(T) -> F) -> F {
-    handle(job)
+fn whole<T, F>(job: T, begin: impl FnOnce(T) -> F) -> F {
+    begin(job)
 }
 
 /// Counts the calls that ended within one resume.
