@@ -94,9 +94,9 @@ impl<K, S, H> Service<K, S, H> {
     /// The same where no key with so high a place was before.
     #[cold]
     fn put_first(&self, key: Id, state: Box<Option<S>>) {
-        let mut shelf = self.shelf.borrow_mut();
-        shelf.resize_with(key.index(), || None);
-        shelf.push(Some(state));
+        let mut places = self.shelf.borrow_mut();
+        places.resize_with(key.index(), || None);
+        places.push(Some(state));
     }
 }
 
@@ -200,7 +200,11 @@ where
     }
 }
 
-/// Handles messages until none is left. No `async fn`: that would keep its arguments twice.
+/// Handles messages until none is left.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn would keep its arguments twice"
+)]
 fn work<K, S, H, M, R, E>(
     service: Rc<Service<K, S, H>>,
     hub: Rc<Hub<K, M, R, E>>,

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use crate::arena::Id;
 use crate::error::Error;
 use crate::hub::engine::{Hub, OrderKey};
+use crate::hub::table::KeyState;
 use crate::site::Site;
 use crate::waiter::WaiterSlot;
 use crate::waits::{Awaited, Edge, Holders, Lender};
@@ -81,7 +82,7 @@ where
                 Holders::Any(workers)
             };
         }
-        let seat = table.keys.get(place).and_then(|key| key.seat());
+        let seat = table.keys.get(place).and_then(KeyState::seat);
         let seat = seat.and_then(|seat| table.seats.get(seat));
         seat.map_or(Holders::Nobody, |seat| Holders::One(seat.worker))
     }
