@@ -208,6 +208,14 @@ impl<T> Arena<T> {
         self.get(id).is_some()
     }
 
+    /// The value in this slot, if there is one, with its id.
+    #[inline]
+    pub(crate) fn at(&self, index: usize) -> Option<(Id, &T)> {
+        let slot = self.slots.get(index)?;
+        let value = slot.value.as_ref()?;
+        Some((Id(u64::from(slot.mark) << 32 | index as u64), value))
+    }
+
     /// The number of values.
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -320,6 +328,8 @@ mod tests {
         assert_eq!(arena.remove(old), None);
         assert!(!arena.contains(old));
         assert_eq!(arena.get(new), Some(&"new"));
+        assert_eq!(arena.at(new.index()), Some((new, &"new")));
+        assert_eq!(arena.at(1), None);
         assert_eq!(arena.len(), 1);
     }
 

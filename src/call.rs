@@ -29,25 +29,64 @@ use crate::key_name::KeyName;
 /// # })?;
 /// # Ok::<(), yieldpoint::Error>(())
 /// ```
-pub struct Call<K = ()> {
+pub struct Call<K = ()>(Rc<Held<K>>);
+
+/// What a call holds. It is one word to the handler, and filled again for the worker's next message.
+struct Held<K> {
     /// The coroutine's door to its Runner.
     co: Co,
-    /// Whose message it is.
-    key: KeyName<K>,
+    /// Whose message it is; none between two messages.
+    key: Option<KeyName<K>>,
     /// The way back, as the engine knows it. It keeps nothing alive.
     back: Rc<dyn Any>,
 }
 
-impl<K> Call<K> {
-    /// The call for one message.
-    pub(crate) fn new(co: Co, key: KeyName<K>, back: Rc<dyn Any>) -> Self {
-        Call { co, key, back }
+/// Makes the calls of one worker, one after the other.
+pub(crate) struct Calls<K>(Rc<Held<K>>);
+
+impl<K> Calls<K> {
+    /// The calls of the coroutine with this door.
+    pub(crate) fn new(co: Co, back: Rc<dyn Any>) -> Self {
+        let key = None;
+        Calls(Rc::new(Held { co, key, back }))
     }
 
+    /// The call for one message of this key.
+    #[inline]
+    pub(crate) fn begin(&mut self, key: KeyName<K>) -> Call<K> {
+        match Rc::get_mut(&mut self.0) {
+            Some(held) => held.key = Some(key),
+            None => self.renew(key),
+        }
+        Call(Rc::clone(&self.0))
+    }
+
+    /// The same where the handler has kept the call before: that one stays as it is.
+    #[cold]
+    fn renew(&mut self, key: KeyName<K>) {
+        let Held { co, back, .. } = &*self.0;
+        self.0 = Rc::new(Held {
+            co: Co::new(co.handle().clone(), co.table_id()),
+            key: Some(key),
+            back: Rc::clone(back),
+        });
+    }
+
+    /// Lets the key of the call before go, unless the handler has kept the call.
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        if let Some(held) = Rc::get_mut(&mut self.0) {
+            held.key = None;
+        }
+    }
+}
+
+impl<K> Call<K> {
     /// The key whose message this is; `()` where the engine has one owner.
     #[must_use]
     pub fn key(&self) -> &K {
-        self.key.get()
+        let key = self.0.key.as_ref();
+        key.expect("a call that is held keeps its key").get()
     }
 
     /// The engine whose message this is, by a door that keeps nothing alive: an [`OrderedDoor`](crate::OrderedDoor) or a
@@ -78,7 +117,7 @@ impl<K> Call<K> {
     #[must_use]
     #[track_caller]
     pub fn engine<D: EngineDoor>(&self) -> D {
-        let door = D::behind(&*self.back);
+        let door = D::behind(&*self.0.back);
         door.unwrap_or_else(|| {
             panic!(
                 "the engine of this call has no door of the type {}; name its own types",
@@ -105,7 +144,7 @@ impl<K> Deref for Call<K> {
     type Target = Co;
 
     fn deref(&self) -> &Co {
-        &self.co
+        &self.0.co
     }
 }
 
@@ -113,7 +152,7 @@ impl<K: fmt::Debug> fmt::Debug for Call<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("key", self.key())
-            .field("id", &self.co.id())
+            .field("id", &self.id())
             .finish_non_exhaustive()
     }
 }

@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use crate::arena::Id;
-use crate::call::Call;
+use crate::call::{Call, Calls};
 use crate::coroutine::Co;
 use crate::error::{Error, Result};
 use crate::failure::{AfterKeyFailure, Failure};
@@ -30,6 +30,9 @@ use crate::shared::Shared;
 
 /// How many calls may end within one resume before the worker gives way.
 const RUN: u32 = 64;
+
+/// How many boxes for states are kept for keys to come.
+const KEPT: usize = 1024;
 
 /// What makes the state of a key.
 pub(crate) type Make<K, S> = Box<dyn Fn(&K) -> S>;
@@ -47,8 +50,8 @@ pub(crate) struct Service<K, S, H> {
     judge: Cell<Option<KeyJudge<K, S>>>,
     /// What happens after a failure that nothing looks at.
     after: AfterKeyFailure,
-    /// The states that are not lent, by the place of their key.
-    shelf: RefCell<Vec<Option<S>>>,
+    /// The states that are not lent, by the place of their key. Each stays where it was made: only its box goes to and fro.
+    shelf: RefCell<Vec<Option<Box<Option<S>>>>>,
     /// Whether they outlive the messages.
     keep: bool,
 }
@@ -72,31 +75,28 @@ impl<K, S, H> Service<K, S, H> {
         }
     }
 
-    /// Takes a state off the shelf.
+    /// Takes the box for a key's state off the shelf.
     #[inline]
-    fn take(&self, key: Id) -> Option<S> {
+    fn take(&self, key: Id) -> Option<Box<Option<S>>> {
         self.shelf.borrow_mut().get_mut(key.index())?.take()
     }
 
-    /// Puts a state on the shelf.
+    /// Puts the box for a key's state on the shelf.
     #[inline]
-    fn put(&self, key: Id, state: S) {
-        let mut states = self.shelf.borrow_mut();
-        if states.len() <= key.index() {
-            states.resize_with(key.index() + 1, || None);
+    fn put(&self, key: Id, state: Box<Option<S>>) {
+        if let Some(place) = self.shelf.borrow_mut().get_mut(key.index()) {
+            // It was lent out: forgetting that saves the look whether it must be dropped.
+            return std::mem::forget(place.replace(state));
         }
-        states[key.index()] = Some(state);
+        self.put_first(key, state);
     }
 
-    /// Lends the state of a key, made now if need be.
-    #[inline]
-    fn lend(&self, key: Id, name: &KeyName<K>) -> Lent<'_, K, S, H> {
-        let state = self.take(key).unwrap_or_else(|| (self.make)(name.get()));
-        Lent {
-            service: self,
-            key,
-            state: Some(state),
-        }
+    /// The same where no key with so high a place was before.
+    #[cold]
+    fn put_first(&self, key: Id, state: Box<Option<S>>) {
+        let mut places = self.shelf.borrow_mut();
+        places.resize_with(key.index(), || None);
+        places.push(Some(state));
     }
 }
 
@@ -106,8 +106,38 @@ struct Lent<'a, K, S, H> {
     service: &'a Service<K, S, H>,
     /// Whose it is.
     key: Id,
-    /// The state; there until this is dropped.
-    state: Option<S>,
+    /// The state, once it is made; there until this is dropped.
+    state: Option<Box<Option<S>>>,
+}
+
+impl<'a, K, S, H> Lent<'a, K, S, H> {
+    /// Takes the state of a key off the shelf, if it has one.
+    #[inline]
+    fn new(service: &'a Service<K, S, H>, key: Id) -> Self {
+        Lent {
+            service,
+            key,
+            state: service.take(key),
+        }
+    }
+
+    /// The state, made now if need be. To make it is user code.
+    #[inline]
+    fn state(&mut self, key: &K) -> &mut S {
+        let Lent { service, state, .. } = self;
+        let state = state.get_or_insert_default();
+        state.get_or_insert_with(|| (service.make)(key))
+    }
+
+    /// Puts the state back: what dropping it does, written out where it is done for every message.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see above")]
+    fn give_back(mut self) {
+        if let Some(state) = self.state.take() {
+            self.service.put(self.key, state);
+        }
+        std::mem::forget(self);
+    }
 }
 
 impl<K, S, H> Drop for Lent<'_, K, S, H> {
@@ -148,17 +178,10 @@ where
         let Some(judge) = &mut out.1 else {
             return self.after;
         };
-        let Some(state) = self.take(key) else {
-            return self.after;
-        };
-        let mut lent = Lent {
-            service: self,
-            key,
-            state: Some(state),
-        };
-        match &mut lent.state {
-            Some(state) => judge(name.get(), state, failure),
-            None => self.after,
+        let mut lent = Lent::new(self, key);
+        match lent.state.as_deref_mut() {
+            Some(Some(state)) => judge(name.get(), state, failure),
+            _ => self.after,
         }
     }
 
@@ -167,17 +190,28 @@ where
     }
 
     fn drop_state(&self, key: Id) {
-        drop(self.take(key));
+        let Some(mut state) = self.take(key) else {
+            return;
+        };
+        drop(state.take());
+        if key.index() < KEPT {
+            self.put(key, state);
+        }
     }
 }
 
 /// Handles messages until none is left.
-async fn work<K, S, H, M, R, E>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn would keep its arguments twice"
+)]
+fn work<K, S, H, M, R, E>(
     service: Rc<Service<K, S, H>>,
     hub: Rc<Hub<K, M, R, E>>,
     id: Id,
     seat: u32,
-) where
+) -> impl Future<Output = ()>
+where
     K: OrderKey,
     S: 'static,
     H: AsyncFn(Call<K>, &mut S, M) -> Result<R, E> + 'static,
@@ -185,12 +219,40 @@ async fn work<K, S, H, M, R, E>(
     R: 'static,
     E: From<Error> + fmt::Display + 'static,
 {
-    hub.came(seat);
-    let handle = Handle::new(Rc::clone(hub.shared()));
-    let (mut resume, mut run) = (hub.shared().resume.get(), 0);
-    let mut seen = None;
-    loop {
-        let Some(job) = hub.next(seat) else {
+    async move {
+        hub.came(seat);
+        let co = Co::new(Handle::new(Rc::clone(hub.shared())), id);
+        let mut calls = Calls::new(co, hub.back());
+        let mut pace = Pace::new(hub.shared());
+        let mut seen = None;
+        'working: loop {
+            loop {
+                let Some(job) = hub.next(seat, &mut calls) else {
+                    break;
+                };
+                seen = None;
+                let (key, asked) = (job.key, job.asked);
+                let mut lent = Lent::new(&service, key);
+                let begun = {
+                    let (lent, handler) = (&mut lent, &service.handler);
+                    whole(job, move |job| {
+                        let state = lent.state(job.call.key());
+                        handler(job.call, state, job.message)
+                    })
+                };
+                let result = begun.await;
+                lent.give_back();
+                if !hub.settle(id, seat, asked, result) {
+                    break 'working;
+                }
+                if pace.is_out_of_breath(hub.shared()) {
+                    hub.pause(seat);
+                    give_way(hub.shared(), id).await;
+                    if hub.is_doomed(id) {
+                        break 'working;
+                    }
+                }
+            }
             if !hub.comes_again(seat, &mut seen) {
                 break;
             }
@@ -199,31 +261,45 @@ async fn work<K, S, H, M, R, E>(
             if hub.is_doomed(id) {
                 break;
             }
-            continue;
-        };
-        seen = None;
-        let result = {
-            let mut lent = service.lend(job.key, &job.name);
-            let co = Co::new(handle.clone(), id);
-            let call = Call::new(co, job.name, hub.back());
-            match &mut lent.state {
-                Some(state) => (service.handler)(call, state, job.message).await,
-                None => break,
-            }
-        };
-        hub.settle(id, seat, result);
-        run += 1;
-        if hub.shared().resume.get() != resume {
-            (resume, run) = (hub.shared().resume.get(), 0);
-        } else if run >= RUN {
-            give_way(hub.shared(), id).await;
-            (resume, run) = (hub.shared().resume.get(), 0);
         }
-        if hub.is_doomed(id) {
-            break;
+        hub.leave(seat);
+    }
+}
+
+/// Takes a job whole: one that is looked at or taken apart in a coroutine keeps its place there until the await is over.
+#[inline]
+fn whole<T, F>(job: T, begin: impl FnOnce(T) -> F) -> F {
+    begin(job)
+}
+
+/// Counts the calls that ended within one resume.
+struct Pace {
+    /// The resume.
+    resume: u32,
+    /// How many.
+    run: u32,
+}
+
+impl Pace {
+    /// Begins to count.
+    fn new(shared: &Shared) -> Self {
+        Pace {
+            resume: shared.resume.get(),
+            run: 0,
         }
     }
-    hub.leave(seat);
+
+    /// Counts a call. Tells whether it is time to give way (keeps invariant 3).
+    #[inline]
+    fn is_out_of_breath(&mut self, shared: &Shared) -> bool {
+        let resume = shared.resume.get();
+        if self.resume != resume {
+            *self = Pace { resume, run: 0 };
+            return false;
+        }
+        self.run += 1;
+        self.run >= RUN
+    }
 }
 
 /// Goes to the back of the ready queue.

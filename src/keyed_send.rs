@@ -25,9 +25,7 @@ use std::task::{Context, Poll, ready};
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::Refused;
-use crate::hub::arriving::{Arrived, Patience};
-use crate::hub::table::Want;
-use crate::hub::{ENGINE, Hub, OrderKey};
+use crate::hub::{Arrived, ENGINE, Hub, OrderKey, Patience, Want};
 use crate::oneshot::{Missing, OneShot};
 use crate::ordered_queue::Asker;
 use crate::site::Site;
@@ -47,10 +45,30 @@ pub(crate) fn gone() -> Error {
     .into()
 }
 
-/// How far an arrival is.
-enum Stage<K> {
-    /// Not polled yet.
-    New(K),
+/// The wait for room, which all three have. Nearly all find some at once: what is only there while one waits is in one place.
+struct Arrival<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> {
+    /// Where it goes. Without it, the engine is gone.
+    hub: Option<Rc<Hub<K, M, R, E>>>,
+    /// For which key, until it is first polled.
+    key: Option<K>,
+    /// The place in line.
+    place: Option<Place<K, M, R, E>>,
+    /// Where it was made.
+    site: Site,
+}
+
+/// A place in line, left when this is dropped.
+struct Place<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> {
+    /// The engine.
+    hub: Rc<Hub<K, M, R, E>>,
+    /// How far it is.
+    stage: Stage,
+    /// The wait, as circles are found by it.
+    waiting: Option<Waiting>,
+}
+
+/// How far a wait in line is.
+enum Stage {
     /// In line.
     InLine(Id),
     /// Called up, or sent away; the key's place. The call that waited may have to wait for a permit to go on.
@@ -67,53 +85,70 @@ enum Got {
     Granted,
 }
 
-/// The wait for room, which all three have.
-struct Arrival<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> {
-    /// Where it goes. Without it, the engine is gone.
-    hub: Option<Rc<Hub<K, M, R, E>>>,
-    /// How far it is.
-    stage: Stage<K>,
-    /// The wait, as circles are found by it.
-    waiting: Option<Waiting>,
-    /// Where it was made.
-    site: Site,
-}
-
 impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static>
     Arrival<K, M, R, E>
 {
-    /// Takes what `want` makes to the engine at the first poll; gives the key's place once there was room.
+    /// An arrival that has not begun.
+    fn new(hub: Option<Rc<Hub<K, M, R, E>>>, key: K, site: Site) -> Self {
+        Arrival {
+            hub,
+            key: Some(key),
+            place: None,
+            site,
+        }
+    }
+
+    /// Goes to the engine at the first poll, by `arrive`; gives the key's place once there was room.
+    #[inline]
     fn poll(
         &mut self,
         cx: &Context<'_>,
         kind: &'static Kind,
-        want: impl FnOnce(&Hub<K, M, R, E>) -> Option<Want<M, R, E>>,
+        arrive: impl FnOnce(&Rc<Hub<K, M, R, E>>, K, Patience) -> Result<Arrived>,
     ) -> Poll<Result<Id>> {
+        let Some(key) = self.key.take() else {
+            return self.poll_place(cx, kind);
+        };
         let Some(hub) = &self.hub else {
-            self.stage = Stage::Done;
             return Poll::Ready(Err(gone()));
         };
-        if let Stage::New(_) = self.stage {
-            let Stage::New(key) = std::mem::replace(&mut self.stage, Stage::Done) else {
-                return Poll::Pending;
-            };
-            let Some(want) = want(hub) else {
-                return Poll::Pending;
-            };
-            match hub.arrive(key, want, Patience::Waits(self.site)) {
-                Ok(Arrived::In(id)) => return Poll::Ready(Ok(id)),
-                Ok(Arrived::Dropped) => return Poll::Ready(Ok(Id::NONE)),
-                Ok(Arrived::InLine(waiter)) => self.stage = Stage::InLine(waiter),
-                Err((want, error)) => {
-                    drop(want);
-                    return Poll::Ready(Err(error));
-                }
+        match arrive(hub, key, Patience::Waits(self.site)) {
+            Ok(Arrived::In(id)) => Poll::Ready(Ok(id)),
+            Ok(Arrived::Dropped) => Poll::Ready(Ok(Id::NONE)),
+            Ok(Arrived::InLine(waiter)) => {
+                self.place = Some(Place {
+                    hub: Rc::clone(hub),
+                    stage: Stage::InLine(waiter),
+                    waiting: None,
+                });
+                self.poll_place(cx, kind)
             }
+            Err(error) => Poll::Ready(Err(error)),
         }
+    }
+
+    /// Waits in line.
+    #[cold]
+    fn poll_place(&mut self, cx: &Context<'_>, kind: &'static Kind) -> Poll<Result<Id>> {
+        let Some(place) = &mut self.place else {
+            return Poll::Pending;
+        };
+        let id = ready!(place.poll(cx, kind, self.site));
+        self.place = None;
+        Poll::Ready(id)
+    }
+}
+
+impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static>
+    Place<K, M, R, E>
+{
+    /// Waits for room, and then for a permit to go on.
+    fn poll(&mut self, cx: &Context<'_>, kind: &'static Kind, site: Site) -> Poll<Result<Id>> {
+        let hub = &self.hub;
         if let Stage::InLine(waiter) = self.stage {
             let note = Note {
                 kind,
-                site: Some(self.site),
+                site: Some(site),
             };
             let id = hub.line_of(waiter);
             let got = match hub.poll_line(waiter, cx, note) {
@@ -126,7 +161,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
                 Poll::Ready(Err(cancel)) => Err(cancel),
                 Poll::Pending => {
                     let edge = hub.room_edge(id);
-                    let waits = hub.shared().wait_for(&mut self.waiting, edge, self.site);
+                    let waits = hub.shared().wait_for(&mut self.waiting, edge, site);
                     let Err(error) = waits else {
                         return Poll::Pending;
                     };
@@ -136,7 +171,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
             };
             self.stage = Stage::Served(id, got);
         }
-        ready!(Waiting::poll_over(&mut self.waiting, cx, self.site));
+        ready!(Waiting::poll_over(&mut self.waiting, cx, site));
         match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Served(id, got) => Poll::Ready(got.map(|_| id)),
             _ => Poll::Pending,
@@ -145,12 +180,12 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
 }
 
 impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Drop
-    for Arrival<K, M, R, E>
+    for Place<K, M, R, E>
 {
     fn drop(&mut self) {
-        match (&self.hub, &self.stage) {
-            (Some(hub), Stage::InLine(waiter)) => hub.leave_line(*waiter),
-            (Some(hub), Stage::Served(id, Ok(Got::Granted))) => hub.free_place(*id),
+        match &self.stage {
+            Stage::InLine(waiter) => self.hub.leave_line(*waiter),
+            Stage::Served(id, Ok(Got::Granted)) => self.hub.free_place(*id),
             _ => {}
         }
     }
@@ -179,12 +214,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
     #[track_caller]
     pub(crate) fn new(hub: Option<Rc<Hub<K, M, R, E>>>, key: K, message: M) -> Self {
         KeyedSending {
-            arrival: Arrival {
-                hub,
-                stage: Stage::New(key),
-                waiting: None,
-                site: Location::caller(),
-            },
+            arrival: Arrival::new(hub, key, Location::caller()),
             message: Some(message),
         }
     }
@@ -202,8 +232,11 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let KeyedSending { arrival, message } = self.get_mut();
-        let want = |hub: &Hub<K, M, R, E>| Some(Want::Item(hub.item(message.take()?, None)));
-        arrival.poll(cx, &SEND, want).map_ok(drop)
+        let arrive = |hub: &Rc<Hub<K, M, R, E>>, key, patience| match message.take() {
+            Some(message) => hub.arrive(key, message, None, patience),
+            None => Ok(Arrived::Dropped),
+        };
+        arrival.poll(cx, &SEND, arrive).map_ok(drop)
     }
 }
 
@@ -224,6 +257,8 @@ pub struct KeyedAsking<
     message: Option<M>,
     /// The key's place, once it has arrived.
     arrived: Option<Id>,
+    /// The wait for the result, as circles are found by it.
+    waiting: Option<Waiting>,
     /// Where the result comes, once the message has arrived or stands in line.
     cell: Option<Rc<OneShot<Result<R, E>>>>,
 }
@@ -235,25 +270,21 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
     #[track_caller]
     pub(crate) fn new(hub: Option<Rc<Hub<K, M, R, E>>>, key: K, message: M) -> Self {
         KeyedAsking {
-            arrival: Arrival {
-                hub,
-                stage: Stage::New(key),
-                waiting: None,
-                site: Location::caller(),
-            },
+            arrival: Arrival::new(hub, key, Location::caller()),
             message: Some(message),
             arrived: None,
+            waiting: None,
             cell: None,
         }
     }
 
     /// Refuses to wait for the call that would wait; otherwise makes the place for the result.
     fn open(&mut self) -> Result<Asker<R, E>> {
-        let (Some(hub), Stage::New(key)) = (&self.arrival.hub, &self.arrival.stage) else {
+        let (Some(hub), Some(key)) = (&self.arrival.hub, &self.arrival.key) else {
             return Ok(None);
         };
         if let Some(error) = hub.closes_by_asking(key, self.arrival.site) {
-            self.arrival.stage = Stage::Done;
+            self.arrival.key = None;
             return Err(error);
         }
         let (cell, resolver) = OneShot::new(hub.shared(), self.arrival.site);
@@ -283,8 +314,11 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
                 }
             }
             let message = &mut this.message;
-            let want = |hub: &Hub<K, M, R, E>| Some(Want::Item(hub.item(message.take()?, asker)));
-            match ready!(this.arrival.poll(cx, &ASK, want)) {
+            let arrive = |hub: &Rc<Hub<K, M, R, E>>, key, patience| match message.take() {
+                Some(message) => hub.arrive(key, message, asker, patience),
+                None => Ok(Arrived::Dropped),
+            };
+            match ready!(this.arrival.poll(cx, &ASK, arrive)) {
                 Ok(id) => this.arrived = Some(id),
                 Err(error) => return Poll::Ready(Err(E::from(error))),
             }
@@ -298,16 +332,12 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
             site: Some(this.arrival.site),
         };
         if cell.has_value() || cell.is_lost() {
-            ready!(Waiting::poll_over(
-                &mut this.arrival.waiting,
-                cx,
-                this.arrival.site
-            ));
+            ready!(Waiting::poll_over(&mut this.waiting, cx, this.arrival.site));
         }
         let result = match cell.poll(cx, note) {
             Poll::Pending => {
                 let edge = hub.edge(id, "a result");
-                let waiting = &mut this.arrival.waiting;
+                let waiting = &mut this.waiting;
                 match hub.shared().wait_for(waiting, edge, this.arrival.site) {
                     Ok(()) => return Poll::Pending,
                     Err(error) => {
@@ -323,7 +353,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
             }
             Poll::Ready(Err(_)) => Err(E::from(dropped())),
         };
-        this.arrival.waiting = None;
+        this.waiting = None;
         this.cell = None;
         Poll::Ready(result)
     }
@@ -370,12 +400,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
     #[track_caller]
     pub(crate) fn new(hub: Option<Rc<Hub<K, M, R, E>>>, key: K) -> Self {
         KeyedReserving {
-            arrival: Arrival {
-                hub,
-                stage: Stage::New(key),
-                waiting: None,
-                site: Location::caller(),
-            },
+            arrival: Arrival::new(hub, key, Location::caller()),
         }
     }
 }
@@ -392,7 +417,7 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let arrival = &mut self.get_mut().arrival;
-        let key = ready!(arrival.poll(cx, &RESERVE, |_| Some(Want::Place)))?;
+        let key = ready!(arrival.poll(cx, &RESERVE, Hub::arrive_to_reserve))?;
         let hub = arrival.hub.clone();
         Poll::Ready(Ok(KeyedPermit { hub, key }))
     }

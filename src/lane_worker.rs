@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use crate::arena::Id;
-use crate::call::Call;
+use crate::call::{Call, Calls};
 use crate::coroutine::Co;
 use crate::error::{Error, Result};
 use crate::failure::{AfterFailure, Failure};
@@ -90,11 +90,11 @@ where
 {
     let lane = Rc::clone(&lent.lane);
     if let Some(pair) = &mut lent.pair {
-        let handle = Handle::new(Rc::clone(lane.shared()));
+        let co = Co::new(Handle::new(Rc::clone(lane.shared())), id);
+        let mut calls = Calls::new(co, lane.back());
         let (mut resume, mut run) = (lane.shared().resume.get(), 0);
         while let Some(message) = lane.next() {
-            let co = Co::new(handle.clone(), id);
-            let call = Call::new(co, pair.key.clone(), lane.back());
+            let call = calls.begin(pair.key.clone());
             let result = (pair.handler)(call, &mut pair.state, message).await;
             lane.settle(id, result, &mut **pair);
             run += 1;

@@ -21,9 +21,7 @@ pub use crate::failure::{
     AfterFailure, AfterKeyFailure, DropReason, Failure, FailureKind, Overflow, Refused,
 };
 use crate::handle::Handle;
-pub use crate::hub::OrderKey;
-pub use crate::hub::explain::{HeadReport, KeyReport, KeyedStats};
-pub use crate::hub::head::HeadLimit;
+pub use crate::hub::{HeadLimit, HeadReport, KeyReport, KeyedStats, OrderKey};
 use crate::key_name::KeyName;
 pub use crate::keyed::{KeyedBuilder, KeyedDoor};
 pub use crate::keyed_finish::{KeyedDrained, KeyedDraining, KeyedFinishing};

@@ -15,21 +15,24 @@ use crate::snapshot::PendingKey;
 /// A value, or a failure and its kind.
 pub(crate) type Verdict<R, E> = std::result::Result<R, (FailureKind, E)>;
 
+/// Whether coroutine `id` left no keys, and is neither cancelled nor aborted: its value is good, and it may go on.
+#[inline]
+pub(crate) fn is_plain(shared: &Shared, id: Id) -> bool {
+    let records = shared.records.borrow();
+    let doomed = Flags::CANCELLED.or(Flags::ABORTED);
+    records.get(id).is_some_and(|record| {
+        !record.flags.has(doomed) && record.rare().is_none_or(|rare| rare.ledger.is_empty())
+    })
+}
+
 /// Judges the result that a handler returned in coroutine `id`, and takes what keys the call left.
 #[inline]
 pub(crate) fn judge<R, E>(shared: &Shared, id: Id, result: Result<R, E>) -> Option<Verdict<R, E>>
 where
     E: From<Error> + fmt::Display + 'static,
 {
-    let plain = {
-        let records = shared.records.borrow();
-        records.get(id).is_some_and(|record| {
-            !record.flags.has(Flags::CANCELLED)
-                && record.rare().is_none_or(|rare| rare.ledger.is_empty())
-        })
-    };
     match result {
-        Ok(value) if plain => Some(Ok(value)),
+        Ok(value) if is_plain(shared, id) => Some(Ok(value)),
         result => judge_rare(shared, id, result),
     }
 }

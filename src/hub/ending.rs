@@ -11,10 +11,9 @@ use std::fmt;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::arriving::KEY;
-use super::{Hub, OrderKey};
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind, Result};
+use crate::hub::engine::{Hub, KEY, OrderKey};
 use crate::incident::Incident;
 use crate::ordered_gate::Shut;
 use crate::ordered_queue::Intake;
@@ -110,7 +109,7 @@ where
     }
 
     /// The loop is gone, and with it all that waits.
-    pub(super) fn gone(&self) {
+    pub(crate) fn gone(&self) {
         let (table, slots) = {
             let mut table = self.table.borrow_mut();
             let mut slots = Vec::new();
@@ -154,7 +153,7 @@ where
 
     /// Tells who waits for the end, if it has come.
     #[inline]
-    pub(super) fn settle_down(&self) {
+    pub(crate) fn settle_down(&self) {
         let waited_for = !self.finishers.borrow().is_empty();
         if waited_for && self.is_finished() {
             self.wake_finishers();

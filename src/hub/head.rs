@@ -12,56 +12,11 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Hub, OrderKey};
 use crate::arena::Id;
 use crate::clock::nanos;
 use crate::error::Error;
+use crate::hub::engine::{Hub, OrderKey};
 use crate::incident::Incident;
-
-/// How long a call of a keyed engine may take, and what happens then: see [`KeyedBuilder::head_limit`](crate::ordered::KeyedBuilder::head_limit).
-///
-/// ```
-/// use yieldpoint::{ms, ordered::HeadLimit};
-///
-/// let told = HeadLimit::from(ms(100)); // reported after 100 ms, and nothing else
-/// let ended = HeadLimit::from(ms(100)).then_cancel(ms(900)).then_abort(ms(1000)); // cancelled after a second, aborted after two
-/// # let _ = (told, ended);
-/// ```
-#[derive(Clone, Copy, Debug)]
-#[must_use = "a limit does nothing until an engine has it"]
-pub struct HeadLimit {
-    /// After so long it is reported.
-    report: Duration,
-    /// So long after that it is cancelled.
-    cancel: Option<Duration>,
-    /// So long after that it is aborted.
-    abort: Option<Duration>,
-}
-
-impl From<Duration> for HeadLimit {
-    /// Reports a call that runs longer than this.
-    fn from(report: Duration) -> Self {
-        HeadLimit {
-            report,
-            cancel: None,
-            abort: None,
-        }
-    }
-}
-
-impl HeadLimit {
-    /// Cancels a call that goes on for so long after it was reported. Zero means at once.
-    pub fn then_cancel(mut self, after: Duration) -> Self {
-        self.cancel = Some(after);
-        self
-    }
-
-    /// Aborts a call that goes on for so long after that: after it was cancelled, and cleans up, or else was reported.
-    pub fn then_abort(mut self, after: Duration) -> Self {
-        self.abort = Some(after);
-        self
-    }
-}
 
 /// What is done next to a call that goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -99,19 +54,16 @@ where
             }
         });
         let timer = self.shared.arm_call(nanos(after), call);
-        if let Some(seat) = self.table.borrow_mut().seats.get_mut(seat) {
-            seat.limit = Some(timer);
-        }
+        self.table.borrow_mut().seats.set_limit(seat, Some(timer));
     }
 
     /// The call in this seat goes on after its limit: its timer would be gone otherwise.
     fn overdue(self: &Rc<Self>, seat: u32, step: Step) {
         let found = {
             let mut table = self.table.borrow_mut();
-            table.seats.get_mut(seat).map(|seat| {
-                seat.limit = None;
-                (seat.worker, seat.key)
-            })
+            table.seats.set_limit(seat, None);
+            let seat = table.seats.get(seat);
+            seat.map(|seat| (seat.worker, seat.key))
         };
         let Some((worker, key)) = found else { return };
         let Some(limit) = self.rules.head else {
@@ -148,7 +100,7 @@ where
         let found = {
             let table = self.table.borrow();
             let state = table.keys.get(key);
-            state.map(|state| (state.name.clone(), state.len as usize))
+            state.map(|state| (state.name.clone(), state.queue.len()))
         };
         let Some((name, queued)) = found else { return };
         let Some(head) = self.head(key) else { return };

@@ -1,146 +1,175 @@
-//! Where the keys of an engine are found.
+//! Where the keys of an engine are found: by the hash of a key, the places of the rows that may be its own.
 //!
-//! It is apart because a key's `Hash` and `Eq` are user code: they run with the table of the index taken out, and nothing else does.
+//! It is apart because it runs nobody's code: it deals in hashes and places, and whoever looks compares the keys himself.
 //!
 //! Invariants:
-//! 1. A key is hashed once for each look-up, and never again: entering, leaving and growing deal in numbers.
-//! 2. The table is back in its place when a look-up ends, also by a panic of the key's code.
-//! 3. Keys of one hash lie side by side, and are told apart by the keys themselves.
+//! 1. A key's entry lies at the place that its hash says, or behind it with no gap between.
+//! 2. At most three of four places are taken, so every look ends soon.
+//! 3. The key itself is hashed once for each look-up, never for growing, shrinking or leaving.
 
-use std::cell::Cell;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
-use crate::arena::Id;
-use crate::key_name::KeyName;
+/// One word: the hash in the upper half, the row in the lower.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Entry(u64);
 
-/// One key.
-struct Place<K> {
-    /// The key.
-    name: KeyName<K>,
-    /// Where it is in the engine's table.
-    id: Id,
+impl Entry {
+    /// No key. No row has this number.
+    const VACANT: Entry = Entry(u64::MAX);
+
+    #[inline]
+    fn new(hash: u32, row: u32) -> Self {
+        Entry(u64::from(hash) << 32 | u64::from(row))
+    }
+
+    #[inline]
+    fn hash(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline]
+    fn row(self) -> u32 {
+        (self.0 & 0xFFFF_FFFF) as u32
+    }
 }
 
-/// The keys of one hash. Nearly always one.
-enum Places<K> {
-    /// One key.
-    One(Place<K>),
-    /// More than one, or what is left of them.
-    Several(Vec<Place<K>>),
-}
-
-/// The keys by their hash.
-type Table<K> = HashMap<u64, Places<K>, BuildHasherDefault<Hashed>>;
+/// The fewest places there are, once there is one.
+const FEWEST: usize = 16;
 
 /// See the module's page.
-pub(crate) struct Index<K> {
-    /// The keys; out while a key's own code runs.
-    places: Cell<Option<Table<K>>>,
+pub(crate) struct Index {
+    /// The entries; as many as a power of two, or none.
+    entries: Vec<Entry>,
+    /// How many keys there are.
+    len: usize,
     /// What every key's hash begins with: drawn anew for each engine, so that nobody can choose keys that collide.
     seed: u64,
 }
 
-/// A key's own code came back to the engine that runs it.
-#[derive(Debug)]
-pub(crate) struct Reentered;
+/// A look-up that has not ended.
+#[derive(Clone, Copy)]
+pub(crate) struct Probe {
+    /// The hash looked for.
+    hash: u32,
+    /// The next place to look at.
+    at: usize,
+}
 
-/// The table, taken out; put back when this is dropped.
-struct Out<'a, K>(&'a Cell<Option<Table<K>>>, Table<K>);
-
-impl<K> Drop for Out<'_, K> {
+impl Probe {
+    /// The beginning of the search for this hash.
     #[inline]
-    fn drop(&mut self) {
-        self.0.set(Some(std::mem::take(&mut self.1)));
+    pub(crate) fn new(hash: u32) -> Self {
+        Probe {
+            hash,
+            at: hash as usize,
+        }
     }
 }
 
-impl<K: Hash + Eq> Index<K> {
+impl Index {
     /// No keys.
     pub(crate) fn new() -> Self {
         Index {
-            places: Cell::new(Some(Table::default())),
+            entries: Vec::new(),
+            len: 0,
             seed: RandomState::new().hash_one(0),
         }
     }
 
-    /// A key's hash.
+    /// What hashes begin with.
     #[inline]
-    pub(crate) fn hash(&self, key: &K) -> u64 {
-        let mut folding = Folding(self.seed);
-        key.hash(&mut folding);
-        folding.finish()
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
     }
 
-    /// A key's place, if it is here.
-    #[inline]
-    pub(crate) fn find(&self, hash: u64, key: &K) -> Result<Option<Id>, Reentered> {
-        let out = Out(&self.places, self.places.take().ok_or(Reentered)?);
-        let found = out.1.get(&hash).and_then(|places| match places {
-            Places::One(place) => Some(place).filter(|place| place.name.get() == key),
-            Places::Several(places) => places.iter().find(|place| place.name.get() == key),
-        });
-        Ok(found.map(|place| place.id))
+    /// The next row whose key has the hash looked for.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the most of a look-up")]
+    pub(crate) fn next(&self, probe: &mut Probe) -> Option<u32> {
+        let mask = self.entries.len().wrapping_sub(1);
+        loop {
+            let entry = *self.entries.get(probe.at & mask)?;
+            if entry == Entry::VACANT {
+                return None;
+            }
+            probe.at += 1;
+            if entry.hash() == probe.hash {
+                return Some(entry.row());
+            }
+        }
     }
 
     /// Enters a key that is not here.
-    #[inline]
-    pub(crate) fn enter(&self, hash: u64, name: KeyName<K>, id: Id) {
-        let Some(table) = self.places.take() else {
-            return;
-        };
-        let mut out = Out(&self.places, table);
-        let place = Place { name, id };
-        match out.1.remove(&hash) {
-            None => out.1.insert(hash, Places::One(place)),
-            Some(Places::One(other)) => out.1.insert(hash, Places::Several(vec![other, place])),
-            Some(Places::Several(mut places)) => {
-                places.push(place);
-                out.1.insert(hash, Places::Several(places))
-            }
-        };
+    pub(crate) fn enter(&mut self, hash: u32, row: u32) {
+        if (self.len + 1) * 4 > self.entries.len() * 3 {
+            self.resize((self.entries.len() * 2).max(FEWEST));
+        }
+        self.len += 1;
+        self.put(Entry::new(hash, row));
     }
 
-    /// Takes a key out. Gives its name, to be dropped by the caller.
-    #[inline]
-    pub(crate) fn leave(&self, hash: u64, id: Id) -> Option<KeyName<K>> {
-        let mut out = Out(&self.places, self.places.take()?);
-        match out.1.remove(&hash)? {
-            Places::One(place) if place.id == id => Some(place.name),
-            Places::One(other) => {
-                out.1.insert(hash, Places::One(other));
-                None
+    /// Puts an entry where it belongs. There is a vacant place.
+    fn put(&mut self, entry: Entry) {
+        let mask = self.entries.len() - 1;
+        let mut at = entry.hash() as usize & mask;
+        while self.entries[at] != Entry::VACANT {
+            at = (at + 1) & mask;
+        }
+        self.entries[at] = entry;
+    }
+
+    /// Takes a key out, if it is here.
+    pub(crate) fn leave(&mut self, hash: u32, row: u32) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let mask = self.entries.len() - 1;
+        let mut gap = hash as usize & mask;
+        while self.entries[gap] != Entry::new(hash, row) {
+            if self.entries[gap] == Entry::VACANT {
+                return;
             }
-            Places::Several(mut places) => {
-                let at = places.iter().position(|place| place.id == id);
-                let left = at.map(|at| places.swap_remove(at).name);
-                if !places.is_empty() {
-                    out.1.insert(hash, Places::Several(places));
-                }
-                left
+            gap = (gap + 1) & mask;
+        }
+        // Whoever lies behind and may lie here moves up (keeps invariant 1).
+        let mut at = gap;
+        loop {
+            at = (at + 1) & mask;
+            let entry = self.entries[at];
+            if entry == Entry::VACANT {
+                break;
+            }
+            let home = entry.hash() as usize & mask;
+            if at.wrapping_sub(home) & mask >= at.wrapping_sub(gap) & mask {
+                self.entries[gap] = entry;
+                gap = at;
+            }
+        }
+        self.entries[gap] = Entry::VACANT;
+        self.len -= 1;
+        if self.entries.len() > 64 * FEWEST && self.len * 8 < self.entries.len() {
+            self.resize(self.entries.len() / 4);
+        }
+    }
+
+    /// Changes the number of places.
+    #[cold]
+    fn resize(&mut self, places: usize) {
+        let before = std::mem::replace(&mut self.entries, vec![Entry::VACANT; places]);
+        for entry in before {
+            if entry != Entry::VACANT {
+                self.put(entry);
             }
         }
     }
 }
 
-/// Takes a number that is a hash already.
-#[derive(Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    #[inline]
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("the table's keys are numbers");
-    }
-
-    #[inline]
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
-    }
+/// A key's hash. This runs the key's own code.
+#[inline]
+pub(crate) fn hash(seed: u64, key: &impl Hash) -> u32 {
+    let mut folding = Folding(seed);
+    key.hash(&mut folding);
+    (folding.finish() >> 32) as u32
 }
 
 /// Hashes a key word by word: each is multiplied in, and the two halves of the product are folded together. Half a dozen instructions for
@@ -163,9 +192,7 @@ impl Folding {
 impl Hasher for Folding {
     #[inline]
     fn finish(&self) -> u64 {
-        let mut last = Folding(self.0);
-        last.fold(0);
-        last.0
+        self.0
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -207,48 +234,69 @@ impl Hasher for Folding {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
 
-    use super::{Index, Places};
-    use crate::arena::Id;
-    use crate::key_name::KeyName;
+    use proptest::prelude::*;
 
-    #[test]
-    fn keys_of_one_hash_are_told_apart_and_leave_one_by_one() {
-        let index = Index::<&str>::new();
-        let ids = [Id::from_bits(1), Id::from_bits(2), Id::from_bits(3)];
-        for (key, id) in ["a", "b", "c"].into_iter().zip(ids) {
-            assert_eq!(index.find(7, &key).unwrap(), None);
-            index.enter(7, KeyName::new(key), id);
-        }
-        for (key, id) in ["a", "b", "c"].iter().zip(ids) {
-            assert_eq!(index.find(7, key).unwrap(), Some(id));
-        }
-        assert!(index.leave(7, Id::from_bits(9)).is_none(), "not here");
-        assert_eq!(*index.leave(7, ids[1]).unwrap().get(), "b");
-        assert_eq!(index.find(7, &"b").unwrap(), None);
-        assert_eq!(index.find(7, &"c").unwrap(), Some(ids[2]));
-        assert_eq!(*index.leave(7, ids[0]).unwrap().get(), "a");
-        assert_eq!(*index.leave(7, ids[2]).unwrap().get(), "c");
-        let table = index.places.take().unwrap();
-        assert!(table.is_empty());
+    use super::*;
+
+    /// All rows that a look finds.
+    fn found(index: &Index, hash: u32) -> Vec<u32> {
+        let mut probe = Probe::new(hash);
+        std::iter::from_fn(|| index.next(&mut probe)).collect()
     }
 
     #[test]
-    fn a_key_alone_is_not_given_out_under_anothers_id() {
-        let index = Index::<u32>::new();
-        index.enter(3, KeyName::new(5), Id::from_bits(1));
-        assert!(index.leave(3, Id::from_bits(2)).is_none());
-        let table = index.places.take().unwrap();
-        assert!(matches!(table.get(&3), Some(Places::One(place)) if *place.name.get() == 5));
+    fn keys_of_one_hash_are_all_found_and_leave_one_by_one() {
+        let mut index = Index::new();
+        assert_eq!(found(&index, 7), []);
+        for row in [1, 2, 3] {
+            index.enter(7, row);
+        }
+        index.leave(7, 9);
+        assert_eq!(found(&index, 7), [1, 2, 3], "9 was not here");
+        index.leave(7, 2);
+        assert_eq!(found(&index, 7), [1, 3]);
+        index.leave(7, 1);
+        index.leave(7, 3);
+        assert_eq!((found(&index, 7), index.len), (vec![], 0));
+    }
+
+    proptest! {
+        #[test]
+        fn an_index_agrees_with_a_map_through_growing_and_shrinking(
+            phases in prop::collection::vec((any::<bool>(), 1..1500_u32, 0..4_u32), 1..8),
+        ) {
+            let (mut index, mut map, mut row) = (Index::new(), HashMap::<u32, Vec<u32>>::new(), 0);
+            for (enters, count, spread) in phases {
+                for n in 0..count {
+                    // Hashes that meet, that lie side by side, and that wrap round the end.
+                    let hash = u32::MAX - (n >> spread) * (1 << (8 * spread)) ^ spread;
+                    if enters {
+                        index.enter(hash, row);
+                        map.entry(hash).or_default().push(row);
+                        row += 1;
+                    } else if let Some(row) = map.get_mut(&hash).and_then(Vec::pop) {
+                        index.leave(hash, row);
+                    }
+                }
+                let rows: usize = map.values().map(Vec::len).sum();
+                prop_assert_eq!(index.len, rows);
+                prop_assert!(rows * 4 <= index.entries.len() * 3);
+                for (hash, rows) in &map {
+                    let found: HashSet<u32> = found(&index, *hash).into_iter().collect();
+                    prop_assert_eq!(found, rows.iter().copied().collect());
+                }
+            }
+        }
     }
 
     #[test]
     fn near_keys_have_far_hashes_in_their_high_and_low_bits() {
-        let index = Index::<u64>::new();
-        let hashes: Vec<u64> = (0..4096).map(|key| index.hash(&key)).collect();
-        let low: HashSet<u64> = hashes.iter().map(|hash| hash & 0xFFFF).collect();
-        let high: HashSet<u64> = hashes.iter().map(|hash| hash >> 48).collect();
+        let seed = Index::new().seed();
+        let hashes: Vec<u32> = (0..4096_u64).map(|key| hash(seed, &key)).collect();
+        let low: HashSet<u32> = hashes.iter().map(|hash| hash & 0xFFFF).collect();
+        let high: HashSet<u32> = hashes.iter().map(|hash| hash >> 16).collect();
         // Of 4096 draws from 65536 about 3970 are distinct.
         assert!(
             low.len() > 3800 && high.len() > 3800,
@@ -256,16 +304,11 @@ mod tests {
             low.len(),
             high.len()
         );
-        assert_ne!(
-            Index::<u64>::new().hash(&1),
-            index.hash(&1),
-            "each engine has its seed"
-        );
+        assert_ne!(Index::new().seed(), seed, "each engine has its seed");
     }
 
     #[test]
     fn text_is_hashed_by_all_its_bytes_and_its_length() {
-        let index = Index::<String>::new();
         let texts = [
             "",
             "a",
@@ -276,10 +319,7 @@ mod tests {
             "abcdefghi",
             "bbcdefgh",
         ];
-        let hashes: HashSet<u64> = texts
-            .iter()
-            .map(|text| index.hash(&(*text).to_owned()))
-            .collect();
+        let hashes: HashSet<u32> = texts.iter().map(|text| hash(1, text)).collect();
         assert_eq!(hashes.len(), texts.len());
     }
 }

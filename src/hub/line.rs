@@ -2,9 +2,8 @@
 //!
 //! It is apart because a line costs a key two words and a waiter nothing but his place: no key owns a queue of its own.
 
-use super::table::{Table, Want};
-use crate::arena::Id;
-use crate::ordered_queue::Intake;
+use crate::arena::{Arena, Id};
+use crate::hub::message::{Item, Want};
 use crate::waiter::WaiterSlot;
 
 /// Somebody in line, or who was served and has not looked yet.
@@ -15,94 +14,129 @@ pub(crate) struct Waiter<M, R, E> {
     pub(crate) want: Want<M, R, E>,
     /// How to wake him.
     pub(crate) slot: WaiterSlot,
-    /// Who is before him.
-    before: Id,
-    /// Who is behind him.
-    behind: Id,
+    /// The place of who is before him.
+    before: u32,
+    /// The place of who is behind him.
+    behind: u32,
 }
 
-/// The two ends of a line.
+/// The place of nobody.
+const NOBODY: u32 = u32::MAX;
+
+/// The two ends of a line, by their place in the table.
 #[derive(Clone, Copy)]
 pub(crate) struct Line {
     /// The first.
-    first: Id,
+    first: u32,
     /// The last.
-    last: Id,
+    last: u32,
 }
 
 impl Line {
     /// Nobody.
     pub(crate) const EMPTY: Line = Line {
-        first: Id::NONE,
-        last: Id::NONE,
+        first: NOBODY,
+        last: NOBODY,
     };
 
     /// Whether nobody waits.
     #[inline]
     pub(crate) fn is_empty(self) -> bool {
-        self.first.is_none()
-    }
-
-    /// The first.
-    pub(crate) fn first(self) -> Id {
-        self.first
+        self.first == NOBODY
     }
 }
 
-impl<K, M, R, E> Table<K, M, R, E> {
+/// The lines of all keys.
+pub(crate) struct Lines<M, R, E> {
+    /// Those in line, and those who were served and have not looked yet.
+    waiters: Arena<Waiter<M, R, E>>,
+    /// How many are in line.
+    waiting: usize,
+}
+
+impl<M, R, E> Lines<M, R, E> {
+    /// Nobody waits.
+    pub(crate) const fn new() -> Self {
+        Lines {
+            waiters: Arena::new(),
+            waiting: 0,
+        }
+    }
+
+    /// How many are in line.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Somebody in line, or who was served.
+    pub(crate) fn get(&self, waiter: Id) -> Option<&Waiter<M, R, E>> {
+        self.waiters.get(waiter)
+    }
+
+    /// The same, to change.
+    pub(crate) fn get_mut(&mut self, waiter: Id) -> Option<&mut Waiter<M, R, E>> {
+        self.waiters.get_mut(waiter)
+    }
+
+    /// Takes somebody out who is in no line any more.
+    pub(crate) fn remove(&mut self, waiter: Id) -> Option<Waiter<M, R, E>> {
+        self.waiters.remove(waiter)
+    }
+
+    /// Who is in this place.
+    fn at(&mut self, place: u32) -> Option<&mut Waiter<M, R, E>> {
+        let (id, _) = self.waiters.at(place as usize)?;
+        self.waiters.get_mut(id)
+    }
+
+    /// The first in a line.
+    pub(crate) fn first(&self, line: Line) -> Option<(Id, &Waiter<M, R, E>)> {
+        self.waiters.at(line.first as usize)
+    }
+
     /// Goes to the end of a key's line.
-    pub(crate) fn line_up(&mut self, id: Id, want: Want<M, R, E>) -> Id {
-        let last = self.keys.get(id).map_or(Id::NONE, |key| key.line.last);
+    pub(crate) fn line_up(&mut self, line: &mut Line, key: Id, want: Want<M, R, E>) -> Id {
+        let last = line.last;
         let waiter = self.waiters.insert(Waiter {
-            key: id,
+            key,
             want,
             slot: WaiterSlot::EMPTY,
             before: last,
-            behind: Id::NONE,
+            behind: NOBODY,
         });
-        if let Some(before) = self.waiters.get_mut(last) {
-            before.behind = waiter;
+        let place = u32::try_from(waiter.index()).expect("an id's slot is a u32");
+        match self.at(last) {
+            Some(before) => before.behind = place,
+            None => line.first = place,
         }
-        if let Some(key) = self.keys.get_mut(id) {
-            key.line.last = waiter;
-            if last.is_none() {
-                key.line.first = waiter;
-            }
-        }
+        line.last = place;
         self.waiting += 1;
-        self.make_room_ready(id);
         waiter
     }
 
     /// Takes a waiter out of his line; he stays in the table.
-    pub(super) fn unline(&mut self, id: Id, waiter: Id) {
+    pub(crate) fn unline(&mut self, line: &mut Line, waiter: Id) {
         let Some(Waiter { before, behind, .. }) = self.waiters.get_mut(waiter) else {
             return;
         };
-        let before = std::mem::replace(before, Id::NONE);
-        let behind = std::mem::replace(behind, Id::NONE);
+        let before = std::mem::replace(before, NOBODY);
+        let behind = std::mem::replace(behind, NOBODY);
         self.waiting -= 1;
-        if let Some(one) = self.waiters.get_mut(before) {
-            one.behind = behind;
+        match self.at(before) {
+            Some(one) => one.behind = behind,
+            None => line.first = behind,
         }
-        if let Some(one) = self.waiters.get_mut(behind) {
-            one.before = before;
-        }
-        if let Some(key) = self.keys.get_mut(id) {
-            if before.is_none() {
-                key.line.first = behind;
-            }
-            if behind.is_none() {
-                key.line.last = before;
-            }
+        match self.at(behind) {
+            Some(one) => one.before = before,
+            None => line.last = before,
         }
     }
 
-    /// How many stand in a key's line.
-    pub(crate) fn in_line(&self, id: Id) -> usize {
-        let mut next = self.keys.get(id).map_or(Id::NONE, |key| key.line.first);
+    /// How many stand in a line.
+    pub(crate) fn count(&self, line: Line) -> usize {
+        let mut next = line.first;
         let mut count = 0;
-        while let Some(waiter) = self.waiters.get(next) {
+        while let Some((_, waiter)) = self.waiters.at(next as usize) {
             count += 1;
             next = waiter.behind;
         }
@@ -130,29 +164,11 @@ impl<K, M, R, E> Table<K, M, R, E> {
         }
     }
 
-    /// Leaves. Gives the key, and what was wanted or got, to be dropped or undone by the caller.
-    pub(crate) fn leave(&mut self, waiter: Id) -> Option<(Id, Want<M, R, E>)> {
-        let key = self.waiters.get(waiter)?.key;
-        if self.waiters.get(waiter)?.want.is_open() {
-            self.unline(key, waiter);
-            // He may have been the one for whom there was no room.
-            self.make_room_ready(key);
-        }
-        self.waiters.remove(waiter).map(|waiter| (key, waiter.want))
-    }
-
-    /// Turns everybody in a key's line away. Gives the slots to wake, and the messages of other threads.
-    pub(crate) fn turn_away(
-        &mut self,
-        id: Id,
-    ) -> (Vec<WaiterSlot>, Vec<super::table::Item<M, R, E>>) {
+    /// Turns everybody in a line away. Gives the slots to wake, and the messages of other threads.
+    pub(crate) fn turn_away(&mut self, line: &mut Line) -> (Vec<WaiterSlot>, Vec<Item<M, R, E>>) {
         let (mut slots, mut outside) = (Vec::new(), Vec::new());
-        loop {
-            let first = self.keys.get(id).map_or(Id::NONE, |key| key.line.first);
-            if first.is_none() {
-                return (slots, outside);
-            }
-            self.unline(id, first);
+        while let Some((first, _)) = self.first(*line) {
+            self.unline(line, first);
             let Some(waiter) = self.waiters.get_mut(first) else {
                 continue;
             };
@@ -168,17 +184,6 @@ impl<K, M, R, E> Table<K, M, R, E> {
                 _ => Want::TurnedAway(None),
             };
         }
-    }
-
-    /// Whether nothing is queued, in line or promised.
-    pub(crate) fn is_dry(&self) -> bool {
-        self.queued == 0 && self.waiting == 0 && self.kept == 0
-    }
-
-    /// Takes no more newcomers.
-    pub(crate) fn close(&mut self) {
-        if self.intake == Intake::Open {
-            self.intake = Intake::Closed;
-        }
+        (slots, outside)
     }
 }

@@ -5,6 +5,7 @@
 //! Invariants:
 //! 1. A worker on its way to the ring is `coming`; with a message it is not. Every other state ends its seat.
 //! 2. A worker whose call waits in another queue has lent its permit out and does not count.
+//! 3. Whoever stands in line for a permit gets one before any worker takes a message.
 
 use std::collections::VecDeque;
 
@@ -22,46 +23,47 @@ pub(crate) struct Seat<R, E> {
     /// The key in its hands, [`Id::NONE`] on its way to the ring.
     pub(crate) key: Id,
     /// Who asked for the result of its call.
-    pub(crate) asker: Asker<R, E>,
+    pub(super) asker: Asker<R, E>,
+    /// The clock at the look before its call began.
+    pub(crate) since: Nanos,
+    /// What limits its call, or [`Id::NONE`].
+    limit: TimerId,
     /// How many more messages it may take of its key in this turn.
     pub(crate) credit: u32,
+    /// How many waits its permit is lent out for.
+    lent: u32,
     /// Whether it is on its way to the ring.
     coming: bool,
     /// Whether a message is with it.
     pub(crate) busy: bool,
-    /// The clock at the look before its call began.
-    pub(crate) since: Nanos,
-    /// What limits its call.
-    pub(crate) limit: Option<TimerId>,
-    /// How many waits its permit is lent out for.
-    lent: u32,
-    /// How it is woken when there is a permit for it again.
-    slot: WaiterSlot,
 }
 
 /// See the module's page.
 pub(crate) struct Seats<R, E> {
     /// The workers.
-    workers: Slab<Seat<R, E>>,
+    pub(super) workers: Slab<Seat<R, E>>,
     /// How many are on their way to the ring.
     coming: usize,
     /// How many have lent their permit out.
     lent: usize,
-    /// Who waits for a permit to go on, first come first.
-    line: VecDeque<u32>,
+    /// Who waits for a permit to go on, first come first, and how he is woken.
+    line: VecDeque<(u32, WaiterSlot)>,
     /// How many have a message.
-    busy: usize,
+    pub(super) busy: usize,
+    /// How many may count at a time.
+    limit: usize,
 }
 
 impl<R, E> Seats<R, E> {
-    /// No workers.
-    pub(crate) fn new() -> Self {
+    /// No workers, and so many calls at a time.
+    pub(crate) fn new(limit: usize) -> Self {
         Seats {
             workers: Slab::new(),
             coming: 0,
             lent: 0,
             line: VecDeque::new(),
             busy: 0,
+            limit,
         }
     }
 
@@ -72,15 +74,16 @@ impl<R, E> Seats<R, E> {
             worker,
             key: Id::NONE,
             asker: None,
+            since: 0,
+            limit: Id::NONE,
             credit: 0,
+            lent: 0,
             coming: true,
             busy: false,
-            since: 0,
-            limit: None,
-            lent: 0,
-            slot: WaiterSlot::EMPTY,
         });
-        u32::try_from(seat).expect("fewer than 2^32 workers")
+        let seat = u32::try_from(seat).ok();
+        let seat = seat.filter(|&seat| seat != u32::MAX);
+        seat.expect("fewer than 2^32 workers")
     }
 
     /// Notes whether a worker is on its way to the ring.
@@ -104,38 +107,59 @@ impl<R, E> Seats<R, E> {
         self.workers.get(seat as usize)
     }
 
-    /// One worker, to change.
-    #[inline]
-    pub(crate) fn get_mut(&mut self, seat: u32) -> Option<&mut Seat<R, E>> {
-        self.workers.get_mut(seat as usize)
-    }
-
-    /// A worker has taken a message.
-    #[inline]
-    pub(crate) fn begin(&mut self, seat: u32, key: Id, asker: Asker<R, E>, now: Nanos) {
+    /// Sets what limits a worker's call.
+    pub(crate) fn set_limit(&mut self, seat: u32, limit: Option<TimerId>) {
         if let Some(seat) = self.workers.get_mut(seat as usize) {
-            seat.key = key;
-            seat.asker = asker;
-            seat.since = now;
-            seat.busy = true;
-            self.busy += 1;
+            seat.limit = limit.unwrap_or(Id::NONE);
         }
     }
 
     /// A worker's call is settled. Gives who asked, and what limited it.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "on the way of every message")]
     pub(crate) fn settle(&mut self, index: u32) -> (Asker<R, E>, Option<TimerId>) {
         let Some(seat) = self.workers.get_mut(index as usize) else {
             return (None, None);
         };
-        if std::mem::replace(&mut seat.busy, false) {
+        if seat.busy {
+            seat.busy = false;
             self.busy -= 1;
         }
-        if std::mem::replace(&mut seat.lent, 0) > 0 {
-            self.lent -= 1;
-            self.line.retain(|waiting| *waiting != index);
+        let limit = seat.limit;
+        let asker = seat.asker.take();
+        if seat.lent > 0 {
+            self.take_lent(index);
         }
-        (seat.asker.take(), seat.limit.take())
+        if limit.is_none() {
+            return (asker, None);
+        }
+        self.set_limit(index, None);
+        (asker, Some(limit))
+    }
+
+    /// A worker's call is over, if it was not settled: nobody asked for its result.
+    #[inline]
+    pub(crate) fn pass_over(&mut self, index: u32) {
+        let Some(seat) = self.workers.get_mut(index as usize) else {
+            return;
+        };
+        if seat.busy {
+            seat.busy = false;
+            self.busy -= 1;
+            if seat.lent > 0 {
+                self.take_lent(index);
+            }
+        }
+    }
+
+    /// The permit that a call has lent out is its own no more: the call has ended.
+    #[cold]
+    fn take_lent(&mut self, index: u32) {
+        if let Some(seat) = self.workers.get_mut(index as usize) {
+            seat.lent = 0;
+            self.lent -= 1;
+            self.line.retain(|(waiting, _)| *waiting != index);
+        }
     }
 
     /// Gives a seat up; its call was settled.
@@ -150,10 +174,22 @@ impl<R, E> Seats<R, E> {
         self.coming
     }
 
-    /// How many calls count towards the limit.
+    /// How many more calls may run.
     #[inline]
-    pub(crate) fn counted(&self) -> usize {
-        self.busy - self.lent
+    pub(crate) fn permits(&self) -> usize {
+        // One that came back without asking may be above the limit.
+        self.limit.saturating_sub(self.busy - self.lent)
+    }
+
+    /// Whether a call that has to go on waits for a permit that is there.
+    #[inline]
+    pub(crate) fn can_grant(&self) -> bool {
+        !self.line.is_empty() && self.permits() > 0
+    }
+
+    /// Whether calls are limited at all.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limit != usize::MAX
     }
 
     /// How many have a message.
@@ -173,18 +209,18 @@ impl<R, E> Seats<R, E> {
     }
 
     /// One wait less. False if it was the last and there is no permit now: the call then stands in line for one.
-    pub(crate) fn take_back(&mut self, index: u32, limit: usize) -> bool {
-        let counted = self.counted();
+    pub(crate) fn take_back(&mut self, index: u32) -> bool {
+        let permits = self.permits();
         let Some(seat) = self.workers.get_mut(index as usize) else {
             return true;
         };
         if seat.lent > 1 {
             seat.lent -= 1;
         } else if seat.lent == 1 {
-            let first = self.line.is_empty() || self.line.front() == Some(&index);
-            if counted >= limit || !first {
-                if !self.line.contains(&index) {
-                    self.line.push_back(index);
+            let first = self.line.front().is_none_or(|(first, _)| *first == index);
+            if permits == 0 || !first {
+                if !self.line.iter().any(|(waiting, _)| *waiting == index) {
+                    self.line.push_back((index, WaiterSlot::EMPTY));
                 }
                 return false;
             }
@@ -200,35 +236,33 @@ impl<R, E> Seats<R, E> {
         };
         if seat.lent == 1 {
             self.lent -= 1;
-            self.line.retain(|waiting| *waiting != index);
+            self.line.retain(|(waiting, _)| *waiting != index);
         }
         seat.lent = seat.lent.saturating_sub(1);
     }
 
-    /// Gives a permit that is free to the first in line. Gives the slot to wake.
-    pub(crate) fn grant(&mut self, limit: usize) -> Option<WaiterSlot> {
-        if self.line.is_empty() || self.counted() >= limit {
+    /// Gives a permit that is free to the first in line. Gives the slot to wake; who wakes finds its permit taken back already.
+    pub(crate) fn grant(&mut self) -> Option<WaiterSlot> {
+        if !self.can_grant() {
             return None;
         }
-        let index = *self.line.front()?;
+        let (index, slot) = *self.line.front()?;
         self.force_back(index);
-        let seat = self.workers.get_mut(index as usize)?;
-        // It finds its permit taken back already.
-        let slot = seat.slot;
-        seat.slot = slot.vacated();
         Some(slot)
     }
 
     /// Who is woken when there is a permit.
     pub(crate) fn slot(&self, seat: u32) -> WaiterSlot {
-        let seat = self.workers.get(seat as usize);
-        seat.map_or(WaiterSlot::EMPTY, |seat| seat.slot)
+        let mut line = self.line.iter();
+        let waiting = line.find(|(waiting, _)| *waiting == seat);
+        waiting.map_or(WaiterSlot::EMPTY, |(_, slot)| *slot)
     }
 
     /// Changes who is woken when there is a permit.
     pub(crate) fn set_slot(&mut self, seat: u32, slot: WaiterSlot) {
-        if let Some(seat) = self.workers.get_mut(seat as usize) {
-            seat.slot = slot;
+        let mut line = self.line.iter_mut();
+        if let Some((_, kept)) = line.find(|(waiting, _)| *waiting == seat) {
+            *kept = slot;
         }
     }
 

@@ -9,11 +9,11 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::table::Hold;
-use super::{Hub, OrderKey, count};
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::{AfterKeyFailure, Failure, FailureKind};
+use crate::hub::engine::{Hub, OrderKey, count};
+use crate::hub::table::Hold;
 use crate::incident::Incident;
 use crate::oneshot::Resolver;
 use crate::verdict;
@@ -25,14 +25,47 @@ where
     R: 'static,
     E: From<Error> + fmt::Display + 'static,
 {
-    /// Takes the result of a call, and what keys it left.
-    #[inline]
-    pub(crate) fn settle(self: &Rc<Self>, id: Id, seat: u32, result: Result<R, E>) {
+    /// Takes the result of a call, and what keys it left. Tells whether its worker may take a further message: its coroutine is neither
+    /// cancelled nor aborted. The seat of a call that ended well, that nobody asked for and nothing limits, is left to
+    /// [`next`](Hub::next) or [`pause`](Hub::pause).
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "on the way of every message, from one place"
+    )]
+    pub(crate) fn settle(
+        self: &Rc<Self>,
+        id: Id,
+        seat: u32,
+        asked: bool,
+        result: Result<R, E>,
+    ) -> bool {
+        // What a value does when it is dropped must find its call settled.
+        let is_simple = !asked && self.rules.head.is_none() && !std::mem::needs_drop::<R>();
+        match result {
+            Ok(_) if is_simple && verdict::is_plain(&self.shared, id) => {
+                count(&self.counts.done);
+                true
+            }
+            result => self.settle_whole(id, seat, result),
+        }
+    }
+
+    /// The same for all other calls.
+    #[inline(never)]
+    fn settle_whole(self: &Rc<Self>, id: Id, seat: u32, result: Result<R, E>) -> bool {
         match verdict::judge(&self.shared, id, result) {
             Some(Ok(value)) => self.succeed(seat, value),
             Some(Err((kind, error))) => self.fail(seat, kind, error),
             None => {}
         }
+        !self.is_doomed(id)
+    }
+
+    /// Settles the seat of a call that ended well, if nobody else has.
+    pub(crate) fn pause(&self, seat: u32) {
+        let settled = self.table.borrow_mut().seats.settle(seat);
+        drop(settled);
     }
 
     /// Gives a value to who asked for it.
@@ -122,7 +155,7 @@ where
     }
 
     /// Tells the error hook about this engine.
-    pub(super) fn report(&self, engine: String, error: String) {
+    pub(crate) fn report(&self, engine: String, error: String) {
         self.shared.report(&Incident::OrderedFailed {
             engine: engine.into(),
             created_at: self.site,

@@ -1,12 +1,12 @@
-//! What waits in a keyed engine: messages in a queue for each key, behind a full queue those who wait for room, and whose turn it is.
+//! The keys of a keyed engine, what is queued for each, and whose turn it is.
 //!
 //! It is apart because it only keeps and orders: it wakes nobody, runs nobody's code, and is all that must be borrowed to send.
 //!
 //! Invariants:
 //! 1. No key has more messages and kept places than `per_key`, all together no more than `total`, and their sizes no more than `bytes`.
-//! 2. Nobody passes a waiter: in a key where anyone waits, and while anyone waits for room of all, a newcomer waits behind or is refused.
-//! 3. Waiters of one key are served in the order in which they came; keys take turns.
-//! 4. A key with messages, open and in nobody's hands, is in the ring once.
+//! 2. A key with messages, open and in nobody's hands, is in the ring once.
+//! 3. A key whose turn is over goes to the back of the ring: no key is passed by another twice.
+//! 4. A key that is no message's own, of no more than one message, is found by its hash.
 //!
 //! ```text
 //!             message            a worker takes it              queue empty
@@ -17,72 +17,22 @@
 
 use std::collections::VecDeque;
 
-use slab::Slab;
-
-use super::line::Line;
-use super::seats::Seats;
 use crate::arena::{Arena, Id};
+use crate::hub::index::{Index, Probe};
+use crate::hub::line::{Line, Lines};
+use crate::hub::message::Item;
+use crate::hub::queues::{Queue, Queues};
+use crate::hub::ring::Ring;
+use crate::hub::seats::{Seat, Seats};
 use crate::key_name::{Blank, KeyName};
 use crate::ordered_queue::{Asker, Intake};
 use crate::timers::Nanos;
-use crate::waiter::WaiterSlot;
-
-/// The index of no node.
-const END: u32 = u32::MAX;
 
 /// How many boxes of names are kept for keys to come.
 const SPARE: usize = 1024;
 
-/// A message, who asked for its result, how large it is, and since when it waits.
-pub(crate) struct Item<M, R, E> {
-    /// The message.
-    pub(crate) message: M,
-    /// Who asked.
-    pub(crate) asker: Asker<R, E>,
-    /// What it counts towards the limit in bytes.
-    pub(crate) size: usize,
-    /// The clock at the look before it arrived.
-    pub(crate) since: Nanos,
-}
-
-/// What somebody in line wants, or got.
-pub(crate) enum Want<M, R, E> {
-    /// A message queued.
-    Item(Item<M, R, E>),
-    /// A place kept.
-    Place,
-    /// A message of another thread queued.
-    Outside(Item<M, R, E>),
-    /// The message is queued.
-    Admitted,
-    /// A place is kept.
-    Granted,
-    /// It will never be. What was wanted is given back.
-    TurnedAway(Option<Item<M, R, E>>),
-}
-
-impl<M, R, E> Want<M, R, E> {
-    /// What it counts towards the limit in bytes.
-    pub(crate) fn size(&self) -> usize {
-        match self {
-            Want::Item(item) | Want::Outside(item) => item.size,
-            _ => 0,
-        }
-    }
-
-    /// Whether it is still waited for.
-    pub(crate) fn is_open(&self) -> bool {
-        matches!(self, Want::Item(_) | Want::Place | Want::Outside(_))
-    }
-}
-
-/// A message in a queue.
-struct Node<M, R, E> {
-    /// The message.
-    item: Item<M, R, E>,
-    /// The one behind it.
-    next: u32,
-}
+/// The seat of nobody.
+const NOBODY: u32 = u32::MAX;
 
 /// Whether a key's messages are handled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,27 +54,23 @@ pub(crate) struct KeyState<K> {
     /// The key.
     pub(crate) name: KeyName<K>,
     /// Its hash.
-    pub(crate) hash: u64,
-    /// The first message.
-    front: u32,
-    /// The last one.
-    back: u32,
-    /// How many there are.
-    pub(crate) len: u32,
+    pub(crate) hash: u32,
+    /// Its messages.
+    pub(crate) queue: Queue,
     /// How many places are kept.
     pub(crate) kept: u32,
     /// Who waits for room.
     pub(crate) line: Line,
     /// The seat of the worker that has it in hand.
-    pub(crate) seat: Option<u32>,
+    seat: u32,
     /// How many messages it gets in a turn.
-    pub(crate) weight: u32,
+    weight: u32,
     /// Whether its messages are handled.
     pub(crate) hold: Hold,
     /// Whether it is in the ring.
     in_ring: bool,
     /// Whether it is in the ring of those with a line that has room.
-    in_room_ring: bool,
+    pub(crate) in_room_ring: bool,
     /// Whether it is no key but one message that runs free.
     pub(crate) free: bool,
     /// Whether it has state.
@@ -134,25 +80,62 @@ pub(crate) struct KeyState<K> {
 }
 
 impl<K> KeyState<K> {
-    /// Whether nothing of it is worth keeping.
+    /// Whether nothing of it is worth keeping but perhaps its state.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        self.len == 0
+        self.queue.is_empty()
             && self.kept == 0
             && self.line.is_empty()
-            && self.seat.is_none()
+            && self.seat == NOBODY
             && self.hold == Hold::Open
+    }
+
+    /// The seat of the worker that has it in hand.
+    pub(crate) fn seat(&self) -> Option<u32> {
+        (self.seat != NOBODY).then_some(self.seat)
+    }
+
+    /// How many messages it has and how many places are kept.
+    #[inline]
+    pub(crate) fn taken(&self) -> usize {
+        self.queue.len() + self.kept as usize
+    }
+
+    /// Whether it has messages, is open and in nobody's hands.
+    #[inline]
+    fn is_ready(&self) -> bool {
+        !self.queue.is_empty() && self.seat == NOBODY && self.hold == Hold::Open
     }
 }
 
-/// How the turn of a key ended.
-pub(crate) enum Turn {
-    /// It goes on, or the key waits for its next one.
-    None,
-    /// The key has no messages.
-    Empty(Id),
-    /// The key was forgotten during its call, and is still in hand.
-    Forgotten(Id),
+/// What a worker that asks for a message is given.
+pub(crate) enum Turn<K, M> {
+    /// A message.
+    Call(Begun<K, M>),
+    /// Nothing: no key is ready, or no call more may run.
+    Nothing,
+    /// First the key that it has put down is to be let go, or to lose its state. It is told whether that was asked for.
+    PutDown(Id, bool),
+    /// First the permits that are there go to calls that have to go on.
+    Grant,
+}
+
+/// A message that has been taken.
+pub(crate) struct Begun<K, M> {
+    /// Its key's place.
+    pub(crate) key: Id,
+    /// Its key.
+    pub(crate) name: KeyName<K>,
+    /// The message.
+    pub(crate) message: M,
+    /// What it counted.
+    size: usize,
+    /// Since when it waited.
+    pub(crate) since: Nanos,
+    /// Whether somebody asked for the result.
+    pub(crate) asked: bool,
+    /// Whether anybody waits for room in its key.
+    has_line: bool,
 }
 
 /// How much there may be of everything.
@@ -168,78 +151,111 @@ pub(crate) struct Limits {
     pub(crate) concurrency: usize,
 }
 
-/// Whether a newcomer may go in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Room {
-    /// At once.
-    Free,
-    /// The key has none.
-    NoneOfKey,
-    /// There is none for anybody.
-    NoneAtAll,
-}
-
 /// See the module's page.
 pub(crate) struct Table<K, M, R, E> {
     /// The keys.
     pub(crate) keys: Arena<KeyState<K>>,
+    /// Where they are found.
+    pub(crate) index: Index,
     /// The messages of all.
-    nodes: Slab<Node<M, R, E>>,
-    /// Who waits for room, by the key.
-    pub(crate) waiters: Arena<super::line::Waiter<M, R, E>>,
-    /// Keys whose turn comes, first to come first (invariant 4). It may name some whose turn went by.
-    ring: VecDeque<Id>,
+    queues: Queues<M, R, E>,
+    /// Who waits for room.
+    pub(crate) lines: Lines<M, R, E>,
+    /// Keys whose turn comes, first to come first (invariant 2). It may name some whose turn went by.
+    ring: Ring,
     /// Keys in whose line the first may get room as soon as there is room of all.
-    room_ring: VecDeque<Id>,
+    pub(crate) room_ring: VecDeque<Id>,
     /// The workers.
     pub(crate) seats: Seats<R, E>,
     /// The limits.
     pub(crate) limits: Limits,
-    /// Messages of all keys.
-    pub(crate) queued: usize,
     /// How many messages were ever queued.
     pub(crate) arrived: u64,
     /// Kept places of all keys.
     pub(crate) kept: usize,
     /// The sizes of all messages.
     pub(crate) bytes: usize,
-    /// How many wait for room.
-    pub(crate) waiting: usize,
     /// What is taken in.
     pub(crate) intake: Intake,
+    /// Whether states outlive the messages.
+    pub(crate) keeps_state: bool,
     /// Boxes of names for keys to come.
     spare: Vec<Blank<K>>,
 }
 
 impl<K, M, R, E> Table<K, M, R, E> {
     /// An empty table.
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, keeps_state: bool) -> Self {
         Table {
             keys: Arena::new(),
-            nodes: Slab::new(),
-            waiters: Arena::new(),
-            ring: VecDeque::new(),
+            index: Index::new(),
+            queues: Queues::new(),
+            lines: Lines::new(),
+            ring: Ring::new(),
             room_ring: VecDeque::new(),
-            seats: Seats::new(),
+            seats: Seats::new(limits.concurrency),
             limits,
-            queued: 0,
             arrived: 0,
             kept: 0,
             bytes: 0,
-            waiting: 0,
             intake: Intake::Open,
+            keeps_state,
             spare: Vec::new(),
         }
     }
 
     // Keys.
 
-    /// A name for this key.
-    pub(crate) fn name(&mut self, key: K) -> KeyName<K> {
-        match self.spare.pop() {
+    /// The next key that has the hash looked for, and its name.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the most of a look-up")]
+    pub(crate) fn candidate(&self, probe: &mut Probe) -> Option<(Id, KeyName<K>)> {
+        let row = self.index.next(probe)?;
+        let (id, key) = self.keys.at(row as usize)?;
+        Some((id, key.name.clone()))
+    }
+
+    /// Enters a key; without a hash, one that is never found again.
+    pub(crate) fn enter(&mut self, key: K, hash: Option<u32>, weight: u32) -> Id {
+        let name = match self.spare.pop() {
             Some(blank) => blank.name(key),
             None => KeyName::new(key),
+        };
+        let id = self.keys.insert(KeyState {
+            name,
+            hash: hash.unwrap_or(0),
+            queue: Queue::EMPTY,
+            kept: 0,
+            line: Line::EMPTY,
+            seat: NOBODY,
+            weight,
+            hold: Hold::Open,
+            in_ring: false,
+            in_room_ring: false,
+            free: hash.is_none(),
+            has_state: false,
+            forgotten: false,
+        });
+        if let Some(hash) = hash {
+            let row = u32::try_from(id.index()).expect("an id's slot is a u32");
+            self.index.enter(hash, row);
         }
+        id
+    }
+
+    /// Takes a key out that is idle and has no state. Gives its name, to be dropped by the caller.
+    pub(crate) fn take_idle(&mut self, id: Id) -> Option<KeyName<K>> {
+        let key = self.keys.get(id)?;
+        if !key.is_idle() || key.has_state {
+            return None;
+        }
+        let key = self.keys.remove(id)?;
+        if !key.free
+            && let Ok(row) = u32::try_from(id.index())
+        {
+            self.index.leave(key.hash, row);
+        }
+        Some(key.name)
     }
 
     /// Keeps the box of a name whose key has gone.
@@ -249,52 +265,24 @@ impl<K, M, R, E> Table<K, M, R, E> {
         }
     }
 
-    /// Enters a key.
-    pub(crate) fn add_key(&mut self, name: KeyName<K>, hash: u64, weight: u32, free: bool) -> Id {
-        self.keys.insert(KeyState {
-            name,
-            hash,
-            front: END,
-            back: END,
-            len: 0,
-            kept: 0,
-            line: Line::EMPTY,
-            seat: None,
-            weight,
-            hold: Hold::Open,
-            in_ring: false,
-            in_room_ring: false,
-            free,
-            has_state: false,
-            forgotten: false,
-        })
+    // Messages.
+
+    /// Messages of all keys.
+    #[inline]
+    pub(crate) fn queued(&self) -> usize {
+        self.queues.len()
     }
 
-    // Room.
+    /// Whether nothing is queued, in line or promised.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.queued() == 0 && self.lines.waiting() == 0 && self.kept == 0
+    }
 
-    /// Whether a newcomer of this size may go in (keeps invariants 1 and 2).
-    #[inline]
-    pub(crate) fn room(&self, id: Id, size: usize) -> Room {
-        let key = self.keys.get(id);
-        if key.is_some_and(|key| !key.line.is_empty() || !self.has_own_room(key)) {
-            Room::NoneOfKey
-        } else if !self.room_ring.is_empty() || !self.fits(size) {
-            Room::NoneAtAll
-        } else {
-            Room::Free
+    /// Takes no more newcomers.
+    pub(crate) fn close(&mut self) {
+        if self.intake == Intake::Open {
+            self.intake = Intake::Closed;
         }
-    }
-
-    /// Whether one more fits into a key.
-    #[inline]
-    fn has_own_room(&self, key: &KeyState<K>) -> bool {
-        ((key.len + key.kept) as usize) < self.limits.per_key
-    }
-
-    /// Whether one more of this size fits at all.
-    #[inline]
-    pub(crate) fn fits(&self, size: usize) -> bool {
-        self.queued + self.kept < self.limits.total && self.fits_bytes(size)
     }
 
     /// Whether so many bytes more fit.
@@ -303,95 +291,74 @@ impl<K, M, R, E> Table<K, M, R, E> {
         size <= self.limits.bytes.saturating_sub(self.bytes)
     }
 
-    /// Whether a message of this size fits into a key in the stead of the `most` oldest there.
-    pub(crate) fn fits_instead(&self, id: Id, most: usize, size: usize) -> bool {
-        let Some(key) = self.keys.get(id) else {
-            return false;
-        };
-        let (mut next, mut count, mut bytes) = (key.front, 0, 0);
-        while count < most
-            && let Some(node) = self.nodes.get(next as usize)
-        {
-            count += 1;
-            bytes += node.item.size;
-            next = node.next;
-        }
-        ((key.len + key.kept) as usize) - count < self.limits.per_key
-            && self.queued + self.kept - count < self.limits.total
-            && self.bytes - bytes <= self.limits.bytes.saturating_sub(size)
+    /// Whether one more of this size fits at all.
+    #[inline]
+    pub(crate) fn fits(&self, size: usize) -> bool {
+        self.queued() + self.kept < self.limits.total && self.fits_bytes(size)
     }
 
-    // Messages.
-
     /// Queues a message if there is room for it now: the short way of most. Gives it back if not.
-    #[inline]
-    pub(crate) fn offer(&mut self, id: Id, item: Item<M, R, E>) -> Result<(), Item<M, R, E>> {
-        let open = self.intake == Intake::Open && self.room_ring.is_empty() && self.fits(item.size);
-        let per_key = self.limits.per_key;
-        let takes = |key: &KeyState<K>| {
-            key.line.is_empty()
-                && key.hold != Hold::Stopped
-                && ((key.len + key.kept) as usize) < per_key
-        };
-        if open && self.keys.get(id).is_some_and(takes) {
-            self.push(id, item);
-            Ok(())
-        } else {
-            Err(item)
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "on the way of every message, from two places"
+    )]
+    pub(crate) fn offer(
+        &mut self,
+        id: Id,
+        message: M,
+        asker: Asker<R, E>,
+        (size, since): (usize, Nanos),
+    ) -> Result<(), (M, Asker<R, E>)> {
+        let open = self.intake == Intake::Open && self.room_ring.is_empty() && self.fits(size);
+        let Table {
+            keys, queues, ring, ..
+        } = self;
+        match keys.get_mut(id) {
+            Some(key)
+                if open
+                    && key.line.is_empty()
+                    && key.hold != Hold::Stopped
+                    && key.taken() < self.limits.per_key =>
+            {
+                self.arrived = self.arrived.wrapping_add(1);
+                self.bytes += size;
+                queues.push(&mut key.queue, message, asker, (size, since));
+                if !key.in_ring && key.is_ready() {
+                    key.in_ring = true;
+                    ring.push(id);
+                }
+                Ok(())
+            }
+            _ => Err((message, asker)),
         }
     }
 
     /// Queues a message that was found to have room.
-    #[inline]
     pub(crate) fn push(&mut self, id: Id, item: Item<M, R, E>) {
-        let Table {
-            keys, nodes, ring, ..
-        } = self;
-        let Some(key) = keys.get_mut(id) else {
-            return;
-        };
-        self.queued += 1;
-        self.arrived = self.arrived.wrapping_add(1);
-        self.bytes += item.size;
-        let at = nodes.insert(Node { item, next: END });
-        let at = u32::try_from(at).expect("fewer than 2^32 messages");
-        key.len += 1;
-        match key.back {
-            END => key.front = at,
-            back => nodes[back as usize].next = at,
-        }
-        key.back = at;
-        if !key.in_ring && key.seat.is_none() && key.hold == Hold::Open {
-            key.in_ring = true;
-            ring.push_back(id);
+        if let Some(key) = self.keys.get_mut(id) {
+            self.arrived = self.arrived.wrapping_add(1);
+            self.bytes += item.size;
+            let (size, since) = (item.size, item.since);
+            self.queues
+                .push(&mut key.queue, item.message, item.asker, (size, since));
+            self.make_ready(id);
         }
     }
 
     /// Takes the next message of a key.
-    #[inline]
     pub(crate) fn pop(&mut self, id: Id) -> Option<Item<M, R, E>> {
         let key = self.keys.get_mut(id)?;
-        if key.front == END {
-            return None;
-        }
-        let Node { item, next } = self.nodes.remove(key.front as usize);
-        key.front = next;
-        if next == END {
-            key.back = END;
-        }
-        key.len -= 1;
-        self.queued -= 1;
+        let item = self.queues.pop(&mut key.queue)?;
         self.bytes -= item.size;
-        if !key.line.is_empty() {
-            self.make_room_ready(id);
-        }
+        self.make_room_ready(id);
         Some(item)
     }
 
-    /// The next message of a key.
-    pub(crate) fn first(&self, id: Id) -> Option<&Item<M, R, E>> {
-        let front = self.keys.get(id)?.front;
-        self.nodes.get(front as usize).map(|node| &node.item)
+    /// The sizes of a key's messages and since when they wait, first to last.
+    pub(crate) fn messages(&self, id: Id) -> impl Iterator<Item = (usize, Nanos)> {
+        let queue = self.keys.get(id).map_or(Queue::EMPTY, |key| key.queue);
+        self.queues.iter(queue)
     }
 
     /// Keeps a place.
@@ -414,105 +381,13 @@ impl<K, M, R, E> Table<K, M, R, E> {
         true
     }
 
-    // Turns.
-
-    /// Puts a key in the ring if it belongs there (keeps invariant 4).
-    #[inline]
-    pub(crate) fn make_ready(&mut self, id: Id) {
-        if let Some(key) = self.keys.get_mut(id)
-            && key.len > 0
-            && key.seat.is_none()
-            && key.hold == Hold::Open
-            && !key.in_ring
-        {
-            key.in_ring = true;
-            self.ring.push_back(id);
-        }
-    }
-
-    /// Whether this many workers on their way to the ring will find a key for each and leave some over.
-    #[inline]
-    pub(crate) fn has_more_than(&self, coming: usize) -> bool {
-        self.ring.len() > coming
-    }
-
-    /// Whether any key waits for its turn.
-    pub(crate) fn has_ready(&self) -> bool {
-        !self.ring.is_empty()
-    }
-
-    /// Whether who waits in this key's line waits for room of all, and not for the key's.
-    pub(crate) fn waits_for_all(&self, id: Id) -> bool {
-        self.keys.get(id).is_some_and(|key| key.in_room_ring)
-    }
-
-    /// Gives the next key in turn into the hands of the worker in this seat.
-    #[inline]
-    pub(crate) fn take_turn(&mut self, seat: u32) -> Option<Id> {
-        loop {
-            let id = self.ring.pop_front()?;
-            let Some(key) = self.keys.get_mut(id) else {
-                continue;
-            };
-            key.in_ring = false;
-            if key.len > 0 && key.seat.is_none() && key.hold == Hold::Open {
-                key.seat = Some(seat);
-                return Some(id);
-            }
-        }
-    }
-
-    /// Ends the turn of the key that the worker in this seat has in hand, unless it goes on: it has messages, and credit is left or nobody
-    /// else waits. A key put down is in the ring, or has no messages.
-    #[inline]
-    pub(crate) fn end_turn(&mut self, seat: u32) -> Turn {
-        let Table {
-            keys, seats, ring, ..
-        } = self;
-        let Some(seat) = seats.get_mut(seat) else {
-            return Turn::None;
-        };
-        let id = seat.key;
-        let Some(key) = keys.get_mut(id) else {
-            seat.key = Id::NONE;
-            return Turn::None;
-        };
-        let has_more = key.len > 0 && key.hold == Hold::Open;
-        if key.forgotten {
-            seat.key = Id::NONE;
-            return Turn::Forgotten(id);
-        }
-        if has_more && (seat.credit > 0 || ring.is_empty()) {
-            return Turn::None;
-        }
-        seat.key = Id::NONE;
-        key.seat = None;
-        if has_more {
-            key.in_ring = true;
-            ring.push_back(id);
-            Turn::None
-        } else {
-            Turn::Empty(id)
-        }
-    }
-
-    /// Takes a key out of its worker's hands; it goes to the back of the ring if it has messages.
-    #[inline]
-    pub(crate) fn put_down(&mut self, id: Id) {
-        if let Some(key) = self.keys.get_mut(id) {
-            key.seat = None;
-            self.make_ready(id);
-        }
-    }
-
-    // Waiting for room.
-
     /// Notes that the line of a key may get room, if there is room of all.
+    #[inline]
     pub(crate) fn make_room_ready(&mut self, id: Id) {
         if let Some(key) = self.keys.get_mut(id)
             && !key.line.is_empty()
             && !key.in_room_ring
-            && ((key.len + key.kept) as usize) < self.limits.per_key
+            && key.taken() < self.limits.per_key
         {
             key.in_room_ring = true;
             self.room_ring.push_back(id);
@@ -525,58 +400,141 @@ impl<K, M, R, E> Table<K, M, R, E> {
         !self.room_ring.is_empty()
     }
 
-    /// Lets in the first in line of the next key in turn, if there is room (keeps invariant 3). Gives the slot to wake; `outside` hears
-    /// of messages of other threads.
-    pub(crate) fn admit(&mut self, outside: &mut usize) -> Option<WaiterSlot> {
-        loop {
-            let id = *self.room_ring.front()?;
-            let limits = self.limits;
-            let Some(key) = self.keys.get_mut(id) else {
-                self.room_ring.pop_front();
-                continue;
-            };
-            let own_room = ((key.len + key.kept) as usize) < limits.per_key;
-            let first = key.line.first();
-            let waiter = self.waiters.get(first).filter(|_| own_room);
-            let Some(waiter) = waiter else {
-                key.in_room_ring = false;
-                self.room_ring.pop_front();
-                continue;
-            };
-            if !self.fits(waiter.want.size()) {
-                return None;
-            }
-            self.room_ring.pop_front();
-            let slot = self.serve(id, first, outside);
-            if let Some(key) = self.keys.get_mut(id) {
-                key.in_room_ring = false;
-            }
-            self.make_room_ready(id);
-            return Some(slot);
+    // Turns.
+
+    /// Puts a key in the ring if it belongs there (keeps invariant 2).
+    #[inline]
+    pub(crate) fn make_ready(&mut self, id: Id) {
+        if let Some(key) = self.keys.get_mut(id)
+            && !key.in_ring
+            && key.is_ready()
+        {
+            key.in_ring = true;
+            self.ring.push(id);
         }
     }
 
-    /// Gives the first in line what he wants.
-    fn serve(&mut self, id: Id, first: Id, outside: &mut usize) -> WaiterSlot {
-        self.unline(id, first);
-        let Some(waiter) = self.waiters.get_mut(first) else {
-            return WaiterSlot::EMPTY;
-        };
-        let slot = waiter.slot;
-        waiter.slot = slot.vacated();
-        match std::mem::replace(&mut waiter.want, Want::Admitted) {
-            Want::Item(item) => self.push(id, item),
-            Want::Outside(item) => {
-                self.waiters.remove(first);
-                *outside += 1;
-                self.push(id, item);
-            }
-            Want::Place => {
-                waiter.want = Want::Granted;
-                self.keep_place(id);
-            }
-            served => waiter.want = served,
-        }
-        slot
+    /// Whether any key waits for its turn.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ring.is_empty()
     }
+
+    /// Whether a key waits for its turn and one more call may run, but no worker is on its way.
+    #[inline]
+    pub(crate) fn lacks_scout(&self) -> bool {
+        !self.ring.is_empty() && self.seats.coming() == 0 && self.seats.permits() > 0
+    }
+
+    /// Whether more keys wait and more calls may run than there are workers on their way, beside one who has come.
+    pub(crate) fn lacks_worker(&self) -> bool {
+        let coming = self.seats.coming() + 1;
+        self.ring.len() > coming && self.seats.permits() > coming
+    }
+
+    /// Ends the turn of the key that the worker in this seat has in hand, unless it goes on: it has messages, may run, and credit is left
+    /// or nobody else waits. Then gives the next message of the key in hand, or of the next key in turn.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "on the way of every message, from one place"
+    )]
+    pub(crate) fn next(&mut self, at: u32, now: Nanos) -> Turn<K, M> {
+        self.seats.pass_over(at);
+        if self.seats.can_grant() {
+            return Turn::Grant;
+        }
+        let may = self.seats.permits() > 0;
+        let Table {
+            keys,
+            queues,
+            seats: Seats { workers, busy, .. },
+            ring,
+            ..
+        } = self;
+        let Some(seat) = workers.get_mut(at as usize) else {
+            return Turn::Nothing;
+        };
+        let held = seat.key;
+        let mut begun = None;
+        if let Some(key) = keys.get_mut(held) {
+            let has_more = !key.queue.is_empty() && key.hold == Hold::Open;
+            if key.forgotten {
+                key.forgotten = false;
+                seat.key = Id::NONE;
+                return Turn::PutDown(held, true);
+            }
+            if has_more && may && (seat.credit > 0 || ring.is_empty()) {
+                begun = begin(held, key, seat, queues);
+            } else {
+                seat.key = Id::NONE;
+                key.seat = NOBODY;
+                if has_more {
+                    key.in_ring = true;
+                    ring.push(held);
+                } else if !(key.has_state && self.keeps_state && !key.free) {
+                    return Turn::PutDown(held, false);
+                }
+            }
+        }
+        while begun.is_none() && may {
+            let Some(id) = ring.pop() else { break };
+            if let Some(key) = keys.get_mut(id) {
+                key.in_ring = false;
+                if key.is_ready() {
+                    key.seat = at;
+                    seat.credit = key.weight;
+                    begun = begin(id, key, seat, queues);
+                }
+            }
+        }
+        let Some(begun) = begun else {
+            return Turn::Nothing;
+        };
+        seat.since = now;
+        *busy += 1;
+        self.bytes -= begun.size;
+        if begun.has_line {
+            self.make_room_ready(begun.key);
+        }
+        Turn::Call(begun)
+    }
+
+    /// Takes a key out of its worker's hands; it goes to the back of the ring if it has messages.
+    pub(crate) fn put_down(&mut self, id: Id) {
+        if let Some(key) = self.keys.get_mut(id) {
+            key.seat = NOBODY;
+            self.make_ready(id);
+        }
+    }
+}
+
+/// Takes the next message of a key into the hands of a worker.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "on the way of every message, from two places"
+)]
+fn begin<K, M, R, E>(
+    id: Id,
+    key: &mut KeyState<K>,
+    seat: &mut Seat<R, E>,
+    queues: &mut Queues<M, R, E>,
+) -> Option<Begun<K, M>> {
+    let item = queues.pop(&mut key.queue)?;
+    key.has_state = true;
+    seat.key = id;
+    seat.credit = seat.credit.saturating_sub(1);
+    let asked = item.asker.is_some();
+    // The call before was settled: forgetting that saves the look whether an asker must be dropped.
+    std::mem::forget(std::mem::replace(&mut seat.asker, item.asker));
+    seat.busy = true;
+    Some(Begun {
+        key: id,
+        name: key.name.clone(),
+        message: item.message,
+        size: item.size,
+        since: item.since,
+        asked,
+        has_line: !key.line.is_empty(),
+    })
 }

@@ -7,9 +7,10 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::{Hub, OrderKey};
 use crate::arena::Id;
 use crate::error::Error;
+use crate::hub::engine::{Hub, OrderKey};
+use crate::hub::table::KeyState;
 use crate::site::Site;
 use crate::waiter::WaiterSlot;
 use crate::waits::{Awaited, Edge, Holders, Lender};
@@ -70,17 +71,18 @@ where
     fn holders(&self, place: Id) -> Holders {
         let table = self.table.borrow();
         if place == ROOM || place == end() {
+            if place == ROOM && table.has_ready() {
+                return Holders::Nobody;
+            }
             let busy = table.seats.iter().filter(|(_, seat)| seat.busy);
             let workers = busy.map(|(_, seat)| seat.worker).collect();
             return if place == end() {
                 Holders::All(workers)
-            } else if table.has_ready() {
-                Holders::Nobody
             } else {
                 Holders::Any(workers)
             };
         }
-        let seat = table.keys.get(place).and_then(|key| key.seat);
+        let seat = table.keys.get(place).and_then(KeyState::seat);
         let seat = seat.and_then(|seat| table.seats.get(seat));
         seat.map_or(Holders::Nobody, |seat| Holders::One(seat.worker))
     }
@@ -119,9 +121,7 @@ where
     }
 
     fn take_back(&self, seat: u32) -> bool {
-        let mut table = self.table.borrow_mut();
-        let limit = table.limits.concurrency;
-        table.seats.take_back(seat, limit)
+        self.table.borrow_mut().seats.take_back(seat)
     }
 
     fn force_back(&self, seat: u32) {

@@ -18,11 +18,11 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::table::Turn;
-use super::{Hub, OrderKey};
 use crate::arena::Id;
+use crate::call::{Call, Calls};
 use crate::error::Error;
-use crate::key_name::KeyName;
+use crate::hub::engine::{Hub, OrderKey};
+use crate::hub::table::Turn;
 use crate::record::Flags;
 use crate::waits::Lender;
 
@@ -30,10 +30,12 @@ use crate::waits::Lender;
 pub(crate) struct Job<K, M> {
     /// The key's place.
     pub(crate) key: Id,
-    /// The key.
-    pub(crate) name: KeyName<K>,
+    /// The call to handle it in, which knows the key.
+    pub(crate) call: Call<K>,
     /// The message.
     pub(crate) message: M,
+    /// Whether somebody asked for the result.
+    pub(crate) asked: bool,
 }
 
 impl<K, M, R, E> Hub<K, M, R, E>
@@ -45,13 +47,8 @@ where
 {
     /// Sends a worker to the ring if there is work, none is on its way, and one more call may run (keeps invariant 1).
     #[inline]
-    pub(super) fn advance(self: &Rc<Self>) {
-        let lacks_scout = {
-            let table = self.table.borrow();
-            table.has_ready()
-                && table.seats.coming() == 0
-                && table.seats.counted() < table.limits.concurrency
-        };
+    pub(crate) fn advance(self: &Rc<Self>) {
+        let lacks_scout = self.table.borrow().lacks_scout();
         if lacks_scout {
             self.send_scout();
         }
@@ -59,7 +56,7 @@ where
 
     /// Sends one worker, who calls the others that are lacking when he comes: until then, those who end their calls take what they can.
     #[cold]
-    fn send_scout(self: &Rc<Self>) {
+    pub(super) fn send_scout(self: &Rc<Self>) {
         if self.shared.is_closed() {
             return self.gone();
         }
@@ -70,12 +67,7 @@ where
     #[inline]
     fn call_others(self: &Rc<Self>) {
         loop {
-            let lacks_worker = {
-                let table = self.table.borrow();
-                let coming = table.seats.coming() + 1;
-                table.has_more_than(coming)
-                    && table.seats.counted().saturating_add(coming) < table.limits.concurrency
-            };
+            let lacks_worker = self.table.borrow().lacks_worker();
             if !lacks_worker {
                 return;
             }
@@ -84,7 +76,7 @@ where
     }
 
     /// The same, for those who hold only a part of the hub.
-    pub(super) fn advance_here(&self) {
+    pub(crate) fn advance_here(&self) {
         if let Some(hub) = self.me.upgrade() {
             hub.advance();
         }
@@ -92,31 +84,22 @@ where
 
     /// Gives permits that are free to calls whose waits are over.
     #[inline]
-    pub(super) fn grant_permits(&self) {
+    pub(crate) fn grant_permits(&self) {
         loop {
-            let granted = {
-                let mut table = self.table.borrow_mut();
-                let limit = table.limits.concurrency;
-                table.seats.grant(limit)
-            };
+            let granted = self.table.borrow_mut().seats.grant();
             let Some(slot) = granted else { break };
             self.shared.wake_waiter(slot);
         }
     }
 
-    /// Whether calls are limited at all.
-    #[inline]
-    fn limits_calls(&self) -> bool {
-        self.rules.limits.concurrency != usize::MAX
-    }
-
     /// Sends one more worker.
     fn spawn(self: &Rc<Self>) {
         let id = self.shared.enter(self.site);
-        let seat = self.table.borrow_mut().seats.add(id);
-        if self.limits_calls()
-            && let Some(record) = self.shared.records.borrow_mut().get_mut(id)
-        {
+        let (seat, is_limited) = {
+            let seats = &mut self.table.borrow_mut().seats;
+            (seats.add(id), seats.is_limited())
+        };
+        if is_limited && let Some(record) = self.shared.records.borrow_mut().get_mut(id) {
             record.rare_mut().lender = Some((Rc::clone(self) as Rc<dyn Lender>, seat));
         }
         let body = Rc::clone(&self.crew).work(self, id, seat);
@@ -147,84 +130,55 @@ where
     }
 
     /// Takes the next message for a worker: of the key in its hands, or of the next key in turn.
-    #[inline]
-    pub(crate) fn next(self: &Rc<Self>, seat: u32) -> Option<Job<K, M>> {
-        self.end_turn(seat);
-        if self.limits_calls() {
-            self.grant_permits();
-        }
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "on the way of every message, from one place"
+    )]
+    pub(crate) fn next(self: &Rc<Self>, seat: u32, calls: &mut Calls<K>) -> Option<Job<K, M>> {
         let now = self.shared.looked_at.get();
-        let (job, waited, has_line) = {
-            let mut table = self.table.borrow_mut();
-            let held = table.seats.get(seat)?.key;
-            let id = if held.is_none() {
-                if table.seats.counted() >= table.limits.concurrency {
-                    // Somebody came back for the permit that he had lent out.
+        loop {
+            let (turn, has_line) = {
+                let mut table = self.table.borrow_mut();
+                (table.next(seat, now), table.has_line())
+            };
+            match turn {
+                Turn::Call(begun) => {
+                    let waited = now.saturating_sub(begun.since);
+                    if waited > self.counts.longest_wait.get() {
+                        self.counts.longest_wait.set(waited);
+                    }
+                    if has_line {
+                        self.admit();
+                    }
+                    self.limit_head(seat);
+                    return Some(Job {
+                        key: begun.key,
+                        call: calls.begin(begun.name),
+                        message: begun.message,
+                        asked: begun.asked,
+                    });
+                }
+                Turn::PutDown(key, forgotten) => {
+                    calls.end();
+                    self.put_down(key, forgotten);
+                }
+                Turn::Grant => self.grant_permits(),
+                Turn::Nothing => {
+                    calls.end();
                     return None;
                 }
-                let id = table.take_turn(seat)?;
-                let weight = table.keys.get(id)?.weight;
-                if let Some(seat) = table.seats.get_mut(seat) {
-                    seat.credit = weight;
-                }
-                id
-            } else {
-                held
-            };
-            let item = table.pop(id)?;
-            if let Some(seat) = table.seats.get_mut(seat) {
-                seat.credit = seat.credit.saturating_sub(1);
             }
-            table.seats.begin(seat, id, item.asker, now);
-            let key = table.keys.get_mut(id)?;
-            key.has_state = true;
-            let job = Job {
-                key: id,
-                name: key.name.clone(),
-                message: item.message,
-            };
-            (job, now.saturating_sub(item.since), table.has_line())
-        };
-        if waited > self.counts.longest_wait.get() {
-            self.counts.longest_wait.set(waited);
-        }
-        if has_line {
-            self.admit();
-        }
-        self.limit_head(seat);
-        Some(job)
-    }
-
-    /// Puts the key down that a worker has in hand, unless its turn goes on (keeps invariant 2).
-    #[inline]
-    fn end_turn(self: &Rc<Self>, seat: u32) {
-        let turn = self.table.borrow_mut().end_turn(seat);
-        match turn {
-            Turn::None => {}
-            Turn::Empty(id) => self.let_go(id),
-            Turn::Forgotten(id) => self.put_down(id),
         }
     }
 
     /// Puts a key down: to the back of the ring, or away.
-    #[inline]
-    fn put_down(self: &Rc<Self>, held: Id) {
-        let forgotten = {
-            let mut table = self.table.borrow_mut();
-            let Some(key) = table.keys.get_mut(held) else {
-                return;
-            };
-            let forgotten = std::mem::replace(&mut key.forgotten, false);
-            if !forgotten {
-                table.put_down(held);
-            }
-            forgotten
-        };
+    fn put_down(&self, id: Id, forgotten: bool) {
         if forgotten {
-            self.drop_state(held);
-            self.table.borrow_mut().put_down(held);
+            self.drop_state(id);
         }
-        self.let_go(held);
+        self.table.borrow_mut().put_down(id);
+        self.let_go(id);
     }
 
     /// Whether the worker can take no further message: its coroutine is being cancelled or aborted.
@@ -238,13 +192,15 @@ where
 
     /// A worker has ended by itself, or was ended and its call is settled.
     pub(crate) fn leave(self: &Rc<Self>, seat: u32) {
-        let held = {
+        let (held, forgotten) = {
             let mut table = self.table.borrow_mut();
             let held = table.seats.get(seat).map_or(Id::NONE, |seat| seat.key);
             table.seats.leave(seat);
-            held
+            let key = table.keys.get_mut(held);
+            let forgotten = key.is_some_and(|key| std::mem::take(&mut key.forgotten));
+            (held, forgotten)
         };
-        self.put_down(held);
+        self.put_down(held, forgotten);
         self.grant_permits();
         self.advance();
         self.settle_down();

@@ -6,11 +6,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
-use super::table::Hold;
-use super::{Hub, OrderKey};
 use crate::arena::Id;
 use crate::error::Error;
 use crate::failure::DropReason;
+use crate::hub::engine::{Hub, OrderKey};
+use crate::hub::table::Hold;
 use crate::site::Site;
 
 impl<K, M, R, E> Hub<K, M, R, E>
@@ -21,14 +21,14 @@ where
     E: From<Error> + fmt::Display + 'static,
 {
     /// Whether, and why not, a key's messages are handled.
-    pub(super) fn hold(&self, id: Id, hold: Hold) {
+    pub(crate) fn hold(&self, id: Id, hold: Hold) {
         if let Some(key) = self.table.borrow_mut().keys.get_mut(id) {
             key.hold = hold;
         }
     }
 
     /// Stops a key: hands its messages to the hook, and turns away who waits for room.
-    pub(super) fn stop(self: &Rc<Self>, id: Id) {
+    pub(crate) fn stop(self: &Rc<Self>, id: Id) {
         self.hold(id, Hold::Stopped);
         self.clear(id, DropReason::Stopped);
     }
@@ -67,7 +67,7 @@ where
                 return false;
             }
             key.hold = Hold::Open;
-            key.has_state && key.seat.is_none() && drops_state
+            drops_state && key.has_state && key.seat().is_none()
         };
         if has_state {
             self.drop_state(id);
@@ -80,7 +80,7 @@ where
     }
 
     /// Drops a key's state.
-    pub(super) fn drop_state(&self, id: Id) {
+    pub(crate) fn drop_state(&self, id: Id) {
         if let Some(key) = self.table.borrow_mut().keys.get_mut(id) {
             key.has_state = false;
         }
@@ -97,7 +97,7 @@ where
         self.hold(id, Hold::Open);
         let rests = {
             let table = self.table.borrow();
-            table.keys.get(id).is_some_and(|key| key.seat.is_none())
+            table.keys.get(id).is_some_and(|key| key.seat().is_none())
         };
         if rests {
             self.drop_state(id);
@@ -115,7 +115,7 @@ where
     pub(crate) fn cancel(&self, key: &K, reason: Cow<'static, str>, site: Site) -> bool {
         let worker = self.find(key).and_then(|id| {
             let table = self.table.borrow();
-            let seat = table.keys.get(id)?.seat?;
+            let seat = table.keys.get(id)?.seat()?;
             let seat = table.seats.get(seat).filter(|seat| seat.busy)?;
             Some(seat.worker)
         });

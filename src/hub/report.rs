@@ -1,15 +1,10 @@
 //! What a keyed engine can say of itself: [`KeyReport`] about one key, [`KeyedStats`] in numbers.
 //!
-//! It is apart because it only looks: it runs no code of the user but the key's `Debug`, and polls nobody.
+//! It is apart from the look itself because these are values: whoever has one may keep it.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::table::Hold;
-use super::{Hub, OrderKey};
-use crate::arena::Id;
-use crate::error::Error;
-use crate::roster::public_id;
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Human, count};
 
@@ -112,73 +107,4 @@ pub struct KeyedStats {
     pub dropped: u64,
     /// The longest that a message has waited for its call, from its arrival, by the loop's looks at the clock.
     pub longest_wait: Duration,
-}
-
-impl<K, M, R, E> Hub<K, M, R, E>
-where
-    K: OrderKey,
-    M: 'static,
-    R: 'static,
-    E: From<Error> + fmt::Display + 'static,
-{
-    /// What is known of a key.
-    pub(crate) fn explain(&self, key: &K) -> Option<KeyReport> {
-        let id = self.find(key)?;
-        let name = self.label(key);
-        let now = self.shared.looked_at.get();
-        let head = self.head(id);
-        let table = self.table.borrow();
-        let state = table.keys.get(id)?;
-        let first = table.first(id);
-        Some(KeyReport {
-            name,
-            head,
-            queued: state.len as usize,
-            oldest: first.map(|item| Duration::from_nanos(now.saturating_sub(item.since))),
-            waiting: table.in_line(id),
-            reserved: state.kept as usize,
-            parked: state.hold == Hold::Parked,
-            stopped: state.hold == Hold::Stopped,
-        })
-    }
-
-    /// What is known of the call that a key runs.
-    pub(super) fn head(&self, id: Id) -> Option<HeadReport> {
-        let now = self.shared.looked_at.get();
-        let since = |then| Duration::from_nanos(now.saturating_sub(then));
-        let (worker, began) = {
-            let table = self.table.borrow();
-            let seat = table.keys.get(id)?.seat?;
-            let seat = table.seats.get(seat).filter(|seat| seat.busy)?;
-            (seat.worker, seat.since)
-        };
-        let edges = self.shared.edges(worker);
-        let waits_for = edges.iter().map(|edge| {
-            let name = edge.to.name(edge.place);
-            format!("{} of {name}", edge.what)
-        });
-        let parked_on = self.shared.parked(worker);
-        let parked_on = parked_on.map(|(note, then)| (note.kind.0, note.site, since(then)));
-        Some(HeadReport {
-            coroutine: public_id(worker),
-            running_for: since(began),
-            parked_on,
-            waits_for: waits_for.collect(),
-        })
-    }
-
-    /// What has been counted.
-    pub(crate) fn stats(&self) -> KeyedStats {
-        let table = self.table.borrow();
-        KeyedStats {
-            keys: table.keys.len(),
-            queued: table.queued,
-            running: table.seats.busy(),
-            waiting: table.waiting,
-            done: self.counts.done.get(),
-            failed: self.counts.failed.get(),
-            dropped: self.counts.dropped.get(),
-            longest_wait: Duration::from_nanos(self.counts.longest_wait.get()),
-        }
-    }
 }

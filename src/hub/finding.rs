@@ -1,0 +1,128 @@
+//! How a key is found, comes into a keyed engine, and is let go.
+//!
+//! It is apart because only here runs a key's own code (`Hash`, `Eq`, `Drop`), and a user's answer to a question about a key.
+//!
+//! Invariants:
+//! 1. That code runs with nothing borrowed. While `Hash` or `Eq` runs, nobody finds a key or enters one: what is compared stays as it is.
+//! 2. A key without messages, line, kept places, state or hold is let go.
+
+use std::cell::Cell;
+use std::fmt;
+
+use crate::arena::Id;
+use crate::error::Error;
+use crate::hub::engine::{Hub, OrderKey};
+use crate::hub::index::{Probe, hash};
+
+/// A key's own code came back to the engine that runs it.
+struct Reentered;
+
+/// Says that a key's own code runs, until it is dropped.
+struct Comparing<'a>(&'a Cell<bool>);
+
+impl Drop for Comparing<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+impl<K, M, R, E> Hub<K, M, R, E>
+where
+    K: OrderKey,
+    M: 'static,
+    R: 'static,
+    E: From<Error> + fmt::Display + 'static,
+{
+    /// The key's place, if it has one.
+    pub(super) fn find(&self, key: &K) -> Option<Id> {
+        self.search(key).ok()?.0
+    }
+
+    /// The key's place, if it has one, and its hash.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "on the way of every message")]
+    fn search(&self, key: &K) -> Result<(Option<Id>, u32), Reentered> {
+        if self.comparing.replace(true) {
+            return Err(Reentered);
+        }
+        let _comparing = Comparing(&self.comparing);
+        let hash = hash(self.seed, key);
+        let mut probe = Probe::new(hash);
+        loop {
+            let candidate = self.table.borrow().candidate(&mut probe);
+            let Some((id, name)) = candidate else {
+                return Ok((None, hash));
+            };
+            if name.get() == key {
+                return Ok((Some(id), hash));
+            }
+        }
+    }
+
+    /// The key's place, made now if need be.
+    ///
+    /// # Errors
+    /// A key's own code came back here.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "on the way of every message")]
+    pub(super) fn locate(&self, key: K) -> Result<Id, Error> {
+        if let Some(free) = &self.rules.free
+            && free(&key)
+        {
+            return Ok(self.table.borrow_mut().enter(key, None, 1));
+        }
+        match self.search(&key) {
+            Ok((Some(id), _)) => {
+                // It may have code to run.
+                drop(key);
+                Ok(id)
+            }
+            Ok((None, hash)) => Ok(self.enter(key, hash)),
+            Err(Reentered) => Err(Error::other(
+                "a key's Hash or Eq used the engine that it is a key of",
+            )),
+        }
+    }
+
+    /// Enters a key that was not found.
+    #[cold]
+    fn enter(&self, key: K, hash: u32) -> Id {
+        let weight = match &self.rules.weight {
+            None => 1,
+            Some(weight) => {
+                let weight = weight(&key).max(1);
+                // It may have sent to the key that it was asked about.
+                if let Some(id) = self.find(&key) {
+                    return id;
+                }
+                weight
+            }
+        };
+        self.table.borrow_mut().enter(key, Some(hash), weight)
+    }
+
+    /// Lets a key go if nothing of it is worth keeping (keeps invariant 2).
+    pub(super) fn let_go(&self, id: Id) {
+        let has_state = {
+            let mut table = self.table.borrow_mut();
+            let keeps_state = table.keeps_state;
+            let Some(key) = table.keys.get_mut(id).filter(|key| key.is_idle()) else {
+                return;
+            };
+            if key.has_state && keeps_state && !key.free {
+                return;
+            }
+            std::mem::replace(&mut key.has_state, false)
+        };
+        if has_state {
+            self.shared.contain("drop", || self.crew.drop_state(id));
+        }
+        // Its state may have sent to it when it was dropped.
+        let gone = self.table.borrow_mut().take_idle(id);
+        let Some(gone) = gone else { return };
+        if let Some(Some(blank)) = self.shared.contain("drop", || gone.empty()) {
+            self.table.borrow_mut().keep_blank(blank);
+        }
+    }
+}
