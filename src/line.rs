@@ -1,6 +1,6 @@
 //! Those who wait in one line, first come first served, each with room for one value.
 //!
-//! It is apart because both ends of a queue stand in such a line. A place is left from anywhere in it at once, so that somebody who
+//! It is apart because each end of a queue may have to stand in such a line. A place is left from anywhere in it at once, so that somebody who
 //! gives up is neither woken nor counted.
 //!
 //! Invariants:
@@ -53,23 +53,28 @@ impl<T> Line<T> {
         }
     }
 
-    /// How many are in line.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting
+    /// Whether nobody is in line.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting == 0
     }
 
     /// Takes a place at the end.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "from two places, and hot")]
     pub(crate) fn join(&mut self, value: Option<T>) -> usize {
+        let before = self.last;
         let key = self.places.insert(Place {
             slot: WaiterSlot::EMPTY,
             value,
             in_line: true,
-            before: self.last,
+            before,
             behind: NOBODY,
         });
-        match self.places.get_mut(self.last) {
-            Some(last) => last.behind = key,
-            None => self.first = key,
+        if self.waiting == 0 {
+            self.first = key;
+        } else {
+            self.places[before].behind = key;
         }
         self.last = key;
         self.waiting += 1;
@@ -79,55 +84,65 @@ impl<T> Line<T> {
     /// Calls up the first in line: gives out the value it holds, keeps the one it is given, and gives who is to be woken.
     #[inline]
     pub(crate) fn call_up(&mut self, given: Option<T>) -> Option<(Option<T>, WaiterSlot)> {
-        let key = self.first;
-        let slot = self.dismiss()?;
-        let held = std::mem::replace(&mut self.places[key].value, given);
-        Some((held, slot))
-    }
-
-    /// Whether a place is still in line.
-    pub(crate) fn is_waiting(&self, key: usize) -> bool {
-        self.places.get(key).is_some_and(|place| place.in_line)
-    }
-
-    /// Who waits in a place.
-    pub(crate) fn slot(&self, key: usize) -> WaiterSlot {
-        self.places
-            .get(key)
-            .map_or(WaiterSlot::EMPTY, |place| place.slot)
-    }
-
-    /// Changes who waits in a place.
-    pub(crate) fn set_slot(&mut self, key: usize, slot: WaiterSlot) {
-        if let Some(place) = self.places.get_mut(key) {
-            place.slot = slot;
-        }
-    }
-
-    /// Leaves a place, in line or called up, with the value in it.
-    pub(crate) fn leave(&mut self, key: usize) -> Option<T> {
-        if self.is_waiting(key) {
-            self.unlink(key);
-        }
-        self.places.try_remove(key)?.value
+        let (place, slot) = self.unlink_first()?;
+        Some((std::mem::replace(&mut place.value, given), slot))
     }
 
     /// Sends the first in line away with what it holds, and gives who is to be woken.
     pub(crate) fn dismiss(&mut self) -> Option<WaiterSlot> {
-        let key = self.first;
-        self.places.get(key)?;
-        self.unlink(key);
-        let place = &mut self.places[key];
-        let slot = place.slot;
-        place.slot = slot.vacated();
+        let (_, slot) = self.unlink_first()?;
         Some(slot)
     }
 
-    /// Takes a place out of the line.
-    fn unlink(&mut self, key: usize) {
-        let place = &mut self.places[key];
-        let (before, behind) = (place.before, place.behind);
+    /// Changes who waits in a place that is in line. False if it is not.
+    pub(crate) fn set_slot(&mut self, key: usize, slot: WaiterSlot) -> bool {
+        match self.places.get_mut(key) {
+            Some(place) if place.in_line => {
+                place.slot = slot;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Leaves a place that was called up, or sent away, with the value in it. Of one still in line, gives who waits.
+    #[inline]
+    pub(crate) fn called_up(&mut self, key: usize) -> Result<Option<T>, WaiterSlot> {
+        match self.places.get(key) {
+            Some(place) if place.in_line => Err(place.slot),
+            _ => Ok(self.places.try_remove(key).and_then(|place| place.value)),
+        }
+    }
+
+    /// Leaves a place, in line or called up, with who waits in it and the value in it.
+    pub(crate) fn leave(&mut self, key: usize) -> Option<(WaiterSlot, Option<T>)> {
+        let place = self.places.try_remove(key)?;
+        if place.in_line {
+            self.close_up(place.before, place.behind);
+        }
+        Some((place.slot, place.value))
+    }
+
+    /// Takes the first place out of the line, and who waits there out of the place.
+    #[inline]
+    fn unlink_first(&mut self) -> Option<(&mut Place<T>, WaiterSlot)> {
+        let key = self.first;
+        let place = self.places.get_mut(key)?;
         place.in_line = false;
+        self.first = place.behind;
+        match self.places.get_mut(self.first) {
+            Some(next) => next.before = NOBODY,
+            None => self.last = NOBODY,
+        }
+        self.waiting -= 1;
+        let place = &mut self.places[key];
+        let slot = place.slot;
+        place.slot = slot.vacated();
+        Some((place, slot))
+    }
+
+    /// Joins the two neighbours of a place that is not in line any more.
+    fn close_up(&mut self, before: usize, behind: usize) {
         match self.places.get_mut(before) {
             Some(place) => place.behind = behind,
             None => self.first = behind,
