@@ -13,6 +13,7 @@
 //!     └── unknown, wrong type, repeated ──▶ Done     └─ dropped, cancelled ──▶ (key still pending)
 //! ```
 
+use std::any::Any;
 use std::rc::Rc;
 
 use crate::arena::Id;
@@ -88,7 +89,7 @@ impl Asker {
     /// Looks up one key of a type.
     pub(crate) fn find_typed<T: 'static>(&self, key: &Key) -> Result<Rc<OneShot<T>>> {
         let cell = self.find(key)?;
-        let typed = cell.into_any().downcast::<OneShot<T>>();
+        let typed = (cell as Rc<dyn Any>).downcast::<OneShot<T>>();
         typed.map_err(|_other| self.wrong_type(key, std::any::type_name::<T>()))
     }
 

@@ -26,9 +26,7 @@ use crate::waiter::Note;
 const SCAN: usize = 16;
 
 /// The cell of one registration, whatever its type.
-pub(crate) trait Pending {
-    /// The cell as what it is.
-    fn into_any(self: Rc<Self>) -> Rc<dyn Any>;
+pub(crate) trait Pending: Any {
     /// Where it was registered.
     fn created_at(&self) -> Site;
     /// What has come for it.

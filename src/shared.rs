@@ -38,6 +38,9 @@ use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
 /// A call. It is given what it needs to make a handle from.
 pub(crate) type Callback = Boxed<Rc<Shared>>;
 
+/// A call that another thread posts.
+pub(crate) type PostedCall = Box<dyn FnOnce(&Rc<Shared>) + Send>;
+
 /// A body on its way to the loop, with its coroutine.
 pub(crate) type Newcomer = (Id, Pin<Box<dyn Body>>);
 
@@ -92,7 +95,7 @@ pub(crate) enum Post {
     /// Resume a coroutine.
     Wake(Id),
     /// Run a callback.
-    Call(Box<dyn FnOnce(&Rc<Shared>) + Send>),
+    Call(PostedCall),
 }
 
 /// A point that a combinator of ours polls with a waker that says which it is.
@@ -116,6 +119,8 @@ pub(crate) struct Shared {
     pub(crate) newcomers: RefCell<Vec<Newcomer>>,
     /// The boxes of bodies that have ended.
     pub(crate) spares: RefCell<Spares<Pin<Box<dyn Body>>>>,
+    /// The cells of one-shots that were taken.
+    pub(crate) spare_cells: RefCell<Spares<Rc<dyn Any>>>,
     /// What is to run, in order, behind what the loop has taken over.
     pub(crate) ready: RefCell<Vec<Job>>,
     /// The callbacks among them: each has its [`Job::call`] in the queue.
@@ -203,6 +208,7 @@ impl Shared {
             records: RefCell::new(Arena::new()),
             newcomers: RefCell::default(),
             spares: RefCell::default(),
+            spare_cells: RefCell::default(),
             ready: RefCell::default(),
             calls: Calls::default(),
             due_calls: Cell::new(0),
@@ -293,6 +299,7 @@ impl Shared {
         if timers.is_empty() && timers.capacity() > kept {
             *timers = Slab::new();
         }
+        self.spare_cells.borrow_mut().rest();
         self.calls.rest();
     }
 
@@ -482,7 +489,7 @@ impl Shared {
     /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
     pub(crate) fn take_all(&self) -> Vec<Held> {
         self.ready.borrow_mut().clear();
-        drop(self.spares.take());
+        drop((self.spares.take(), self.spare_cells.take()));
         let calls = self.calls.take_all().into_iter().map(Held::Call);
         self.timers.borrow_mut().take_all();
         let timers = self.timer_calls.take().into_iter();
