@@ -93,6 +93,18 @@ impl Entry {
     }
 }
 
+/// What a wait finds when it looks a key up.
+pub(crate) enum Claim<R> {
+    /// What it waits for. The key is free.
+    Taken(R, Rc<dyn Pending>),
+    /// Nothing yet; the key is marked as waited for.
+    Waits(Rc<dyn Pending>),
+    /// The key is waited for elsewhere.
+    Repeated,
+    /// The key is not pending.
+    Unknown,
+}
+
 /// The pending keys of one coroutine.
 #[derive(Default)]
 pub(crate) struct Ledger {
@@ -160,6 +172,35 @@ impl Ledger {
     #[inline]
     pub(crate) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
         self.entries.get_mut(self.position(key)?)
+    }
+
+    /// Looks at the cell of a key that a coroutine is about to wait for at `site`. What `take` takes frees the key: it is given out with the
+    /// cell, which the caller drops when nothing is borrowed. Otherwise the key is marked as waited for.
+    #[inline]
+    pub(crate) fn take_or_claim<R>(
+        &mut self,
+        key: &Key,
+        site: Site,
+        take: impl FnOnce(&dyn Pending) -> Option<R>,
+    ) -> Claim<R> {
+        let Some(at) = self.position(key) else {
+            return Claim::Unknown;
+        };
+        let Some(entry) = self.entries.get_mut(at) else {
+            return Claim::Unknown;
+        };
+        if entry.waited_at.is_some() {
+            return Claim::Repeated;
+        }
+        let Some(taken) = take(&*entry.cell) else {
+            entry.waited_at = Some(site);
+            return Claim::Waits(Rc::clone(&entry.cell));
+        };
+        let cell = self.entries.remove(at).cell;
+        if self.index.is_some() {
+            self.forget_position(key);
+        }
+        Claim::Taken(taken, cell)
     }
 
     /// Notes where a coroutine waits for the key, or that none does any more.

@@ -15,6 +15,7 @@
 //!      └───────────────▶ Lost ─────────────┘
 //! ```
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -104,14 +105,20 @@ impl<T: 'static> OneShot<T> {
     }
 
     /// Keeps a cell for the next of its type, if all that was owed was given and nobody else has it.
-    ///
-    /// While it is kept, it and the loop's half own each other; the loop's end undoes that, and after it none is kept.
     #[inline]
     pub(crate) fn keep(self: Rc<Self>, shared: &Shared) {
-        let empty = self.look(|state| matches!(state, State::Taken));
-        if empty && Rc::strong_count(&self) == 1 && !shared.is_closed() {
+        if self.look(|state| matches!(state, State::Taken)) {
+            OneShot::<T>::keep_any(self, shared);
+        }
+    }
+
+    /// Keeps the cell of a `T` that was taken, if nobody else has it.
+    ///
+    /// While it is kept, it and the loop's half own each other; the loop's end undoes that, and after it none is kept.
+    pub(crate) fn keep_any(cell: Rc<dyn Any>, shared: &Shared) {
+        if Rc::strong_count(&cell) == 1 && !shared.is_closed() {
             let mut spares = shared.spare_cells.borrow_mut();
-            spares.put(Fit::of::<Self>(), size_of::<Self>(), self);
+            spares.put(Fit::of::<Self>(), size_of::<Self>(), cell);
         }
     }
 }
@@ -172,6 +179,18 @@ impl<T> OneShot<T> {
             other => {
                 self.put(other);
                 self.shared.wake_waiter(slot);
+            }
+        }
+    }
+
+    /// Takes the value if it has arrived.
+    #[inline]
+    pub(crate) fn take_arrived(&self) -> Option<T> {
+        match self.state.replace(State::Taken) {
+            State::Arrived(value, _) => Some(value),
+            other => {
+                self.put(other);
+                None
             }
         }
     }
