@@ -76,7 +76,8 @@ impl Asker {
     pub(crate) fn find(&self, key: &Key) -> Result<Rc<dyn Pending>> {
         let found = self.with_ledger(|ledger| {
             let entry = ledger.get_mut(key)?;
-            Some(entry.claim(self.site).then(|| Rc::clone(entry.cell())))
+            let cell = Rc::clone(entry.cell()?);
+            Some(entry.claim(self.site).then_some(cell))
         });
         match found.flatten() {
             Some(Some(cell)) => Ok(cell),
@@ -132,7 +133,7 @@ impl Asker {
     fn wrong_type(&self, key: &Key, asked: &'static str) -> Error {
         let created = self.with_ledger(|ledger| {
             ledger.set_waited(key, None);
-            let cell = ledger.get(key)?.cell();
+            let cell = ledger.get(key)?.cell()?;
             Some((cell.type_name(), cell.created_at()))
         });
         let Some((created, created_at)) = created.flatten() else {
