@@ -12,7 +12,7 @@
 //!    is the one that went in exactly 2³² insertions (or a multiple) after its own. At a million
 //!    insertions a second that is one insertion in every 71 minutes, and it must land in the same
 //!    slot too; before the first wrap it cannot happen.
-//! 4. No value has the index of [`Id::NONE`].
+//! 4. No value has the index of [`Id::NONE`], or that of [`Id::nothing`].
 
 use std::fmt;
 
@@ -31,6 +31,20 @@ impl Id {
     pub(crate) const NONE: Id = Id(u64::MAX);
     /// The bit of the slot's half that no slot has.
     const MARK: u32 = 1 << 31;
+    /// The slot, but for the mark, that no value has.
+    const NO_SLOT: u32 = Id::MARK - 1;
+
+    /// Names no value either. Whoever keeps other things beside ids tells them by the number, which must fit into half a word.
+    #[inline]
+    pub(crate) fn nothing(number: usize) -> Id {
+        Id((number as u64) << 32 | u64::from(Id::NO_SLOT))
+    }
+
+    /// The number of an id that [`Id::nothing`] made.
+    #[inline]
+    pub(crate) fn which_nothing(self) -> Option<usize> {
+        (self.index() == Id::NO_SLOT as usize).then_some(self.generation() as usize)
+    }
 
     /// The id with a mark, by which whoever keeps ids of two arenas in one place tells them apart. It names no value.
     pub(crate) fn marked(self) -> Id {
@@ -53,7 +67,7 @@ impl Id {
     fn new(index: usize, generation: u32) -> Id {
         let index = u32::try_from(index)
             .ok()
-            .filter(|&index| index < Id::MARK)
+            .filter(|&index| index < Id::NO_SLOT)
             .expect("an arena holds fewer than 2^31 values");
         Id(u64::from(generation) << 32 | u64::from(index))
     }

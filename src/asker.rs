@@ -13,17 +13,26 @@
 //!     └── unknown, wrong type, repeated ──▶ Done     └─ dropped, cancelled ──▶ (key still pending)
 //! ```
 
+use std::any::Any;
 use std::rc::Rc;
 
 use crate::arena::Id;
 use crate::coroutine::Co;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
-use crate::ledger::{Ledger, Pending};
+use crate::ledger::{Claim, Ledger, Pending};
 use crate::oneshot::{Missing, OneShot};
 use crate::shared::Shared;
 use crate::site::Site;
 use crate::waiter::{Kind, Note};
+
+/// What a look at one key finds.
+pub(crate) enum Found<T> {
+    /// Its value, which was taken.
+    Value(T),
+    /// Its cell, to wait for.
+    Cell(Rc<OneShot<T>>),
+}
 
 /// Whose ledger it is, and where in the program it is asked.
 pub(crate) struct Asker {
@@ -38,6 +47,7 @@ pub(crate) struct Asker {
 }
 
 impl Asker {
+    #[inline]
     pub(crate) fn new(co: &Co, kind: &'static Kind, site: Site) -> Self {
         Asker {
             shared: Rc::clone(co.handle().shared()),
@@ -66,7 +76,8 @@ impl Asker {
     pub(crate) fn find(&self, key: &Key) -> Result<Rc<dyn Pending>> {
         let found = self.with_ledger(|ledger| {
             let entry = ledger.get_mut(key)?;
-            Some(entry.claim(self.site).then(|| Rc::clone(entry.cell())))
+            let cell = Rc::clone(entry.cell()?);
+            Some(entry.claim(self.site).then_some(cell))
         });
         match found.flatten() {
             Some(Some(cell)) => Ok(cell),
@@ -88,8 +99,33 @@ impl Asker {
     /// Looks up one key of a type.
     pub(crate) fn find_typed<T: 'static>(&self, key: &Key) -> Result<Rc<OneShot<T>>> {
         let cell = self.find(key)?;
-        let typed = cell.into_any().downcast::<OneShot<T>>();
+        self.typed(key, cell)
+    }
+
+    /// The cell as one of this type.
+    fn typed<T: 'static>(&self, key: &Key, cell: Rc<dyn Pending>) -> Result<Rc<OneShot<T>>> {
+        let typed = (cell as Rc<dyn Any>).downcast::<OneShot<T>>();
         typed.map_err(|_other| self.wrong_type(key, std::any::type_name::<T>()))
+    }
+
+    /// Looks up one key of a type, and takes a value that has arrived, which frees the key. All in one look.
+    #[inline]
+    pub(crate) fn take_or_find<T: 'static>(&self, key: &Key) -> Result<Found<T>> {
+        let claim = self.with_ledger(|ledger| {
+            ledger.take_or_claim(key, self.site, |cell| {
+                let cell = (cell as &dyn Any).downcast_ref::<OneShot<T>>();
+                cell?.take_arrived()
+            })
+        });
+        match claim {
+            Some(Claim::Taken(value, cell)) => {
+                OneShot::<T>::keep_any(cell, &self.shared);
+                Ok(Found::Value(value))
+            }
+            Some(Claim::Waits(cell)) => self.typed(key, cell).map(Found::Cell),
+            Some(Claim::Repeated) => Err(self.repeated(key)),
+            Some(Claim::Unknown) | None => Err(self.unknown(key)),
+        }
     }
 
     /// The error of a key that was registered for another type; nobody waits for it then.
@@ -97,7 +133,7 @@ impl Asker {
     fn wrong_type(&self, key: &Key, asked: &'static str) -> Error {
         let created = self.with_ledger(|ledger| {
             ledger.set_waited(key, None);
-            let cell = ledger.get(key)?.cell();
+            let cell = ledger.get(key)?.cell()?;
             Some((cell.type_name(), cell.created_at()))
         });
         let Some((created, created_at)) = created.flatten() else {
@@ -155,10 +191,15 @@ impl Asker {
     }
 
     /// Frees a key whose value is given out.
-    #[inline]
     pub(crate) fn free(&self, key: &Key) {
         let cell = self.with_ledger(|ledger| ledger.free(key));
         drop(cell);
+    }
+
+    /// Frees a key whose value is given out, and keeps its cell.
+    pub(crate) fn free_taken<T: 'static>(&self, key: &Key, cell: Rc<OneShot<T>>) {
+        self.free(key);
+        cell.keep(&self.shared);
     }
 
     #[cold]

@@ -11,9 +11,10 @@ use crate::clock::nanos;
 use crate::coroutine::Co;
 use crate::error::{ErrorKind, Result};
 use crate::key::Key;
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::{Ledger, Pending};
 use crate::oneshot::{OneShot, Resolver};
 use crate::site::Site;
+use crate::timers::TimerId;
 use crate::yield_point::YieldPoint;
 
 /// The yield-point that makes a key pending and gives its resolver. It never gives way.
@@ -267,14 +268,13 @@ impl Co {
 #[inline]
 fn register<T: 'static>(co: &Co, key: Key, site: Site) -> Result<Resolver<T>> {
     let (cell, resolver) = OneShot::new(co.handle().shared(), site);
-    // An integer is written anew: a key that was just written as two words and is copied as one would stall the CPU.
     let registered = match key.integer() {
-        Some(number) => co.with_ledger(|ledger| ledger.register(Key::from(number), cell)),
-        None => co.with_ledger(|ledger| ledger.register(key, cell)),
+        Some(number) => co.with_ledger(|ledger| ledger.register_integer(number, cell)),
+        None => co.with_ledger(|ledger| ledger.register(&key, cell)),
     };
     match registered {
         Some(Ok(())) => Ok(resolver),
-        Some(Err((key, created_at))) => Err(ErrorKind::KeyReuse {
+        Some(Err(created_at)) => Err(ErrorKind::KeyReuse {
             key,
             created_at,
             again_at: site,
@@ -300,10 +300,10 @@ fn register_timer(co: &Co, timer: &Timer) -> Result {
 
 /// Gives up a key.
 fn forget(co: &Co, key: Key, asked_at: Site) -> Result {
-    let entry = co.with_ledger(|ledger| ledger.remove(&key)).flatten();
-    match entry {
-        Some(entry) => {
-            release(co, &entry);
+    let removed = co.with_ledger(|ledger| ledger.remove(&key)).flatten();
+    match removed {
+        Some((cell, timer)) => {
+            release(co, &*cell, timer);
             Ok(())
         }
         None => Err(ErrorKind::UnknownKey { key, asked_at }.into()),
@@ -313,17 +313,18 @@ fn forget(co: &Co, key: Key, asked_at: Site) -> Result {
 /// Gives up every key.
 fn forget_all(co: &Co) -> usize {
     let entries = co.with_ledger(Ledger::take_all).unwrap_or_default();
-    let count = entries.len();
     for entry in &entries {
-        release(co, entry);
+        if let Some(cell) = entry.cell() {
+            release(co, &**cell, entry.timer());
+        }
     }
-    count
+    entries.len()
 }
 
 /// Frees what a key held, with its timer.
-fn release(co: &Co, entry: &Entry) {
-    if let Some(timer) = entry.timer() {
+fn release(co: &Co, cell: &dyn Pending, timer: Option<TimerId>) {
+    if let Some(timer) = timer {
         co.handle().shared().disarm(timer);
     }
-    entry.cell().give_up();
+    cell.give_up();
 }

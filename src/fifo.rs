@@ -5,7 +5,7 @@
 //! Invariants:
 //! 1. A value is handed over, never up for grabs: room goes to the sender who has waited longest, a value to the receiver who has. So a
 //!    newcomer, and a `try_`, never passes a waiter.
-//! 2. Senders wait only while the queue is full, receivers only while it is empty and no sender waits.
+//! 2. Senders wait only while the queue is full, receivers only while it is empty and no sender waits: so one line serves both.
 //! 3. No value is lost: one that did not enter goes back to its sender, one given to a receiver that is dropped before it took it goes
 //!    to the next receiver, or back to the front.
 //! 4. Handing over marks the waiter ready; who handed over goes on first.
@@ -28,9 +28,6 @@ use crate::shared::Shared;
 use crate::site::Site;
 use crate::waiter::{Kind, Note, WaiterSlot};
 
-static SEND: Kind = Kind("queue send");
-static RECEIVE: Kind = Kind("queue recv");
-
 /// What both ends share.
 pub(crate) struct Queue<T> {
     /// Where waiters are woken.
@@ -51,18 +48,27 @@ pub(crate) struct Queue<T> {
 struct State<T> {
     /// What was sent and not received.
     items: VecDeque<T>,
-    /// Who waits for room, with what it sends.
-    senders: Line<T>,
-    /// Who waits for a value; called up, it has one.
-    receivers: Line<T>,
+    /// Who waits: senders, with what they send, or receivers, who have a value once they are called up (invariant 2).
+    line: Line<T>,
+    /// Which of them wait, if anybody does.
+    waits: End,
     /// Whether nothing more may enter.
     closed: bool,
 }
 
+/// The two ends of a queue.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Those who wait for room.
+    Sending,
+    /// Those who wait for a value.
+    Receiving,
+}
+
 /// What became of a value that was offered.
 pub(crate) enum Offer<T> {
-    /// It entered, or was handed over; this waiter is to be woken.
-    Taken(WaiterSlot),
+    /// It entered, or was handed over.
+    Taken,
     /// There is no room.
     Full(T),
     /// Nothing more may enter.
@@ -70,31 +76,37 @@ pub(crate) enum Offer<T> {
 }
 
 impl<T> State<T> {
-    /// Lets a value enter if it may.
+    /// Lets a value enter if it may. Gives who is to be woken if it was handed over.
     #[inline]
-    fn offer(&mut self, value: T, bound: usize) -> Offer<T> {
+    fn offer(&mut self, value: T, bound: usize) -> (Offer<T>, WaiterSlot) {
         if self.closed {
-            return Offer::Closed(value);
+            return (Offer::Closed(value), WaiterSlot::EMPTY);
         }
-        if self.receivers.waiting() > 0 {
-            let called = self.receivers.call_up(Some(value));
-            return Offer::Taken(called.map_or(WaiterSlot::EMPTY, |(_, slot)| slot));
+        if self.awaited_by(End::Receiving) {
+            return (Offer::Taken, self.hand_over(value));
         }
-        if self.senders.waiting() > 0 || self.items.len() >= bound {
-            return Offer::Full(value);
+        if !self.line.is_empty() || self.items.len() >= bound {
+            return (Offer::Full(value), WaiterSlot::EMPTY);
         }
         self.items.push_back(value);
-        Offer::Taken(WaiterSlot::EMPTY)
+        (Offer::Taken, WaiterSlot::EMPTY)
+    }
+
+    /// Gives a value to the first of the receivers who wait. Gives who is to be woken.
+    #[inline]
+    fn hand_over(&mut self, value: T) -> WaiterSlot {
+        let called = self.line.call_up(Some(value));
+        called.map_or(WaiterSlot::EMPTY, |(_, slot)| slot)
     }
 
     /// Takes the oldest value, and lets the first waiting sender's move up. Its waiter is to be woken.
     #[inline]
     fn take(&mut self, bound: usize) -> Option<(T, WaiterSlot)> {
         let front = self.items.pop_front();
-        if self.senders.waiting() == 0 || (front.is_some() && self.items.len() >= bound) {
+        if !self.awaited_by(End::Sending) || (front.is_some() && self.items.len() >= bound) {
             return front.map(|value| (value, WaiterSlot::EMPTY));
         }
-        let (moved_up, slot) = self.senders.call_up(None)?;
+        let (moved_up, slot) = self.line.call_up(None)?;
         if front.is_none() {
             return moved_up.map(|value| (value, slot));
         }
@@ -102,6 +114,19 @@ impl<T> State<T> {
             self.items.push_back(value);
         }
         front.map(|value| (value, slot))
+    }
+
+    /// Whether somebody waits at this end.
+    #[inline]
+    fn awaited_by(&self, end: End) -> bool {
+        !self.line.is_empty() && self.waits == end
+    }
+
+    /// Takes a place in line.
+    #[inline]
+    fn join(&mut self, end: End, value: Option<T>) -> usize {
+        self.waits = end;
+        self.line.join(value)
     }
 }
 
@@ -114,8 +139,8 @@ impl<T> Queue<T> {
             created_at,
             state: RefCell::new(State {
                 items: VecDeque::new(),
-                senders: Line::new(),
-                receivers: Line::new(),
+                line: Line::new(),
+                waits: End::Receiving,
                 closed: false,
             }),
             senders: Cell::new(1),
@@ -129,16 +154,37 @@ impl<T> Queue<T> {
         drop(items);
     }
 
+    /// Lets a value enter, if there is room and nobody waits: then nobody need be woken.
+    ///
+    /// # Errors
+    /// The value otherwise.
+    #[inline]
+    pub(crate) fn enter_unnoticed(&self, value: T) -> Result<(), T> {
+        let mut state = self.state.borrow_mut();
+        if state.closed || !state.line.is_empty() || state.items.len() >= self.bound {
+            return Err(value);
+        }
+        state.items.push_back(value);
+        Ok(())
+    }
+
     /// Lets a value enter if it may, and wakes who gets it.
     #[inline]
     pub(crate) fn offer(&self, value: T) -> Offer<T> {
-        let offer = self.state.borrow_mut().offer(value, self.bound);
-        if let Offer::Taken(slot) = offer
-            && slot.is_waiting()
-        {
-            self.shared.wake_waiter(slot);
-        }
+        let (offer, slot) = self.state.borrow_mut().offer(value, self.bound);
+        self.shared.wake_waiter(slot);
         offer
+    }
+
+    /// Takes the oldest value, if there is one and nobody waits: then nobody need be woken.
+    #[inline]
+    pub(crate) fn take_unnoticed(&self) -> Option<T> {
+        let mut state = self.state.borrow_mut();
+        if state.line.is_empty() {
+            state.items.pop_front()
+        } else {
+            None
+        }
     }
 
     /// Takes the oldest value, and wakes the sender whose value moves up.
@@ -155,13 +201,16 @@ impl<T> Queue<T> {
     /// Takes the oldest value, or `None` at the end; else takes a place in line.
     #[inline]
     pub(crate) fn take_or_join(&self) -> Result<Option<T>, usize> {
-        let (value, slot) = {
+        let taken = {
             let mut state = self.state.borrow_mut();
-            match state.take(self.bound) {
-                Some(taken) => taken,
-                None if state.closed => return Ok(None),
-                None => return Err(state.receivers.join(None)),
+            let none = state.items.is_empty() && !state.awaited_by(End::Sending);
+            if none && !state.closed {
+                return Err(state.join(End::Receiving, None));
             }
+            state.take(self.bound)
+        };
+        let Some((value, slot)) = taken else {
+            return Ok(None);
         };
         if slot.is_waiting() {
             self.shared.wake_waiter(slot);
@@ -169,16 +218,21 @@ impl<T> Queue<T> {
         Ok(Some(value))
     }
 
+    /// Takes a place in line with a value for which there was no room.
+    pub(crate) fn join(&self, value: T) -> usize {
+        let mut state = self.state.borrow_mut();
+        state.join(End::Sending, Some(value))
+    }
+
     /// Gives a value that its receiver did not take to the next, or back to the front (keeps invariant 3).
     pub(crate) fn give_back(&self, value: T) {
         let slot = {
             let mut state = self.state.borrow_mut();
-            if state.receivers.waiting() == 0 {
+            if !state.awaited_by(End::Receiving) {
                 state.items.push_front(value);
                 return;
             }
-            let called = state.receivers.call_up(Some(value));
-            called.map_or(WaiterSlot::EMPTY, |(_, slot)| slot)
+            state.hand_over(value)
         };
         self.shared.wake_waiter(slot);
     }
@@ -187,11 +241,7 @@ impl<T> Queue<T> {
     pub(crate) fn close(&self) {
         self.state.borrow_mut().closed = true;
         loop {
-            let slot = {
-                let mut state = self.state.borrow_mut();
-                let sender = state.senders.dismiss();
-                sender.or_else(|| state.receivers.dismiss())
-            };
+            let slot = self.state.borrow_mut().line.dismiss();
             let Some(slot) = slot else { break };
             self.shared.wake_waiter(slot);
         }
@@ -207,38 +257,23 @@ impl<T> Queue<T> {
         self.state.borrow().closed
     }
 
-    /// One of the two lines.
-    pub(crate) fn with_line<R>(&self, end: End, look: impl FnOnce(&mut Line<T>) -> R) -> R {
-        let mut state = self.state.borrow_mut();
-        look(match end {
-            End::Sending => &mut state.senders,
-            End::Receiving => &mut state.receivers,
-        })
-    }
-
-    /// Parks whoever polls in a place of a line. `Pending` only if the place is still in line; a cancel only then, too.
+    /// Parks whoever polls in a place of the line. `Pending` only if the place is still in line; a cancel only then, too.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "from two places, and hot")]
     pub(crate) fn park(
         &self,
-        end: End,
+        kind: &'static Kind,
         (key, slot): (usize, WaiterSlot),
         cx: &Context<'_>,
         site: Site,
     ) -> Poll<Option<Error>> {
-        let kind = match end {
-            End::Sending => &SEND,
-            End::Receiving => &RECEIVE,
-        };
         // Nothing is borrowed here: the waker that may be cloned is anybody's.
         let site = Some(site);
         let (slot, cancel) = match self.shared.park(slot, cx, Note { kind, site }) {
             Ok(slot) => (slot, None),
             Err(cancel) => (slot.vacated(), Some(cancel)),
         };
-        let waits = self.with_line(end, |line| {
-            let waits = line.is_waiting(key);
-            line.set_slot(key, if waits { slot } else { slot.vacated() });
-            waits
-        });
+        let waits = self.state.borrow_mut().line.set_slot(key, slot);
         if !waits {
             self.shared.unpark(slot);
             return Poll::Ready(None);
@@ -250,29 +285,16 @@ impl<T> Queue<T> {
     }
 
     /// Leaves a place that was called up, or sent away, with the value in it. Of one still in line, gives who waits.
-    pub(crate) fn called_up(&self, end: End, key: usize) -> Result<Option<T>, WaiterSlot> {
-        self.with_line(end, |line| {
-            if line.is_waiting(key) {
-                Err(line.slot(key))
-            } else {
-                Ok(line.leave(key))
-            }
-        })
+    #[inline]
+    pub(crate) fn called_up(&self, key: usize) -> Result<Option<T>, WaiterSlot> {
+        self.state.borrow_mut().line.called_up(key)
     }
 
     /// Gives a place up, with the value in it.
-    pub(crate) fn leave(&self, end: End, key: usize) -> Option<T> {
-        let (slot, value) = self.with_line(end, |line| (line.slot(key), line.leave(key)));
+    pub(crate) fn leave(&self, key: usize) -> Option<T> {
+        let left = self.state.borrow_mut().line.leave(key);
+        let (slot, value) = left?;
         self.shared.unpark(slot);
         value
     }
-}
-
-/// The two lines of a queue.
-#[derive(Clone, Copy)]
-pub(crate) enum End {
-    /// Those who wait for room.
-    Sending,
-    /// Those who wait for a value.
-    Receiving,
 }

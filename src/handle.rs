@@ -16,7 +16,7 @@ use crate::inbox::Inbox;
 use crate::incident::Incident;
 use crate::record::{Flags, Rare};
 use crate::roster::{label, table_id};
-use crate::shared::{Callback, Post, Posted, Shared};
+use crate::shared::{Callback, Post, Shared};
 use crate::snapshot::{Activity, CoroutineId, CoroutineInfo, PendingKey, Snapshot};
 
 /// A door to a loop on the loop's own thread: spawns coroutines, queues callbacks, sets timers, looks inside.
@@ -351,9 +351,8 @@ impl fmt::Debug for WeakRemote {
 /// Leaves a callback in the inbox.
 fn post(inbox: &Inbox<Post>, callback: impl FnOnce(&Handle) + Send + 'static) -> Result {
     let call = move |shared: &Rc<Shared>| callback(&Handle::new(Rc::clone(shared)));
-    let call = Box::new(Posted(Some(call)));
     inbox
-        .post(Post::Call(call))
+        .post(Post::Call(Box::new(call)))
         .map_err(|_refused| ErrorKind::LoopGone.into())
 }
 

@@ -88,6 +88,9 @@ const _: () = {
 };
 
 impl Key {
+    /// A key that equals none that anybody has: [`Key::fresh`] counts from one.
+    pub(crate) const NOBODYS: Key = Self(Content::Fresh(0));
+
     /// The integer that this is, if it is one that fits.
     #[inline]
     pub(crate) fn integer(&self) -> Option<i64> {

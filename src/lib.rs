@@ -71,6 +71,7 @@ mod incident;
 mod pool;
 mod timers;
 
+mod calls;
 mod clock;
 
 mod busy_poll;

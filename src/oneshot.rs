@@ -26,6 +26,7 @@ use std::task::{Context, Poll};
 
 use crate::arena::Id;
 use crate::error::Error;
+use crate::fit::Fit;
 use crate::handle::{Handle, Remote};
 use crate::ledger::Pending;
 use crate::shared::Shared;
@@ -38,24 +39,20 @@ pub(crate) struct OneShot<T> {
     /// Where the waiter is woken.
     shared: Rc<Shared>,
     /// Where it was made.
-    created_at: Site,
-    /// Who waits.
-    slot: Cell<WaiterSlot>,
-    /// What has happened. Apart from the value: the two written singly and read back as one would stall the CPU.
-    state: Cell<State>,
-    /// The value, while it has arrived.
-    value: Cell<Option<T>>,
+    created_at: Cell<Site>,
+    /// What has happened. It is out of its cell only while nothing of the user's can run.
+    state: Cell<State<T>>,
 }
 
-/// What has happened to a cell; see the module's diagram.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Nothing yet.
-    Waiting,
+/// What has happened to a cell; see the module's diagram. Of a wait that is over the number of its resume is kept, by which a cancel
+/// knows it.
+enum State<T> {
+    /// Nothing yet; this one waits.
+    Waiting(WaiterSlot),
     /// The value is here.
-    Arrived,
+    Arrived(T, u32),
     /// The resolver was dropped uncalled.
-    Lost,
+    Lost(u32),
     /// The value, or the loss, was taken.
     Taken,
 }
@@ -70,132 +67,213 @@ pub(crate) enum Missing {
     Cancelled(Error),
 }
 
-impl<T> OneShot<T> {
+impl<T> State<T> {
+    /// When the waiter parked last, 0 for never.
+    fn parked_in(&self) -> u32 {
+        match self {
+            State::Waiting(slot) => slot.resume(),
+            State::Arrived(_, resume) | State::Lost(resume) => *resume,
+            State::Taken => 0,
+        }
+    }
+}
+
+impl<T: 'static> OneShot<T> {
     /// A cell and its resolver.
     #[inline]
     pub(crate) fn new(shared: &Rc<Shared>, created_at: Site) -> (Rc<Self>, Resolver<T>) {
+        let spare = shared.spare_cells.borrow_mut().take(Fit::of::<Self>());
+        if let Some(spare) = spare
+            && let Ok(cell) = spare.downcast::<Self>()
+        {
+            cell.created_at.set(created_at);
+            cell.put(State::Waiting(WaiterSlot::EMPTY));
+            return (Rc::clone(&cell), Resolver { cell: Some(cell) });
+        }
+        OneShot::allocated(shared, created_at)
+    }
+
+    /// A new cell and its resolver.
+    #[inline(never)]
+    fn allocated(shared: &Rc<Shared>, created_at: Site) -> (Rc<Self>, Resolver<T>) {
         let cell = Rc::new(OneShot {
             shared: Rc::clone(shared),
-            created_at,
-            slot: Cell::new(WaiterSlot::EMPTY),
-            state: Cell::new(State::Waiting),
-            value: Cell::new(None),
+            created_at: Cell::new(created_at),
+            state: Cell::new(State::Waiting(WaiterSlot::EMPTY)),
         });
         (Rc::clone(&cell), Resolver { cell: Some(cell) })
+    }
+
+    /// Keeps a cell for the next of its type, if all that was owed was given and nobody else has it.
+    #[inline]
+    pub(crate) fn keep(self: Rc<Self>, shared: &Shared) {
+        if self.look(|state| matches!(state, State::Taken)) {
+            OneShot::<T>::keep_any(self, shared);
+        }
+    }
+
+    /// Keeps the cell of a `T` that was taken, if nobody else has it.
+    ///
+    /// While it is kept, it and the loop's half own each other; the loop's end undoes that, and after it none is kept.
+    pub(crate) fn keep_any(cell: Rc<dyn Any>, shared: &Shared) {
+        if Rc::strong_count(&cell) == 1 && !shared.is_closed() {
+            let mut spares = shared.spare_cells.borrow_mut();
+            spares.put(Fit::of::<Self>(), size_of::<Self>(), cell);
+        }
+    }
+}
+
+impl<T> OneShot<T> {
+    /// Sets the state, where the one before holds nothing.
+    #[inline]
+    fn put(&self, state: State<T>) {
+        // Forgetting it saves the look whether it must be dropped.
+        std::mem::forget(self.state.replace(state));
+    }
+
+    /// Looks at the state.
+    #[inline]
+    fn look<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
+        let state = self.state.replace(State::Taken);
+        let seen = look(&state);
+        self.put(state);
+        seen
     }
 
     /// Takes the value, or parks whoever polls.
     #[inline]
     pub(crate) fn poll(&self, cx: &Context<'_>, note: Note) -> Poll<Result<T, Missing>> {
-        match self.state.get() {
-            State::Arrived => {
-                self.state.set(State::Taken);
-                Poll::Ready(self.value.take().ok_or(Missing::Taken))
-            }
-            State::Waiting => match self.park(cx, note) {
+        match self.state.replace(State::Taken) {
+            State::Arrived(value, _) => Poll::Ready(Ok(value)),
+            State::Waiting(slot) => match self.park_from(slot, cx, note) {
                 Ok(()) => Poll::Pending,
                 Err(cancel) => Poll::Ready(Err(Missing::Cancelled(cancel))),
             },
-            State::Lost => {
-                self.state.set(State::Taken);
-                Poll::Ready(Err(Missing::Lost))
-            }
+            State::Lost(_) => Poll::Ready(Err(Missing::Lost)),
             State::Taken => Poll::Ready(Err(Missing::Taken)),
         }
     }
 
-    /// Parks whoever polls.
+    /// Parks whoever polls a cell that was waited for in this slot.
     #[inline]
-    fn park(&self, cx: &Context<'_>, note: Note) -> Result<(), Error> {
-        let slot = self.slot.get();
+    fn park_from(&self, slot: WaiterSlot, cx: &Context<'_>, note: Note) -> Result<(), Error> {
+        // It is there for what a foreign waker does while it is cloned.
+        self.put(State::Waiting(slot));
         match self.shared.park(slot, cx, note) {
             Ok(slot) => {
-                self.slot.set(slot);
+                self.wait_in(slot);
                 Ok(())
             }
             Err(cancel) => {
-                self.slot.set(WaiterSlot::EMPTY);
+                self.wait_in(WaiterSlot::EMPTY);
                 Err(cancel)
+            }
+        }
+    }
+
+    /// Notes who waits from now on. What has come just now wakes it at once.
+    #[inline]
+    fn wait_in(&self, slot: WaiterSlot) {
+        match self.state.replace(State::Taken) {
+            State::Waiting(_) => self.put(State::Waiting(slot)),
+            other => {
+                self.put(other);
+                self.shared.wake_waiter(slot);
+            }
+        }
+    }
+
+    /// Takes the value if it has arrived.
+    #[inline]
+    pub(crate) fn take_arrived(&self) -> Option<T> {
+        match self.state.replace(State::Taken) {
+            State::Arrived(value, _) => Some(value),
+            other => {
+                self.put(other);
+                None
             }
         }
     }
 
     /// Takes the value if it has arrived. Whatever comes later is dropped.
     pub(crate) fn take(&self) -> Option<T> {
-        self.state.set(State::Taken);
-        self.value.take()
+        match self.state.replace(State::Taken) {
+            State::Arrived(value, _) => Some(value),
+            _ => None,
+        }
     }
 
     /// Whether a value is here to be taken.
     pub(crate) fn has_value(&self) -> bool {
-        self.state.get() == State::Arrived
+        self.look(|state| matches!(state, State::Arrived(..)))
     }
 
     /// Whether its resolver was dropped uncalled, and nobody has been told.
     pub(crate) fn is_lost(&self) -> bool {
-        self.state.get() == State::Lost
+        self.look(|state| matches!(state, State::Lost(_)))
     }
 
     /// Forgets who is parked, and that anybody ever was: the next wait is a new point. Tells whether there is still something to
     /// wait for; not so if the key was given up meanwhile, and perhaps registered again.
     pub(crate) fn unpark(&self) -> bool {
-        self.shared.unpark(self.slot.replace(WaiterSlot::EMPTY));
-        self.state.get() != State::Taken
+        match self.state.replace(State::Taken) {
+            State::Waiting(slot) => {
+                self.put(State::Waiting(WaiterSlot::EMPTY));
+                self.shared.unpark(slot);
+            }
+            State::Arrived(value, _) => self.put(State::Arrived(value, 0)),
+            State::Lost(_) => self.put(State::Lost(0)),
+            State::Taken => return false,
+        }
+        true
     }
 
     /// Makes this cell count as parked on when the other one was, for a wait that goes on from that cell to this.
     pub(crate) fn follow(&self, before: &Self) {
-        self.slot.set(before.slot.get().vacated());
+        let resume = before.look(State::parked_in);
+        match self.state.replace(State::Taken) {
+            State::Waiting(_) => self.put(State::Waiting(WaiterSlot::passed(resume))),
+            State::Arrived(value, _) => self.put(State::Arrived(value, resume)),
+            State::Lost(_) => self.put(State::Lost(resume)),
+            State::Taken => {}
+        }
     }
 
     /// Where it was made.
     pub(crate) fn created_at(&self) -> Site {
-        self.created_at
+        self.created_at.get()
     }
 
-    /// Stores the value and marks the waiter ready. If the key was given up, the value is dropped.
+    /// Stores the value and marks the waiter ready (keeps invariant 1). If the key was given up, the value is dropped.
     #[inline]
     fn deliver(&self, value: T) {
-        if self.state.get() != State::Taken {
-            // There was none before: forgetting that saves the look whether it must be dropped.
-            std::mem::forget(self.value.replace(Some(value)));
-            self.note(State::Arrived);
+        if let State::Waiting(slot) = self.state.replace(State::Taken) {
+            self.put(State::Arrived(value, slot.resume()));
+            self.shared.wake_waiter(slot);
         }
     }
 
     /// Notes that no value will come, and marks the waiter ready.
     #[cold]
     fn lose(&self) {
-        if self.state.get() != State::Taken {
-            self.note(State::Lost);
+        if let State::Waiting(slot) = self.state.replace(State::Taken) {
+            self.put(State::Lost(slot.resume()));
+            self.shared.wake_waiter(slot);
         }
-    }
-
-    /// Notes what happened and marks the waiter ready (keeps invariant 1).
-    #[inline]
-    fn note(&self, state: State) {
-        self.state.set(state);
-        let slot = self.slot.get();
-        self.slot.set(slot.vacated());
-        self.shared.wake_waiter(slot);
     }
 }
 
 impl<T: 'static> Pending for OneShot<T> {
-    fn into_any(self: Rc<Self>) -> Rc<dyn Any> {
-        self
-    }
-
     fn created_at(&self) -> Site {
-        self.created_at
+        self.created_at.get()
     }
 
     fn key_state(&self) -> KeyState {
-        match self.state.get() {
-            State::Waiting => KeyState::Pending,
-            State::Arrived | State::Taken => KeyState::Arrived,
-            State::Lost => KeyState::Abandoned,
-        }
+        self.look(|state| match state {
+            State::Waiting(_) => KeyState::Pending,
+            State::Arrived(..) | State::Taken => KeyState::Arrived,
+            State::Lost(_) => KeyState::Abandoned,
+        })
     }
 
     fn type_name(&self) -> &'static str {
@@ -203,7 +281,13 @@ impl<T: 'static> Pending for OneShot<T> {
     }
 
     fn park(&self, cx: &Context<'_>, note: Note) -> Result<(), Error> {
-        OneShot::park(self, cx, note)
+        match self.state.replace(State::Taken) {
+            State::Waiting(slot) => self.park_from(slot, cx, note),
+            other => {
+                self.put(other);
+                Ok(())
+            }
+        }
     }
 
     fn unpark(&self) -> bool {
@@ -211,10 +295,9 @@ impl<T: 'static> Pending for OneShot<T> {
     }
 
     fn give_up(&self) {
-        if self.state.get() != State::Taken {
-            let value = self.value.take();
-            self.note(State::Taken);
-            drop(value);
+        match self.state.replace(State::Taken) {
+            State::Waiting(slot) => self.shared.wake_waiter(slot),
+            other => drop(other),
         }
     }
 }
@@ -372,7 +455,7 @@ impl<T> Drop for Resolver<T> {
 
 impl<T> fmt::Debug for Resolver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let created_at = self.cell.as_ref().map(|cell| cell.created_at);
+        let created_at = self.cell.as_ref().map(|cell| cell.created_at.get());
         f.debug_struct("Resolver")
             .field("created_at", &created_at.map(Location::to_string))
             .finish_non_exhaustive()

@@ -12,14 +12,17 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::error::{ErrorKind, Result};
-use crate::fifo::{End, Offer, Queue};
+use crate::fifo::{Offer, Queue};
 use crate::handle::Handle;
 use crate::send_error::SendError;
 use crate::site::Site;
-use crate::waiter::WaiterSlot;
+use crate::waiter::{Kind, WaiterSlot};
 
 /// What errors call it.
 const WHAT: &str = "queue";
+
+static SEND: Kind = Kind("queue send");
+static RECEIVE: Kind = Kind("queue recv");
 
 /// Makes a queue that keeps at most `bound` values, and gives its two ends. Both can be cloned.
 ///
@@ -87,7 +90,7 @@ impl<T> QueueSender<T> {
     #[inline]
     pub fn try_send(&self, value: T) -> Result<(), SendError<T>> {
         match self.queue.offer(value) {
-            Offer::Taken(_) => Ok(()),
+            Offer::Taken => Ok(()),
             Offer::Full(value) => Err(SendError::full(
                 value,
                 WHAT,
@@ -329,47 +332,94 @@ impl<T> Unpin for Sending<'_, T> {}
 impl<T> Future for Sending<'_, T> {
     type Output = Result<(), SendError<T>>;
 
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a value that just enters is most of what there is"
+    )]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let queue = this.queue;
-        let place = match std::mem::replace(&mut this.state, SendState::Done) {
-            SendState::New(value) => match queue.offer(value) {
-                Offer::Taken(_) => return Poll::Ready(Ok(())),
-                Offer::Closed(value) => {
-                    return Poll::Ready(Err(SendError::closed(value, WHAT, queue.created_at)));
-                }
-                Offer::Full(value) => {
-                    let key = queue.with_line(End::Sending, |line| line.join(Some(value)));
-                    (key, WaiterSlot::EMPTY)
-                }
+        match std::mem::replace(&mut this.state, SendState::Done) {
+            SendState::New(value) => match this.queue.enter_unnoticed(value) {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err(value) => this.begin(value, cx),
             },
-            SendState::InLine(key) => match queue.called_up(End::Sending, key) {
-                Ok(None) => return Poll::Ready(Ok(())),
-                Ok(Some(value)) => {
-                    return Poll::Ready(Err(SendError::closed(value, WHAT, queue.created_at)));
-                }
-                Err(slot) => (key, slot),
-            },
-            SendState::Done => return Poll::Pending,
-        };
-        let Poll::Ready(cancel) = queue.park(End::Sending, place, cx, this.site) else {
-            this.state = SendState::InLine(place.0);
+            SendState::InLine(key) => this.go_on(key, cx),
+            SendState::Done => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Sending<'_, T> {
+    /// Hands the value over to a receiver, or gets in line with it.
+    #[inline(never)]
+    fn begin(&mut self, value: T, cx: &Context<'_>) -> Poll<Result<(), SendError<T>>> {
+        match self.queue.offer(value) {
+            Offer::Taken => Poll::Ready(Ok(())),
+            Offer::Closed(value) => Poll::Ready(Err(self.closed(value))),
+            Offer::Full(value) => self.wait(self.queue.join(value), WaiterSlot::EMPTY, cx),
+        }
+    }
+
+    /// Polls a send that is in line, or was called up.
+    #[inline(never)]
+    fn go_on(&mut self, key: usize, cx: &Context<'_>) -> Poll<Result<(), SendError<T>>> {
+        match self.queue.called_up(key) {
+            Ok(None) => Poll::Ready(Ok(())),
+            Ok(Some(value)) => Poll::Ready(Err(self.closed(value))),
+            Err(slot) => self.wait_on(key, slot, cx),
+        }
+    }
+
+    /// Waits in line, once more.
+    #[cold]
+    fn wait_on(
+        &mut self,
+        key: usize,
+        slot: WaiterSlot,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), SendError<T>>> {
+        self.wait(key, slot, cx)
+    }
+
+    /// Waits in line.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "most waits are for the first time")]
+    fn wait(
+        &mut self,
+        key: usize,
+        slot: WaiterSlot,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), SendError<T>>> {
+        let Poll::Ready(cancel) = self.queue.park(&SEND, (key, slot), cx, self.site) else {
+            self.state = SendState::InLine(key);
             return Poll::Pending;
         };
-        let left = queue.leave(End::Sending, place.0);
-        Poll::Ready(match (left, cancel) {
+        Poll::Ready(match (self.queue.leave(key), cancel) {
             (None, _) => Ok(()),
-            (Some(value), None) => Err(SendError::closed(value, WHAT, queue.created_at)),
+            (Some(value), None) => Err(self.closed(value)),
             (Some(value), Some(cancel)) => Err(SendError::ended(value, cancel)),
         })
+    }
+
+    /// Leaves the line.
+    #[cold]
+    fn give_up(&self, key: usize) {
+        drop(self.queue.leave(key));
+    }
+
+    /// The error of a queue that takes nothing any more.
+    #[cold]
+    fn closed(&self, value: T) -> SendError<T> {
+        SendError::closed(value, WHAT, self.queue.created_at)
     }
 }
 
 impl<T> Drop for Sending<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         if let SendState::InLine(key) = self.state {
-            drop(self.queue.leave(End::Sending, key));
+            self.give_up(key);
         }
     }
 }
@@ -409,39 +459,78 @@ impl<T> Future for Receive<'_, T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let queue = self.queue;
-        let place = match std::mem::replace(&mut self.place, Place::Done) {
-            Place::New => match queue.take_or_join() {
-                Ok(taken) => return Poll::Ready(Ok(taken)),
-                Err(key) => (key, WaiterSlot::EMPTY),
+        match std::mem::replace(&mut self.place, Place::Done) {
+            Place::New => match self.queue.take_unnoticed() {
+                Some(value) => Poll::Ready(Ok(Some(value))),
+                None => self.begin(cx),
             },
-            Place::InLine(key) => match queue.called_up(End::Receiving, key) {
-                Ok(Some(value)) => return Poll::Ready(Ok(Some(value))),
-                // Sent away by the close; another receiver may have given a value back since.
-                Ok(None) => return Poll::Ready(Ok(queue.take())),
-                Err(slot) => (key, slot),
-            },
-            Place::Done => return Poll::Pending,
-        };
-        let Poll::Ready(cancel) = queue.park(End::Receiving, place, cx, self.site) else {
-            self.place = Place::InLine(place.0);
+            Place::InLine(key) => self.go_on(key, cx),
+            Place::Done => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Receive<'_, T> {
+    /// Takes a value and lets a sender go on, or gets in line.
+    #[inline(never)]
+    fn begin(&mut self, cx: &Context<'_>) -> Poll<Result<Option<T>>> {
+        match self.queue.take_or_join() {
+            Ok(taken) => Poll::Ready(Ok(taken)),
+            Err(key) => self.wait(key, WaiterSlot::EMPTY, cx),
+        }
+    }
+
+    /// Polls a receive that is in line, or was called up.
+    #[inline(never)]
+    fn go_on(&mut self, key: usize, cx: &Context<'_>) -> Poll<Result<Option<T>>> {
+        match self.queue.called_up(key) {
+            Ok(Some(value)) => Poll::Ready(Ok(Some(value))),
+            // Sent away by the close; another receiver may have given a value back since.
+            Ok(None) => Poll::Ready(Ok(self.queue.take())),
+            Err(slot) => self.wait_on(key, slot, cx),
+        }
+    }
+
+    /// Waits in line, once more.
+    #[cold]
+    fn wait_on(
+        &mut self,
+        key: usize,
+        slot: WaiterSlot,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Option<T>>> {
+        self.wait(key, slot, cx)
+    }
+
+    /// Waits in line.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "most waits are for the first time")]
+    fn wait(&mut self, key: usize, slot: WaiterSlot, cx: &Context<'_>) -> Poll<Result<Option<T>>> {
+        let Poll::Ready(cancel) = self.queue.park(&RECEIVE, (key, slot), cx, self.site) else {
+            self.place = Place::InLine(key);
             return Poll::Pending;
         };
-        let given = queue.leave(End::Receiving, place.0);
-        Poll::Ready(match (given, cancel) {
+        Poll::Ready(match (self.queue.leave(key), cancel) {
             (Some(value), _) => Ok(Some(value)),
             (None, Some(cancel)) => Err(cancel),
-            (None, None) => Ok(queue.take()),
+            (None, None) => Ok(self.queue.take()),
         })
+    }
+
+    /// Leaves the line. A value that was handed over already goes to the next.
+    #[cold]
+    fn give_up(&self, key: usize) {
+        if let Some(value) = self.queue.leave(key) {
+            self.queue.give_back(value);
+        }
     }
 }
 
 impl<T> Drop for Receive<'_, T> {
+    #[inline]
     fn drop(&mut self) {
-        if let Place::InLine(key) = self.place
-            && let Some(value) = self.queue.leave(End::Receiving, key)
-        {
-            self.queue.give_back(value);
+        if let Place::InLine(key) = self.place {
+            self.give_up(key);
         }
     }
 }

@@ -12,7 +12,6 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr;
@@ -23,8 +22,8 @@ use std::task::{RawWakerVTable, Waker};
 use slab::Slab;
 
 use crate::arena::{Arena, Id};
+use crate::calls::{Boxed, Calls};
 use crate::clock::Clock;
-use crate::fit::Fit;
 use crate::inbox::Inbox;
 use crate::incident::{self, Incident};
 use crate::pool::Pool;
@@ -37,35 +36,10 @@ use crate::timers::{Nanos, TimerId, Timers};
 use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
 
 /// A call. It is given what it needs to make a handle from.
-pub(crate) type Callback = Box<dyn FnOnce(&Rc<Shared>)>;
+pub(crate) type Callback = Boxed<Rc<Shared>>;
 
-/// A queued call, in a box that can be filled again.
-pub(crate) trait Call: Any {
-    /// Makes the call, which empties the box. Gives what fits into it.
-    fn call(&mut self, shared: &Rc<Shared>) -> Fit;
-}
-
-impl<F: FnOnce(&Rc<Shared>) + 'static> Call for Option<F> {
-    #[inline]
-    fn call(&mut self, shared: &Rc<Shared>) -> Fit {
-        if let Some(call) = self.take() {
-            call(shared);
-        }
-        Fit::of::<F>()
-    }
-}
-
-/// A call that another thread posts. Its box was made there, and no call of this thread's will fit into it.
-pub(crate) struct Posted<F>(pub(crate) Option<F>);
-
-impl<F: FnOnce(&Rc<Shared>) + 'static> Call for Posted<F> {
-    fn call(&mut self, shared: &Rc<Shared>) -> Fit {
-        if let Some(call) = self.0.take() {
-            call(shared);
-        }
-        Fit::NONE
-    }
-}
+/// A call that another thread posts.
+pub(crate) type PostedCall = Box<dyn FnOnce(&Rc<Shared>) + Send>;
 
 /// A body on its way to the loop, with its coroutine.
 pub(crate) type Newcomer = (Id, Pin<Box<dyn Body>>);
@@ -75,8 +49,11 @@ pub(crate) type Newcomer = (Id, Pin<Box<dyn Body>>);
 pub(crate) struct Job(pub(crate) Id);
 
 impl Job {
-    /// To run the oldest of the queued callbacks.
-    const CALL: Job = Job(Id::NONE);
+    /// To run the oldest callback of this row.
+    #[inline]
+    fn call(row: usize) -> Job {
+        Job(Id::nothing(row).marked())
+    }
 
     /// The coroutine to resume, if it is not a callback.
     #[inline]
@@ -84,9 +61,11 @@ impl Job {
         (!self.0.is_marked()).then_some(self.0)
     }
 
-    /// Of a callback: the timer it belongs to, unless it was cancelled meanwhile, or none for the oldest of the queued ones.
-    pub(crate) fn timer(self) -> Option<TimerId> {
-        (!self.0.is_none()).then(|| self.0.unmarked())
+    /// Of a callback: the timer it belongs to, unless it was cancelled meanwhile, or the row of which it is the oldest.
+    #[inline]
+    pub(crate) fn timer_or_row(self) -> Result<TimerId, usize> {
+        let id = self.0.unmarked();
+        id.which_nothing().map_or(Ok(id), Err)
     }
 }
 
@@ -116,7 +95,7 @@ pub(crate) enum Post {
     /// Resume a coroutine.
     Wake(Id),
     /// Run a callback.
-    Call(Box<dyn Call + Send>),
+    Call(PostedCall),
 }
 
 /// A point that a combinator of ours polls with a waker that says which it is.
@@ -140,12 +119,12 @@ pub(crate) struct Shared {
     pub(crate) newcomers: RefCell<Vec<Newcomer>>,
     /// The boxes of bodies that have ended.
     pub(crate) spares: RefCell<Spares<Pin<Box<dyn Body>>>>,
-    /// The boxes of callbacks that were called.
-    spare_calls: RefCell<Spares<Box<dyn Call>>>,
+    /// The cells of one-shots that were taken.
+    pub(crate) spare_cells: RefCell<Spares<Rc<dyn Any>>>,
     /// What is to run, in order, behind what the loop has taken over.
     pub(crate) ready: RefCell<Vec<Job>>,
-    /// The callbacks among them, oldest first: each has its [`Job::CALL`] in the queue.
-    calls: RefCell<VecDeque<Box<dyn Call>>>,
+    /// The callbacks among them: each has its [`Job::call`] in the queue.
+    calls: Calls<Rc<Shared>>,
     /// How many callbacks of timers are among what is to run.
     pub(crate) due_calls: Cell<usize>,
     /// Deadlines.
@@ -229,9 +208,9 @@ impl Shared {
             records: RefCell::new(Arena::new()),
             newcomers: RefCell::default(),
             spares: RefCell::default(),
-            spare_calls: RefCell::default(),
+            spare_cells: RefCell::default(),
             ready: RefCell::default(),
-            calls: RefCell::default(),
+            calls: Calls::default(),
             due_calls: Cell::new(0),
             timers: RefCell::new(Timers::new()),
             timer_calls: RefCell::default(),
@@ -287,45 +266,23 @@ impl Shared {
     #[inline]
     pub(crate) fn push_call<F: FnOnce(&Rc<Shared>) + 'static>(&self, callback: F) {
         if !self.closed.get() {
-            self.push_boxed(self.boxed(callback));
+            let row = self.calls.push(callback);
+            self.push(Job::call(row));
         }
     }
 
     /// Queues a callback that is in its box already.
-    #[inline]
-    pub(crate) fn push_boxed(&self, call: Box<dyn Call>) {
+    pub(crate) fn push_boxed(&self, callback: Callback) {
         if !self.closed.get() {
-            self.calls.borrow_mut().push_back(call);
-            self.push(Job::CALL);
+            let row = self.calls.push_boxed(callback);
+            self.push(Job::call(row));
         }
     }
 
-    /// Puts a callback into a box, if possible one that is kept.
+    /// Calls the oldest callback of a row.
     #[inline]
-    fn boxed<F: FnOnce(&Rc<Shared>) + 'static>(&self, callback: F) -> Box<dyn Call> {
-        let spare = self.spare_calls.borrow_mut().take(Fit::of::<F>());
-        let spare = spare.and_then(|spare| (spare as Box<dyn Any>).downcast::<Option<F>>().ok());
-        match spare {
-            // Written where it belongs: by way of another place it would be copied from what was just written, and stall the CPU.
-            Some(mut call) => {
-                *call = Some(callback);
-                call
-            }
-            None => Box::new(Some(callback)),
-        }
-    }
-
-    /// Calls the oldest of the queued callbacks, and keeps its box.
-    #[inline]
-    pub(crate) fn call_next(self: &Rc<Self>) {
-        let call = self.calls.borrow_mut().pop_front();
-        let Some(mut call) = call else { return };
-        if let Some(fit) = self.contain("callback", || call.call(self))
-            && fit != Fit::NONE
-        {
-            let size = size_of_val(&*call);
-            self.spare_calls.borrow_mut().put(fit, size, call);
-        }
+    pub(crate) fn call_next(self: &Rc<Self>, row: usize) {
+        self.contain("callback", || self.calls.call(row, self));
     }
 
     /// Gives back the memory of queues that are empty and have grown past `kept` entries.
@@ -338,15 +295,12 @@ impl Shared {
         rest(&mut self.ready.borrow_mut(), kept);
         rest(&mut self.newcomers.borrow_mut(), kept);
         self.spares.borrow_mut().rest();
-        self.spare_calls.borrow_mut().rest();
         let mut timers = self.timer_calls.borrow_mut();
         if timers.is_empty() && timers.capacity() > kept {
             *timers = Slab::new();
         }
-        let mut calls = self.calls.borrow_mut();
-        if calls.is_empty() && calls.capacity() > kept {
-            *calls = VecDeque::new();
-        }
+        self.spare_cells.borrow_mut().rest();
+        self.calls.rest();
     }
 
     /// Tells a foreign poller of the loop's descriptor that there is something to do now.
@@ -524,7 +478,7 @@ impl Shared {
             record.flags.has(Flags::QUEUED) && (id != running || self.next.get() != Next::Parks)
         };
         let coroutines = records.iter().filter(|(id, record)| waits(*id, record));
-        coroutines.count() + self.calls.borrow().len() + self.due_calls.get()
+        coroutines.count() + self.calls.len() + self.due_calls.get()
     }
 
     /// Refuses all further work (keeps invariant 4).
@@ -535,8 +489,8 @@ impl Shared {
     /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
     pub(crate) fn take_all(&self) -> Vec<Held> {
         self.ready.borrow_mut().clear();
-        drop((self.spares.take(), self.spare_calls.take()));
-        let calls = self.calls.take().into_iter().map(Held::Call);
+        drop((self.spares.take(), self.spare_cells.take()));
+        let calls = self.calls.take_all().into_iter().map(Held::Call);
         self.timers.borrow_mut().take_all();
         let timers = self.timer_calls.take().into_iter();
         let timers = timers.map(|(_, call)| Held::Timer(call));
@@ -586,7 +540,7 @@ impl Shared {
 /// Something taken out of a loop that is going; see [`Shared::take_all`].
 pub(crate) enum Held {
     /// From the ready queue.
-    Call(#[expect(dead_code, reason = "kept to be dropped")] Box<dyn Call>),
+    Call(#[expect(dead_code, reason = "kept to be dropped")] Box<dyn Any>),
     /// From a timer.
     Timer(#[expect(dead_code, reason = "kept to be dropped")] Callback),
     /// From the table.

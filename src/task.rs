@@ -100,6 +100,7 @@ where
 impl<F, T, R> YieldPoint for Task<F, T>
 where
     F: FnOnce(Resolver<T>) -> R,
+    T: 'static,
     R: TaskReturn,
 {
     type Output = Result<T>;
@@ -150,6 +151,7 @@ impl<F, T> Unpin for TaskStarted<F, T> {}
 impl<F, T, R> Future for TaskStarted<F, T>
 where
     F: FnOnce(Resolver<T>) -> R,
+    T: 'static,
     R: TaskReturn,
 {
     type Output = Result<T>;
@@ -169,14 +171,14 @@ where
         let State::Waiting(cell) = &this.state else {
             return Poll::Pending;
         };
-        let outcome = ready!(cell.poll(
-            cx,
-            Note {
-                kind: &TASK,
-                site: Some(this.site)
-            }
-        ));
-        this.state = State::Done;
+        let note = Note {
+            kind: &TASK,
+            site: Some(this.site),
+        };
+        let outcome = ready!(cell.poll(cx, note));
+        if let State::Waiting(cell) = std::mem::replace(&mut this.state, State::Done) {
+            cell.keep(&this.shared);
+        }
         Poll::Ready(outcome.map_err(|missing| match missing {
             Missing::Cancelled(cancel) => cancel,
             Missing::Lost | Missing::Taken => abandoned(this.site),
@@ -238,6 +240,7 @@ impl Co {
     pub fn task<T, R, F>(&self, call: F) -> TaskStarted<F, T>
     where
         F: FnOnce(Resolver<T>) -> R,
+        T: 'static,
         R: TaskReturn,
     {
         Task::new(call).start(self)

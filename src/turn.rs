@@ -219,11 +219,9 @@ impl EventLoop {
     /// Runs a callback.
     #[inline]
     fn call(&mut self, job: Job) {
-        match job.timer() {
-            None => {
-                self.shared.call_next();
-            }
-            Some(id) => {
+        match job.timer_or_row() {
+            Err(row) => self.shared.call_next(row),
+            Ok(id) => {
                 self.shared.due_calls.set(self.shared.due_calls.get() - 1);
                 if let Some(callback) = self.shared.take_due(id) {
                     self.shared.contain("callback", || callback(&self.shared));

@@ -6,9 +6,9 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use crate::asker::Asker;
+use crate::asker::{Asker, Found};
 use crate::coroutine::Co;
 use crate::error::Result;
 use crate::key::Key;
@@ -63,10 +63,18 @@ pub struct WaitStarted<T> {
     asker: Asker,
     /// The key.
     key: Key,
-    /// Its cell, once looked up and until taken.
-    cell: Option<Rc<OneShot<T>>>,
-    /// Whether the output was given.
-    done: bool,
+    /// How far it is.
+    stage: Stage<T>,
+}
+
+/// How far a wait is.
+enum Stage<T> {
+    /// The key is still to be looked up.
+    Named,
+    /// This cell is waited for.
+    Waiting(Rc<OneShot<T>>),
+    /// The output was given.
+    Done,
 }
 
 impl<T: 'static> YieldPoint for Wait<T> {
@@ -78,8 +86,7 @@ impl<T: 'static> YieldPoint for Wait<T> {
         WaitStarted {
             asker: Asker::new(co, &WAIT, self.site),
             key: self.key,
-            cell: None,
-            done: false,
+            stage: Stage::Named,
         }
     }
 }
@@ -90,31 +97,44 @@ impl<T: 'static> Future for WaitStarted<T> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = self.get_mut();
-        if this.done {
-            return Poll::Pending;
-        }
-        let cell = match &this.cell {
-            Some(cell) => cell,
-            None => match this.asker.find_typed(&this.key) {
-                Ok(cell) => this.cell.insert(cell),
+        match this.stage {
+            Stage::Named => match this.asker.take_or_find(&this.key) {
+                Ok(Found::Value(value)) => {
+                    this.stage = Stage::Done;
+                    Poll::Ready(Ok(value))
+                }
+                Ok(Found::Cell(cell)) => {
+                    this.stage = Stage::Waiting(cell);
+                    this.poll_cell(cx)
+                }
                 Err(error) => {
-                    this.done = true;
-                    return Poll::Ready(Err(error));
+                    this.stage = Stage::Done;
+                    Poll::Ready(Err(error))
                 }
             },
-        };
-        let Poll::Ready(outcome) = cell.poll(cx, this.asker.note()) else {
+            Stage::Waiting(_) => this.poll_cell(cx),
+            Stage::Done => Poll::Pending,
+        }
+    }
+}
+
+impl<T: 'static> WaitStarted<T> {
+    /// Polls a wait that has found its cell.
+    #[inline(never)]
+    fn poll_cell(&mut self, cx: &Context<'_>) -> Poll<Result<T>> {
+        let Stage::Waiting(cell) = &self.stage else {
             return Poll::Pending;
         };
-        this.done = true;
-        let cell = this.cell.take();
-        Poll::Ready(match (outcome, cell) {
-            (Ok(value), _) => {
-                this.asker.free(&this.key);
+        let outcome = ready!(cell.poll(cx, self.asker.note()));
+        let Stage::Waiting(cell) = std::mem::replace(&mut self.stage, Stage::Done) else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match outcome {
+            Ok(value) => {
+                self.asker.free_taken(&self.key, cell);
                 Ok(value)
             }
-            (Err(missing), Some(cell)) => Err(this.asker.missing(&this.key, &cell, missing)),
-            (Err(_), None) => Err(this.asker.unknown(&this.key)),
+            Err(missing) => Err(self.asker.missing(&self.key, &cell, missing)),
         })
     }
 }
@@ -122,7 +142,7 @@ impl<T: 'static> Future for WaitStarted<T> {
 impl<T> Drop for WaitStarted<T> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(cell) = &self.cell
+        if let Stage::Waiting(cell) = &self.stage
             && cell.unpark()
         {
             self.asker.release(&self.key);

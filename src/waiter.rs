@@ -47,6 +47,12 @@ impl WaiterSlot {
         WaiterSlot::new(owner, DIRECT, resume)
     }
 
+    /// A slot of a point that parked in this resume and that nobody need wake any more.
+    #[inline]
+    pub(crate) fn passed(resume: u32) -> Self {
+        WaiterSlot::new(Id::NONE, DIRECT, resume)
+    }
+
     /// A slot in which a foreign waker waits, kept under `token` by `owner`.
     pub(crate) fn foreign(owner: Id, token: usize, resume: u32) -> Self {
         let token = u32::try_from(token).expect("fewer than 2^32 wakers of one coroutine");
@@ -68,7 +74,7 @@ impl WaiterSlot {
 
     /// When it parked last, 0 for never.
     #[inline]
-    fn resume(self) -> u32 {
+    pub(crate) fn resume(self) -> u32 {
         (self.place & 0xFFFF_FFFF) as u32
     }
 
@@ -87,7 +93,7 @@ impl WaiterSlot {
     /// The same slot with nobody in it any more (keeps invariant 1).
     #[inline]
     pub(crate) fn vacated(self) -> Self {
-        WaiterSlot::new(Id::NONE, DIRECT, self.resume())
+        WaiterSlot::passed(self.resume())
     }
 }
 
