@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use benches::hot::{self, HOT, Message, OTHERS, Waits};
-use benches::inputs::{InOrder, ORDERED_KEYS};
+use benches::inputs::{InOrder, ORDERED_KEYS, index};
 use benches::measure::{Measured, with_peak_memory};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -138,15 +138,13 @@ pub fn hot_key(n: u64) -> Measured {
         let keys: Vec<_> = (0..=OTHERS)
             .map(|_| {
                 let (sender, inbox) = unbounded_channel();
-                (sender, tokio::spawn(in_turn(inbox, noted.clone())))
+                (sender, tokio::spawn(one_key(inbox, noted.clone())))
             })
             .collect();
         let (senders, joins): (Vec<UnboundedSender<_>>, Vec<_>) = keys.into_iter().unzip();
         let sending = tokio::spawn(send_all(n, noted, move |key, message| {
-            let key = usize::try_from(key).expect("a place");
-            senders[key]
-                .send((key as u64, message))
-                .expect("the key's coroutine listens");
+            let sent = senders[index(key)].send(message);
+            sent.expect("the key's coroutine listens");
         }));
         joined(sending).await;
         let mut right = 0;
@@ -156,6 +154,17 @@ pub fn hot_key(n: u64) -> Measured {
         right
     });
     waits.measured(right)
+}
+
+/// Handles the messages of one key; gives how many came in their turn.
+async fn one_key(mut inbox: UnboundedReceiver<Message>, waits: Waits) -> u64 {
+    let mut key = InOrder::default();
+    while let Some(message) = inbox.recv().await {
+        waits.begin(&message);
+        yield_now().await;
+        key.take(message.number);
+    }
+    key.right()
 }
 
 /// One coroutine for all keys, with a queue for each.
