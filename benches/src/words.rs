@@ -33,11 +33,15 @@ pub(crate) fn rounded(value: f64) -> String {
     }
 }
 
-/// A value with its unit; longer times in a longer unit.
+/// Bytes of a mebibyte.
+const MIB: f64 = 1_048_576.0;
+
+/// A value with its unit; long times and much memory in a larger one.
 pub(crate) fn value(value: f64, unit: Unit) -> String {
     let (value, unit) = match unit {
         Unit::Nanos if value >= 1e6 => (value / 1e6, "ms"),
         Unit::Nanos if value >= 1e3 => (value / 1e3, "µs"),
+        Unit::Bytes if value >= MIB => (value / MIB, "MiB"),
         _ => (value, unit.label()),
     };
     let digits = rounded(value);
@@ -54,9 +58,10 @@ mod tests {
     }
 
     #[test]
-    fn time_is_told_in_the_unit_that_fits() {
+    fn value_is_told_in_the_unit_that_fits() {
         let nanos = [12.4, 56_273.0, 1_875_385.0].map(|nanos| value(nanos, Unit::Nanos));
         assert_eq!(nanos, ["12.4 ns", "56.3 µs", "1.9 ms"]);
-        assert_eq!(value(500.0, Unit::Bytes), "500 bytes");
+        let bytes = [500.0, 8_953_856.0].map(|bytes| value(bytes, Unit::Bytes));
+        assert_eq!(bytes, ["500 bytes", "8.5 MiB"]);
     }
 }
