@@ -271,7 +271,7 @@ mod tests {
             for (enters, count, spread) in phases {
                 for n in 0..count {
                     // Hashes that meet, that lie side by side, and that wrap round the end.
-                    let hash = u32::MAX - (n >> spread) * (1 << (8 * spread)) ^ spread;
+                    let hash = (u32::MAX - (n >> spread) * (1 << (8 * spread))) ^ spread;
                     if enters {
                         index.enter(hash, row);
                         map.entry(hash).or_default().push(row);
