@@ -11,18 +11,29 @@ use crate::hot::{self, HOT, Message, Waits};
 use crate::inputs::{InOrder, ORDERED_KEYS, index};
 use crate::measure::{Measured, with_peak_memory};
 
-/// `n` messages go round robin to [`ORDERED_KEYS`] keys, and each handler gives way once; every round of all keys the
-/// sender gives way. The result is how many were handled in their turn. CPU time a message, and peak memory.
+/// How many messages wait for their call.
+const QUEUED: usize = 256;
+
+/// How many calls run at a time.
+const AT_A_TIME: usize = 64;
+
+/// `n` messages go round robin to [`ORDERED_KEYS`] keys, and each handler gives way once. The result is how many were
+/// handled in their turn. CPU time a message, and peak memory.
+///
+/// The engine is bounded, as a service is: so many messages wait, so many calls run, and the sender waits for room. So it
+/// gives way by itself, as often as there is none; on the other sides, whose queues are unbounded, the sender gives way
+/// once every round of all keys, and all of them may be at work at a time. The work is the same: each message is sent by
+/// its key, handled behind the one before it, and waits once.
 pub fn ordered(n: u64) -> Measured {
     with_peak_memory(|| {
         measured(n, async move |co: Co| -> Result<u64> {
             let right = Rc::new(Cell::new(0));
-            let engine = serve(keys(), co.handle(), &right);
+            let engine = keys().total(QUEUED).concurrency(AT_A_TIME);
+            let engine = serve(engine, co.handle(), &right);
             for number in 0..n / ORDERED_KEYS {
                 for key in 0..ORDERED_KEYS {
-                    engine.try_send(key, number)?;
+                    engine.send(key, number).await?;
                 }
-                co.yield_now().await?;
             }
             engine.finish().await?;
             Ok(right.get())
