@@ -3,8 +3,8 @@
 //! It is apart from the doors because it knows no types of state and handler: those are with its crew, behind one trait object.
 //!
 //! ```text
-//!   messages, lines, seats, index ─▶ table ─▶ room          keep and order: no code of the user's runs
-//!                                        └──▶ engine ─▶ entering, working, settling, ending, …     one task each
+//!   queues, lines, ring, seats, index ─▶ table ─▶ room, turns     keep and order: no code of the user's runs
+//!                                          └──▶ engine ─▶ entering, working, settling, ending, …     one task each
 //! ```
 //!
 //! Invariants:
@@ -30,17 +30,21 @@ mod queues;
 mod ring;
 mod seats;
 
+mod key_state;
+
 mod table;
 
 mod room;
+mod turns;
 
 mod limit;
 mod report;
 
 mod engine;
 
-mod admitting;
 mod crowding;
+
+mod admitting;
 mod ending;
 mod entering;
 mod finding;

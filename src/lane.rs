@@ -314,9 +314,7 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         let id = self.shared.enter(self.site);
         if self.name != NAMELESS {
             let name = self.name.clone();
-            if let Some(record) = self.shared.records.borrow_mut().get_mut(id) {
-                record.rare_mut().name = Some(name);
-            }
+            self.shared.set_name(id, name);
         }
         self.worker.set(id);
         let body = home.work(self, id);

@@ -385,33 +385,44 @@ fn comments_literals_and_tests_are_not_looked_at() {
     assert_eq!(found("#![cfg(test)]\nuse crate::top;", 1), []);
 }
 
-/// Every use in a file of a room (`src/room/own.rs`) of a module that `src/room.rs` lists below it.
+/// Every use in a file of a room (`src/room/own.rs`) of a module that `src/room.rs` lists below it, or of something that the room itself
+/// re-exports, or by `super`, which would hide either.
 fn upward_uses_in_room(source: &str, room: &str, own: &str, layers: &[String]) -> Vec<String> {
     let tokens = without_tests(&tokens(source));
     let text = |i: usize| tokens.get(i).map_or("", |token| token.text.as_str());
     let place = |module: &str| layers.iter().position(|layer| layer == module);
     let own_place = place(own);
-    (0..tokens.len())
+    let by_name = (0..tokens.len())
         .filter(|&at| text(at) == "crate" && text(at + 3) == room && text(at + 4) == ":")
         .flat_map(|at| first_segments(&tokens, at + 6))
-        .filter(|named| place(&named.text) > own_place)
+        .filter(|named| place(&named.text).is_none() || place(&named.text) > own_place);
+    let by_super = (0..tokens.len())
+        .filter(|&at| text(at) == "super" && text(at + 1) == ":")
+        .filter_map(|at| tokens.get(at));
+    by_name
+        .chain(by_super)
         .map(|named| format!("src/{room}/{own}.rs:{}: {}", named.line, named.text))
         .collect()
 }
 
+/// The rooms whose files keep an order of their own.
+const ROOMS: [&str; 2] = ["net", "hub"];
+
 #[test]
 fn every_use_inside_a_room_points_downwards() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let room = layers(&read(&src.join("net.rs")), false);
     let mut wrong = Vec::new();
-    for path in sources(&src.join("net")) {
-        let own = path.file_stem().expect("a file").to_string_lossy();
-        assert!(room.contains(&own.to_string()), "net.rs lists no {own}");
-        wrong.extend(upward_uses_in_room(&read(&path), "net", &own, &room));
+    for name in ROOMS {
+        let room = layers(&read(&src.join(name).with_extension("rs")), false);
+        for path in sources(&src.join(name)) {
+            let own = path.file_stem().expect("a file").to_string_lossy();
+            assert!(room.contains(&own.to_string()), "{name}.rs lists no {own}");
+            wrong.extend(upward_uses_in_room(&read(&path), name, &own, &room));
+        }
     }
     assert!(
         wrong.is_empty(),
-        "the layers of net run one way, but:\n{}",
+        "the layers of a room run one way, but:\n{}",
         wrong.join("\n")
     );
 }
@@ -428,5 +439,11 @@ fn planted_upward_use_in_a_room_is_found() {
         found("use crate::net::{ground::G, top::T};"),
         ["src/net/middle.rs:1: top"]
     );
+    assert_eq!(found("use crate::net::T;"), ["src/net/middle.rs:1: T"]);
+    assert_eq!(
+        found("fn f(t: &super::top::T) {}"),
+        ["src/net/middle.rs:1: super"]
+    );
     assert!(found("use crate::net::ground::G;\nuse crate::net::middle::M;").is_empty());
+    assert!(found("pub(super) fn f() {}").is_empty());
 }

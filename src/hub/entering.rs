@@ -12,9 +12,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failure::Refused;
 use crate::hub::crowding::{Arrived, Patience, TurnedAway};
 use crate::hub::engine::{BYTES, ENGINE, Hub, KEY, OrderKey};
+use crate::hub::key_state::Hold;
 use crate::hub::message::{Item, Want};
 use crate::hub::room::Room;
-use crate::hub::table::{Hold, Table};
+use crate::hub::table::Table;
 use crate::ordered_queue::{Asker, Intake};
 use crate::timers::Nanos;
 

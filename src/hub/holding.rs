@@ -10,7 +10,7 @@ use crate::arena::Id;
 use crate::error::Error;
 use crate::failure::DropReason;
 use crate::hub::engine::{Hub, OrderKey};
-use crate::hub::table::Hold;
+use crate::hub::key_state::Hold;
 use crate::site::Site;
 
 impl<K, M, R, E> Hub<K, M, R, E>
@@ -22,7 +22,8 @@ where
 {
     /// Whether, and why not, a key's messages are handled.
     pub(crate) fn hold(&self, id: Id, hold: Hold) {
-        if let Some(key) = self.table.borrow_mut().keys.get_mut(id) {
+        let mut table = self.table.borrow_mut();
+        if let Some(key) = table.keys.get_mut(id) {
             key.hold = hold;
         }
     }
@@ -81,8 +82,11 @@ where
 
     /// Drops a key's state.
     pub(crate) fn drop_state(&self, id: Id) {
-        if let Some(key) = self.table.borrow_mut().keys.get_mut(id) {
-            key.has_state = false;
+        {
+            let mut table = self.table.borrow_mut();
+            if let Some(key) = table.keys.get_mut(id) {
+                key.has_state = false;
+            }
         }
         self.shared.contain("drop", || self.crew.drop_state(id));
     }
@@ -96,13 +100,15 @@ where
         self.clear(id, DropReason::Forgotten);
         self.hold(id, Hold::Open);
         let rests = {
-            let table = self.table.borrow();
-            table.keys.get(id).is_some_and(|key| key.seat().is_none())
+            let mut table = self.table.borrow_mut();
+            let key = table.keys.get_mut(id);
+            key.is_some_and(|key| {
+                key.forgotten = key.seat().is_some();
+                !key.forgotten
+            })
         };
         if rests {
             self.drop_state(id);
-        } else if let Some(key) = self.table.borrow_mut().keys.get_mut(id) {
-            key.forgotten = true;
         }
         self.table.borrow_mut().make_ready(id);
         self.let_go(id);

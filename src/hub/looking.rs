@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::arena::Id;
 use crate::error::Error;
 use crate::hub::engine::{Hub, OrderKey};
+use crate::hub::key_state::Hold;
 use crate::hub::report::{HeadReport, KeyReport, KeyedStats};
-use crate::hub::table::Hold;
 use crate::roster::public_id;
 
 impl<K, M, R, E> Hub<K, M, R, E>

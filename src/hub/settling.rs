@@ -13,7 +13,7 @@ use crate::arena::Id;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::{AfterKeyFailure, Failure, FailureKind};
 use crate::hub::engine::{Hub, OrderKey, count};
-use crate::hub::table::Hold;
+use crate::hub::key_state::Hold;
 use crate::incident::Incident;
 use crate::oneshot::Resolver;
 use crate::verdict;

@@ -5,8 +5,7 @@
 //! Invariants:
 //! 1. No key has more messages and kept places than `per_key`, all together no more than `total`, and their sizes no more than `bytes`.
 //! 2. A key with messages, open and in nobody's hands, is in the ring once.
-//! 3. A key whose turn is over goes to the back of the ring: no key is passed by another twice.
-//! 4. A key that is no message's own, of no more than one message, is found by its hash.
+//! 3. Every key is found by its hash, but for those that are one message's own.
 //!
 //! ```text
 //!             message            a worker takes it              queue empty
@@ -19,124 +18,18 @@ use std::collections::VecDeque;
 
 use crate::arena::{Arena, Id};
 use crate::hub::index::{Index, Probe};
+use crate::hub::key_state::{Hold, KeyState, NOBODY};
 use crate::hub::line::{Line, Lines};
 use crate::hub::message::Item;
 use crate::hub::queues::{Queue, Queues};
 use crate::hub::ring::Ring;
-use crate::hub::seats::{Seat, Seats};
+use crate::hub::seats::Seats;
 use crate::key_name::{Blank, KeyName};
 use crate::ordered_queue::{Asker, Intake};
 use crate::timers::Nanos;
 
 /// How many boxes of names are kept for keys to come.
 const SPARE: usize = 1024;
-
-/// The seat of nobody.
-const NOBODY: u32 = u32::MAX;
-
-/// Whether a key's messages are handled.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Hold {
-    /// They are.
-    Open,
-    /// They wait until the key is resumed.
-    Parked,
-    /// None are, and none are taken in.
-    Stopped,
-}
-
-/// One key that is not idle, or has state.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each says another thing of a key, and they are small together"
-)]
-pub(crate) struct KeyState<K> {
-    /// The key.
-    pub(crate) name: KeyName<K>,
-    /// Its hash.
-    pub(crate) hash: u32,
-    /// Its messages.
-    pub(crate) queue: Queue,
-    /// How many places are kept.
-    pub(crate) kept: u32,
-    /// Who waits for room.
-    pub(crate) line: Line,
-    /// The seat of the worker that has it in hand.
-    seat: u32,
-    /// How many messages it gets in a turn.
-    weight: u32,
-    /// Whether its messages are handled.
-    pub(crate) hold: Hold,
-    /// Whether it is in the ring.
-    in_ring: bool,
-    /// Whether it is in the ring of those with a line that has room.
-    pub(crate) in_room_ring: bool,
-    /// Whether it is no key but one message that runs free.
-    pub(crate) free: bool,
-    /// Whether it has state.
-    pub(crate) has_state: bool,
-    /// Whether its state goes with the call that has it.
-    pub(crate) forgotten: bool,
-}
-
-impl<K> KeyState<K> {
-    /// Whether nothing of it is worth keeping but perhaps its state.
-    #[inline]
-    pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty()
-            && self.kept == 0
-            && self.line.is_empty()
-            && self.seat == NOBODY
-            && self.hold == Hold::Open
-    }
-
-    /// The seat of the worker that has it in hand.
-    pub(crate) fn seat(&self) -> Option<u32> {
-        (self.seat != NOBODY).then_some(self.seat)
-    }
-
-    /// How many messages it has and how many places are kept.
-    #[inline]
-    pub(crate) fn taken(&self) -> usize {
-        self.queue.len() + self.kept as usize
-    }
-
-    /// Whether it has messages, is open and in nobody's hands.
-    #[inline]
-    fn is_ready(&self) -> bool {
-        !self.queue.is_empty() && self.seat == NOBODY && self.hold == Hold::Open
-    }
-}
-
-/// What a worker that asks for a message is given.
-pub(crate) enum Turn<K, M> {
-    /// A message.
-    Call(Begun<K, M>),
-    /// Nothing: no key is ready, or no call more may run.
-    Nothing,
-    /// First the key that it has put down is to be let go, or to lose its state. It is told whether that was asked for.
-    PutDown(Id, bool),
-    /// First the permits that are there go to calls that have to go on.
-    Grant,
-}
-
-/// A message that has been taken.
-pub(crate) struct Begun<K, M> {
-    /// Its key's place.
-    pub(crate) key: Id,
-    /// Its key.
-    pub(crate) name: KeyName<K>,
-    /// The message.
-    pub(crate) message: M,
-    /// What it counted.
-    size: usize,
-    /// Since when it waited.
-    pub(crate) since: Nanos,
-    /// Whether somebody asked for the result.
-    pub(crate) asked: bool,
-    /// Whether anybody waits for room in its key.
-    has_line: bool,
-}
 
 /// How much there may be of everything.
 #[derive(Clone, Copy, Debug)]
@@ -158,11 +51,11 @@ pub(crate) struct Table<K, M, R, E> {
     /// Where they are found.
     pub(crate) index: Index,
     /// The messages of all.
-    queues: Queues<M, R, E>,
+    pub(super) queues: Queues<M, R, E>,
     /// Who waits for room.
     pub(crate) lines: Lines<M, R, E>,
     /// Keys whose turn comes, first to come first (invariant 2). It may name some whose turn went by.
-    ring: Ring,
+    pub(super) ring: Ring,
     /// Keys in whose line the first may get room as soon as there is room of all.
     pub(crate) room_ring: VecDeque<Id>,
     /// The workers.
@@ -400,8 +293,6 @@ impl<K, M, R, E> Table<K, M, R, E> {
         !self.room_ring.is_empty()
     }
 
-    // Turns.
-
     /// Puts a key in the ring if it belongs there (keeps invariant 2).
     #[inline]
     pub(crate) fn make_ready(&mut self, id: Id) {
@@ -413,128 +304,4 @@ impl<K, M, R, E> Table<K, M, R, E> {
             self.ring.push(id);
         }
     }
-
-    /// Whether any key waits for its turn.
-    pub(crate) fn has_ready(&self) -> bool {
-        !self.ring.is_empty()
-    }
-
-    /// Whether a key waits for its turn and one more call may run, but no worker is on its way.
-    #[inline]
-    pub(crate) fn lacks_scout(&self) -> bool {
-        !self.ring.is_empty() && self.seats.coming() == 0 && self.seats.permits() > 0
-    }
-
-    /// Whether more keys wait and more calls may run than there are workers on their way, beside one who has come.
-    pub(crate) fn lacks_worker(&self) -> bool {
-        let coming = self.seats.coming() + 1;
-        self.ring.len() > coming && self.seats.permits() > coming
-    }
-
-    /// Ends the turn of the key that the worker in this seat has in hand, unless it goes on: it has messages, may run, and credit is left
-    /// or nobody else waits. Then gives the next message of the key in hand, or of the next key in turn.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "on the way of every message, from one place"
-    )]
-    pub(crate) fn next(&mut self, at: u32, now: Nanos) -> Turn<K, M> {
-        self.seats.pass_over(at);
-        if self.seats.can_grant() {
-            return Turn::Grant;
-        }
-        let may = self.seats.permits() > 0;
-        let Table {
-            keys,
-            queues,
-            seats: Seats { workers, busy, .. },
-            ring,
-            ..
-        } = self;
-        let Some(seat) = workers.get_mut(at as usize) else {
-            return Turn::Nothing;
-        };
-        let held = seat.key;
-        let mut begun = None;
-        if let Some(key) = keys.get_mut(held) {
-            let has_more = !key.queue.is_empty() && key.hold == Hold::Open;
-            if key.forgotten {
-                key.forgotten = false;
-                seat.key = Id::NONE;
-                return Turn::PutDown(held, true);
-            }
-            if has_more && may && (seat.credit > 0 || ring.is_empty()) {
-                begun = begin(held, key, seat, queues);
-            } else {
-                seat.key = Id::NONE;
-                key.seat = NOBODY;
-                if has_more {
-                    key.in_ring = true;
-                    ring.push(held);
-                } else if !(key.has_state && self.keeps_state && !key.free) {
-                    return Turn::PutDown(held, false);
-                }
-            }
-        }
-        while begun.is_none() && may {
-            let Some(id) = ring.pop() else { break };
-            if let Some(key) = keys.get_mut(id) {
-                key.in_ring = false;
-                if key.is_ready() {
-                    key.seat = at;
-                    seat.credit = key.weight;
-                    begun = begin(id, key, seat, queues);
-                }
-            }
-        }
-        let Some(begun) = begun else {
-            return Turn::Nothing;
-        };
-        seat.since = now;
-        *busy += 1;
-        self.bytes -= begun.size;
-        if begun.has_line {
-            self.make_room_ready(begun.key);
-        }
-        Turn::Call(begun)
-    }
-
-    /// Takes a key out of its worker's hands; it goes to the back of the ring if it has messages.
-    pub(crate) fn put_down(&mut self, id: Id) {
-        if let Some(key) = self.keys.get_mut(id) {
-            key.seat = NOBODY;
-            self.make_ready(id);
-        }
-    }
-}
-
-/// Takes the next message of a key into the hands of a worker.
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "on the way of every message, from two places"
-)]
-fn begin<K, M, R, E>(
-    id: Id,
-    key: &mut KeyState<K>,
-    seat: &mut Seat<R, E>,
-    queues: &mut Queues<M, R, E>,
-) -> Option<Begun<K, M>> {
-    let item = queues.pop(&mut key.queue)?;
-    key.has_state = true;
-    seat.key = id;
-    seat.credit = seat.credit.saturating_sub(1);
-    let asked = item.asker.is_some();
-    // The call before was settled: forgetting that saves the look whether an asker must be dropped.
-    std::mem::forget(std::mem::replace(&mut seat.asker, item.asker));
-    seat.busy = true;
-    Some(Begun {
-        key: id,
-        name: key.name.clone(),
-        message: item.message,
-        size: item.size,
-        since: item.since,
-        asked,
-        has_line: !key.line.is_empty(),
-    })
 }

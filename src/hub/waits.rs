@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::arena::Id;
 use crate::error::Error;
 use crate::hub::engine::{Hub, OrderKey};
-use crate::hub::table::KeyState;
+use crate::hub::key_state::KeyState;
 use crate::site::Site;
 use crate::waiter::WaiterSlot;
 use crate::waits::{Awaited, Edge, Holders, Lender};

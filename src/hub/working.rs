@@ -22,7 +22,7 @@ use crate::arena::Id;
 use crate::call::{Call, Calls};
 use crate::error::Error;
 use crate::hub::engine::{Hub, OrderKey};
-use crate::hub::table::Turn;
+use crate::hub::turns::Turn;
 use crate::record::Flags;
 use crate::waits::Lender;
 

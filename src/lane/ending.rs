@@ -151,9 +151,11 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         let slot = self.finishers.borrow().get(*id).copied();
         let slot = slot.unwrap_or(WaiterSlot::EMPTY);
         let parked = self.shared.park(slot, cx, note);
-        if let Some(kept) = self.finishers.borrow_mut().get_mut(*id) {
+        let mut finishers = self.finishers.borrow_mut();
+        if let Some(kept) = finishers.get_mut(*id) {
             *kept = *parked.as_ref().unwrap_or(&slot.vacated());
         }
+        drop(finishers);
         match parked {
             Ok(_) => Poll::Pending,
             Err(cancel) => Poll::Ready(Err(cancel)),

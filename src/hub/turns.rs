@@ -1,0 +1,172 @@
+//! Whose turn it is in a keyed engine, and which message that is.
+//!
+//! It is apart because fairness between keys is decided here and nowhere else.
+//!
+//! Invariants:
+//! 1. A key whose turn is over goes to the back of the ring: no key is passed by another twice.
+//! 2. A key is in the hands of one worker at most.
+//! 3. A call that has to go on gets a permit before any message is taken.
+
+use crate::arena::Id;
+use crate::hub::key_state::{Hold, KeyState, NOBODY};
+use crate::hub::queues::Queues;
+use crate::hub::seats::{Seat, Seats};
+use crate::hub::table::Table;
+use crate::key_name::KeyName;
+use crate::timers::Nanos;
+
+/// What a worker that asks for a message is given.
+pub(crate) enum Turn<K, M> {
+    /// A message.
+    Call(Begun<K, M>),
+    /// Nothing: no key is ready, or no call more may run.
+    Nothing,
+    /// First the key that it has put down is to be let go, or to lose its state. It is told whether that was asked for.
+    PutDown(Id, bool),
+    /// First the permits that are there go to calls that have to go on.
+    Grant,
+}
+
+/// A message that has been taken.
+pub(crate) struct Begun<K, M> {
+    /// Its key's place.
+    pub(crate) key: Id,
+    /// Its key.
+    pub(crate) name: KeyName<K>,
+    /// The message.
+    pub(crate) message: M,
+    /// What it counted.
+    size: usize,
+    /// Since when it waited.
+    pub(crate) since: Nanos,
+    /// Whether somebody asked for the result.
+    pub(crate) asked: bool,
+    /// Whether anybody waits for room in its key.
+    has_line: bool,
+}
+
+impl<K, M, R, E> Table<K, M, R, E> {
+    /// Whether any key waits for its turn.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ring.is_empty()
+    }
+
+    /// Whether a key waits for its turn and one more call may run, but no worker is on its way.
+    #[inline]
+    pub(crate) fn lacks_scout(&self) -> bool {
+        !self.ring.is_empty() && self.seats.coming() == 0 && self.seats.permits() > 0
+    }
+
+    /// Whether more keys wait and more calls may run than there are workers on their way, beside one who has come.
+    pub(crate) fn lacks_worker(&self) -> bool {
+        let coming = self.seats.coming() + 1;
+        self.ring.len() > coming && self.seats.permits() > coming
+    }
+
+    /// Ends the turn of the key that the worker in this seat has in hand, unless it goes on: it has messages, may run, and credit is left
+    /// or nobody else waits. Then gives the next message of the key in hand, or of the next key in turn.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "on the way of every message, from one place"
+    )]
+    pub(crate) fn next(&mut self, at: u32, now: Nanos) -> Turn<K, M> {
+        self.seats.pass_over(at);
+        if self.seats.can_grant() {
+            return Turn::Grant;
+        }
+        let may = self.seats.permits() > 0;
+        let Table {
+            keys,
+            queues,
+            seats: Seats { workers, busy, .. },
+            ring,
+            ..
+        } = self;
+        let Some(seat) = workers.get_mut(at as usize) else {
+            return Turn::Nothing;
+        };
+        let held = seat.key;
+        let mut begun = None;
+        if let Some(key) = keys.get_mut(held) {
+            let has_more = !key.queue.is_empty() && key.hold == Hold::Open;
+            if key.forgotten {
+                key.forgotten = false;
+                seat.key = Id::NONE;
+                return Turn::PutDown(held, true);
+            }
+            if has_more && may && (seat.credit > 0 || ring.is_empty()) {
+                begun = begin(held, key, seat, queues);
+            } else {
+                seat.key = Id::NONE;
+                key.seat = NOBODY;
+                if has_more {
+                    key.in_ring = true;
+                    ring.push(held);
+                } else if !(key.has_state && self.keeps_state && !key.free) {
+                    return Turn::PutDown(held, false);
+                }
+            }
+        }
+        while begun.is_none() && may {
+            let Some(id) = ring.pop() else { break };
+            if let Some(key) = keys.get_mut(id) {
+                key.in_ring = false;
+                if key.is_ready() {
+                    key.seat = at;
+                    seat.credit = key.weight;
+                    begun = begin(id, key, seat, queues);
+                }
+            }
+        }
+        let Some(begun) = begun else {
+            return Turn::Nothing;
+        };
+        seat.since = now;
+        *busy += 1;
+        self.bytes -= begun.size;
+        if begun.has_line {
+            self.make_room_ready(begun.key);
+        }
+        Turn::Call(begun)
+    }
+
+    /// Takes a key out of its worker's hands; it goes to the back of the ring if it has messages.
+    pub(crate) fn put_down(&mut self, id: Id) {
+        if let Some(key) = self.keys.get_mut(id) {
+            key.seat = NOBODY;
+            self.make_ready(id);
+        }
+    }
+}
+
+/// Takes the next message of a key into the hands of a worker.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "on the way of every message, from two places"
+)]
+fn begin<K, M, R, E>(
+    id: Id,
+    key: &mut KeyState<K>,
+    seat: &mut Seat<R, E>,
+    queues: &mut Queues<M, R, E>,
+) -> Option<Begun<K, M>> {
+    let item = queues.pop(&mut key.queue)?;
+    key.has_state = true;
+    seat.key = id;
+    seat.credit = seat.credit.saturating_sub(1);
+    let asked = item.asker.is_some();
+    // The call before was settled: forgetting that saves the look whether an asker must be dropped.
+    std::mem::forget(std::mem::replace(&mut seat.asker, item.asker));
+    seat.busy = true;
+    Some(Begun {
+        key: id,
+        name: key.name.clone(),
+        message: item.message,
+        size: item.size,
+        since: item.since,
+        asked,
+        has_line: !key.line.is_empty(),
+    })
+}
