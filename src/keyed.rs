@@ -589,6 +589,40 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
         }
     }
 
+    /// See [`Keyed::resume_key`].
+    pub fn resume_key(&self, key: &K) -> bool {
+        self.hub.upgrade().is_some_and(|hub| hub.resume(key, false))
+    }
+
+    /// See [`Keyed::restart_key`].
+    pub fn restart_key(&self, key: &K) -> bool {
+        self.hub.upgrade().is_some_and(|hub| hub.resume(key, true))
+    }
+
+    /// See [`Keyed::forget_key`]. A handler that forgets its own key keeps its state until it ends.
+    pub fn forget_key(&self, key: &K) -> bool {
+        self.hub.upgrade().is_some_and(|hub| hub.forget(key))
+    }
+
+    /// See [`Keyed::cancel_key`].
+    #[track_caller]
+    pub fn cancel_key(&self, key: &K, reason: impl Into<Cow<'static, str>>) -> bool {
+        let (hub, site) = (self.hub.upgrade(), Location::caller());
+        hub.is_some_and(|hub| hub.cancel(key, reason.into(), site))
+    }
+
+    /// See [`Keyed::explain`].
+    #[must_use]
+    pub fn explain(&self, key: &K) -> Option<KeyReport> {
+        self.hub.upgrade()?.explain(key)
+    }
+
+    /// See [`Keyed::stats`]. None once the engine is gone.
+    #[must_use]
+    pub fn stats(&self) -> Option<KeyedStats> {
+        Some(self.hub.upgrade()?.stats())
+    }
+
     /// Whether the engine is there and takes new messages.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use proptest::prelude::*;
 use yieldpoint::{
     Budget, Call, Error, EventLoop, Keyed, ManualClock, Resolver, Result,
-    ordered::{AfterKeyFailure, DropReason, Overflow},
+    ordered::{AfterKeyFailure, DropReason, KeyedRemote, Overflow},
 };
 
 /// How a call ends once it is told to.
@@ -29,6 +29,8 @@ enum Step {
     TrySend(u8, u8),
     /// A message for a key from a coroutine that waits for room.
     Send(u8, u8),
+    /// A message for a key from a remote: it is in nobody's hands while it waits for room.
+    Remote(u8, u8),
     /// The call that a key runs ends, if it runs one.
     End(u8, End),
     /// The call that a key runs is cancelled.
@@ -43,11 +45,15 @@ fn end() -> impl Strategy<Value = End> {
     prop_oneof![4 => Just(End::Well), 1 => Just(End::Error), 1 => Just(End::Panic), 1 => Just(End::Leak)]
 }
 
+/// The key that is none: its messages run free.
+const FREE: u8 = 4;
+
 fn step() -> impl Strategy<Value = Step> {
-    let key = || 0..4u8;
+    let key = || 0..=FREE;
     prop_oneof![
         12 => (key(), 1..4u8).prop_map(|(key, size)| Step::TrySend(key, size)),
         6 => (key(), 1..4u8).prop_map(|(key, size)| Step::Send(key, size)),
+        4 => (key(), 1..4u8).prop_map(|(key, size)| Step::Remote(key, size)),
         14 => (key(), end()).prop_map(|(key, end)| Step::End(key, end)),
         2 => key().prop_map(Step::Cancel),
         2 => key().prop_map(Step::Resume),
@@ -66,6 +72,23 @@ struct Rules {
     concurrency: usize,
     overflow: Overflow,
     after: AfterKeyFailure,
+    weighted: bool,
+}
+
+impl Rules {
+    /// How many messages a key gets in a turn.
+    fn weight(&self, key: u8) -> u32 {
+        if self.weighted {
+            1 + u32::from(key % 3)
+        } else {
+            1
+        }
+    }
+
+    /// How many messages of a remote are in line or on their way at most.
+    fn gate(&self) -> usize {
+        self.total.min(16 * self.per_key)
+    }
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
@@ -81,14 +104,16 @@ fn rules() -> impl Strategy<Value = Rules> {
         1 => Just(AfterKeyFailure::ParkKey),
         1 => Just(AfterKeyFailure::StopKey),
     ];
-    (1..4usize, 2..8usize, 4..16usize, 1..5usize, overflow, after).prop_map(
-        |(per_key, total, bytes, concurrency, overflow, after)| Rules {
+    let limits = (1..4usize, 2..8usize, 2..16usize, 1..5usize);
+    (limits, overflow, after, any::<bool>()).prop_map(
+        |((per_key, total, bytes, concurrency), overflow, after, weighted)| Rules {
             per_key,
             total,
             bytes,
             concurrency,
             overflow,
             after,
+            weighted,
         },
     )
 }
@@ -109,14 +134,36 @@ enum Event {
     Refused(u32),
 }
 
+/// A key of the model: each message that runs free is one of its own, by its number plus one.
+type Key = (u8, u32);
+
+/// The key of a message.
+fn key_of(key: u8, n: u32) -> Key {
+    (key, if key == FREE { n + 1 } else { 0 })
+}
+
+/// Who stands behind a message that arrives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sender {
+    /// Somebody who takes it back.
+    Tries,
+    /// Somebody who waits.
+    Waits,
+    /// Nobody any more.
+    Gone,
+}
+
 /// One key of the model.
 #[derive(Default)]
 struct ModelKey {
     queue: VecDeque<Message>,
-    line: VecDeque<Message>,
+    /// Who waits for room, and whether nobody stands behind it.
+    line: VecDeque<(Message, Sender)>,
     running: Option<u32>,
     held: Option<AfterKeyFailure>,
     calls: u32,
+    /// How many more messages it gets in this turn.
+    credit: u32,
     /// Whether the state goes when the running call ends.
     forgotten: bool,
 }
@@ -124,11 +171,11 @@ struct ModelKey {
 /// What an engine is to do, said as simply as can be.
 struct Model {
     rules: Rules,
-    keys: BTreeMap<u8, ModelKey>,
+    keys: BTreeMap<Key, ModelKey>,
     /// Keys that wait for their turn.
-    ring: VecDeque<u8>,
+    ring: VecDeque<Key>,
     /// Keys in whose line the first waits for room of all.
-    room: VecDeque<u8>,
+    room: VecDeque<Key>,
     closed: bool,
     events: Vec<Event>,
 }
@@ -145,7 +192,7 @@ impl Model {
         }
     }
 
-    fn key(&mut self, key: u8) -> &mut ModelKey {
+    fn key(&mut self, key: Key) -> &mut ModelKey {
         self.keys.entry(key).or_default()
     }
 
@@ -169,52 +216,94 @@ impl Model {
             .count()
     }
 
-    /// A message arrives; `waits` says whether its sender does.
-    fn arrive(&mut self, key: u8, message: Message, waits: bool) {
+    /// How many messages of the remote are in line.
+    fn outside(&self) -> usize {
+        let in_line = self.keys.values().flat_map(|key| &key.line);
+        in_line
+            .filter(|(_, sender)| *sender == Sender::Gone)
+            .count()
+    }
+
+    /// A message comes to nothing.
+    fn turn_away(&mut self, key: Key, message: Message, sender: Sender) {
+        let n = message.0;
+        self.events.push(match sender {
+            Sender::Gone => Event::Dropped(key.0, n),
+            _ => Event::Refused(n),
+        });
+    }
+
+    /// A message arrives.
+    fn arrive(&mut self, key: Key, message: Message, sender: Sender) {
         let rules = self.rules;
-        let state = self.key(key);
-        if state.held == Some(AfterKeyFailure::StopKey) || self.closed {
+        let refused_at_the_gate = sender == Sender::Gone && self.outside() >= rules.gate();
+        if self.closed || refused_at_the_gate {
             return self.events.push(Event::Refused(message.0));
         }
-        let state = &self.keys[&key];
-        let full = !state.line.is_empty() || state.queue.len() >= rules.per_key;
-        let none = !self.room.is_empty() || !self.fits(message.1);
+        let state = self.key(key);
+        let is_stopped = state.held == Some(AfterKeyFailure::StopKey);
+        let (has_line, drops) = (
+            !state.line.is_empty(),
+            !matches!(rules.overflow, Overflow::Wait | Overflow::Refuse),
+        );
+        // Where messages are dropped, only those of the remote wait, and only for room of all: nobody passes them.
+        let full = if drops {
+            !has_line && state.queue.len() >= rules.per_key
+        } else {
+            has_line || state.queue.len() >= rules.per_key
+        };
+        if is_stopped || usize::from(message.1) > rules.bytes {
+            return self.turn_away(key, message, sender);
+        }
+        let none = has_line || !self.room.is_empty() || !self.fits(message.1);
         if !full && !none {
             return self.push(key, message);
         }
+        let lines_up = match rules.overflow {
+            Overflow::Wait => sender != Sender::Tries,
+            Overflow::Refuse => sender == Sender::Gone,
+            _ => sender == Sender::Gone && !full,
+        };
+        if lines_up {
+            self.key(key).line.push_back((message, sender));
+            return self.note_room(key);
+        }
         match rules.overflow {
-            Overflow::Wait if waits => {
-                self.key(key).line.push_back(message);
-                self.note_room(key);
-            }
-            Overflow::DropNewest if full => self.events.push(Event::Dropped(key, message.0)),
+            Overflow::DropNewest if full => self.events.push(Event::Dropped(key.0, message.0)),
             Overflow::DropOldest | Overflow::KeepLast if full => {
-                let queue = &state.queue;
+                let queue = &self.keys[&key].queue;
                 let last = rules.overflow == Overflow::KeepLast;
-                let count = if last { queue.len() } else { 1 };
+                let count = if last {
+                    queue.len()
+                } else {
+                    queue.len().min(1)
+                };
                 let freed: usize = queue
                     .iter()
                     .take(count)
                     .map(|(_, size)| usize::from(*size))
                     .sum();
-                if self.bytes() - freed + usize::from(message.1) > rules.bytes {
-                    return self.events.push(Event::Refused(message.0));
+                if self.bytes() - freed + usize::from(message.1) > rules.bytes
+                    || queue.len() - count >= rules.per_key
+                    || self.queued() - count >= rules.total
+                {
+                    return self.turn_away(key, message, sender);
                 }
                 let dropped: Vec<Message> = self.key(key).queue.drain(..count).collect();
                 self.events
-                    .extend(dropped.iter().map(|(n, _)| Event::Dropped(key, *n)));
+                    .extend(dropped.iter().map(|(n, _)| Event::Dropped(key.0, *n)));
                 self.push(key, message);
             }
-            _ => self.events.push(Event::Refused(message.0)),
+            _ => self.turn_away(key, message, sender),
         }
     }
 
-    fn push(&mut self, key: u8, message: Message) {
+    fn push(&mut self, key: Key, message: Message) {
         self.key(key).queue.push_back(message);
         self.note_turn(key);
     }
 
-    fn note_turn(&mut self, key: u8) {
+    fn note_turn(&mut self, key: Key) {
         let state = self.key(key);
         if !state.queue.is_empty()
             && state.running.is_none()
@@ -225,7 +314,7 @@ impl Model {
         }
     }
 
-    fn note_room(&mut self, key: u8) {
+    fn note_room(&mut self, key: Key) {
         let per_key = self.rules.per_key;
         let state = self.key(key);
         if !state.line.is_empty() && state.queue.len() < per_key && !self.room.contains(&key) {
@@ -243,7 +332,7 @@ impl Model {
                 .front()
                 .copied()
                 .filter(|_| state.queue.len() < per_key);
-            let Some(message) = first else {
+            let Some((message, _)) = first else {
                 self.room.pop_front();
                 continue;
             };
@@ -271,40 +360,60 @@ impl Model {
             if state.running.is_some() || state.held.is_some() {
                 continue;
             }
-            let Some((n, _)) = state.queue.pop_front() else {
+            if state.queue.is_empty() {
                 continue;
-            };
-            state.running = Some(n);
-            let calls = state.calls;
-            state.calls += 1;
-            self.events.push(Event::Began(key, n, calls));
-            self.note_room(key);
+            }
+            self.key(key).credit = self.rules.weight(key.0);
+            self.begin(key);
         }
     }
 
-    /// The call of a key ends.
-    fn end(&mut self, key: u8, well: bool) {
+    /// Begins the call for the next message of a key.
+    fn begin(&mut self, key: Key) {
+        let state = self.key(key);
+        let Some((n, _)) = state.queue.pop_front() else {
+            return;
+        };
+        state.running = Some(n);
+        state.credit -= 1;
+        let calls = state.calls;
+        state.calls += 1;
+        self.events.push(Event::Began(key.0, n, calls));
+        self.note_room(key);
+    }
+
+    /// The call of a key ends; its worker goes with it, or takes the next message.
+    fn end(&mut self, key: Key, well: bool, goes: bool) {
         let after = self.rules.after;
         let Some(n) = self.key(key).running.take() else {
             return;
         };
         if well {
-            self.events.push(Event::Ended(key, n));
-        } else if after != AfterKeyFailure::Continue {
+            self.events.push(Event::Ended(key.0, n));
+        } else if after != AfterKeyFailure::Continue && key.0 != FREE {
             self.key(key).held = Some(after);
             if after == AfterKeyFailure::StopKey {
                 self.clear(key);
             }
         }
         let state = self.key(key);
-        if std::mem::take(&mut state.forgotten) {
+        let forgotten = std::mem::take(&mut state.forgotten);
+        if forgotten {
             state.calls = 0;
+        }
+        if state.credit > 0 && state.held.is_none() && !forgotten && !goes {
+            // Its turn goes on, if there is a message. Who waits for room is let in first.
+            self.admit();
+            if !self.key(key).queue.is_empty() {
+                self.ring.retain(|ready| *ready != key);
+                return self.begin(key);
+            }
         }
         self.note_turn(key);
     }
 
     /// Everything queued for a key is dropped, and who waits is turned away.
-    fn clear(&mut self, key: u8) {
+    fn clear(&mut self, key: Key) {
         self.ring.retain(|ready| *ready != key);
         self.room.retain(|ready| *ready != key);
         let state = self.key(key);
@@ -313,12 +422,13 @@ impl Model {
             std::mem::take(&mut state.line),
         );
         self.events
-            .extend(queue.iter().map(|(n, _)| Event::Dropped(key, *n)));
-        self.events
-            .extend(line.iter().map(|(n, _)| Event::Refused(*n)));
+            .extend(queue.iter().map(|(n, _)| Event::Dropped(key.0, *n)));
+        for (message, sender) in line {
+            self.turn_away(key, message, sender);
+        }
     }
 
-    fn release(&mut self, key: u8, anew: bool) {
+    fn release(&mut self, key: Key, anew: bool) {
         let state = self.key(key);
         if state.held.take().is_some() {
             if anew && state.running.is_none() {
@@ -328,7 +438,7 @@ impl Model {
         }
     }
 
-    fn forget(&mut self, key: u8) {
+    fn forget(&mut self, key: Key) {
         self.clear(key);
         let state = self.key(key);
         state.held = None;
@@ -345,12 +455,13 @@ impl Model {
 type Log = Rc<RefCell<Vec<Event>>>;
 
 /// The calls that run, by key, and how each is told to end.
-type Running = Rc<RefCell<BTreeMap<u8, Resolver<End>>>>;
+type Running = Rc<RefCell<BTreeMap<Key, Resolver<End>>>>;
 
 /// The engine under test.
 struct Subject {
     event_loop: EventLoop,
     engine: Keyed<u8, u32, Message>,
+    door: KeyedRemote<u8, Message>,
     log: Log,
     running: Running,
 }
@@ -370,6 +481,8 @@ impl Subject {
             .bytes(rules.bytes, |(_, size): &Message| usize::from(*size))
             .concurrency(rules.concurrency)
             .overflow(rules.overflow)
+            .weight(move |key| rules.weight(*key))
+            .free(|key| *key == FREE)
             .after_failure(rules.after)
             .on_drop(move |key, (n, _), _: DropReason| {
                 dropped.borrow_mut().push(Event::Dropped(*key, n));
@@ -380,8 +493,9 @@ impl Subject {
                     let key = *call.key();
                     told.borrow_mut().push(Event::Began(key, n, *count));
                     *count += 1;
+                    let name = key_of(key, n);
                     let end = call.task(|done| {
-                        let before = calls.borrow_mut().insert(key, done);
+                        let before = calls.borrow_mut().insert(name, done);
                         assert!(before.is_none(), "two calls of one key at a time");
                     });
                     match end.await {
@@ -390,16 +504,18 @@ impl Subject {
                         Ok(End::Panic) => panic!("as told"),
                         Ok(End::Leak) => drop(call.callback::<()>("left")?),
                         Err(cancel) => {
-                            calls.borrow_mut().remove(&key);
+                            calls.borrow_mut().remove(&name);
                             return Err(cancel);
                         }
                     }
                     Ok(())
                 },
             );
+        let door = engine.remote();
         Subject {
             event_loop,
             engine,
+            door,
             log,
             running,
         }
@@ -410,6 +526,12 @@ impl Subject {
         for _ in 0..20 {
             let _ = self.event_loop.turn(Budget::steps(1000)).expect("a turn");
         }
+    }
+
+    /// The first call that runs for this key: there are several only of messages that run free.
+    fn first_running(&self, key: u8) -> Option<Key> {
+        let running = self.running.borrow();
+        running.keys().find(|(of, _)| *of == key).copied()
     }
 
     fn take(&mut self, step: Step, n: u32) {
@@ -429,8 +551,15 @@ impl Subject {
                     Ok(())
                 });
             }
+            Step::Remote(key, size) => {
+                if let Err(refused) = self.door.try_send(key, (n, size)) {
+                    assert_eq!(refused.into_message(), (n, size));
+                    self.log.borrow_mut().push(Event::Refused(n));
+                }
+            }
             Step::End(key, end) => {
-                let done = self.running.borrow_mut().remove(&key);
+                let first = self.first_running(key);
+                let done = first.and_then(|key| self.running.borrow_mut().remove(&key));
                 if let Some(done) = done {
                     done.resolve(end);
                 }
@@ -456,13 +585,24 @@ impl Subject {
 /// Takes a step in the model.
 fn take(model: &mut Model, step: Step, n: u32) {
     match step {
-        Step::TrySend(key, size) => model.arrive(key, (n, size), false),
-        Step::Send(key, size) => model.arrive(key, (n, size), true),
-        Step::End(key, end) => model.end(key, end == End::Well),
-        Step::Cancel(key) => model.end(key, false),
-        Step::Resume(key) => model.release(key, false),
-        Step::Restart(key) => model.release(key, true),
-        Step::Forget(key) => model.forget(key),
+        Step::TrySend(key, size) => model.arrive(key_of(key, n), (n, size), Sender::Tries),
+        Step::Send(key, size) => model.arrive(key_of(key, n), (n, size), Sender::Waits),
+        Step::Remote(key, size) => model.arrive(key_of(key, n), (n, size), Sender::Gone),
+        Step::End(key, end) => {
+            let mut running = model
+                .keys
+                .iter()
+                .filter(|(of, state)| of.0 == key && state.running.is_some());
+            if let Some((&key, _)) = running.next() {
+                model.end(key, end == End::Well, end == End::Panic);
+            }
+        }
+        // A message that runs free is not found by its key.
+        Step::Cancel(FREE) | Step::Resume(FREE) | Step::Restart(FREE) | Step::Forget(FREE) => {}
+        Step::Cancel(key) => model.end((key, 0), false, true),
+        Step::Resume(key) => model.release((key, 0), false),
+        Step::Restart(key) => model.release((key, 0), true),
+        Step::Forget(key) => model.forget((key, 0)),
         Step::Close => model.closed = true,
     }
     model.run();
@@ -502,11 +642,11 @@ proptest! {
             prop_assert!(stats.queued <= rules.total && stats.running <= rules.concurrency);
         }
         // Everything that is held goes on, every call ends, and then every message has met exactly one fate.
-        for key in 0..4 {
+        for key in 0..FREE {
             subject.take(Step::Resume(key), 0);
         }
         for _ in 0..=steps.len() {
-            for key in 0..4 {
+            for key in 0..=FREE {
                 subject.take(Step::End(key, End::Well), 0);
             }
         }
@@ -515,7 +655,7 @@ proptest! {
                 *fates.entry(*n).or_default() += 1;
             }
         }
-        let sent = (0..).zip(&steps).filter(|(_, step)| matches!(step, Step::TrySend(..) | Step::Send(..)));
+        let sent = (0..).zip(&steps).filter(|(_, step)| matches!(step, Step::TrySend(..) | Step::Send(..) | Step::Remote(..)));
         let expected: BTreeMap<u32, u32> = sent.map(|(n, _)| (n, 1)).collect();
         prop_assert_eq!(fates, expected);
         prop_assert_eq!(subject.engine.stats().queued, 0);

@@ -81,6 +81,13 @@ where
                 return Err((want, refused.into()));
             }
         };
+        let drops = !matches!(self.rules.overflow, Overflow::Wait | Overflow::Refuse);
+        let room = if drops && self.has_line(id) {
+            // Who waits there waits for room of all, and nobody passes him.
+            Room::NoneAtAll
+        } else {
+            room
+        };
         match (self.rules.overflow, room) {
             (Overflow::Wait | Overflow::Refuse, _) | (_, Room::NoneAtAll)
                 if patience == Patience::Outside =>
@@ -125,6 +132,13 @@ where
         }
     }
 
+    /// Whether anybody stands in a key's line.
+    fn has_line(&self, id: Id) -> bool {
+        let table = self.table.borrow();
+        let key = table.keys.get(id);
+        key.is_some_and(|key| !key.line.is_empty())
+    }
+
     /// Takes in what room was made for. The hook that heard of the others may have used it.
     fn arrive_again(
         self: &Rc<Self>,
@@ -139,10 +153,12 @@ where
                     _ => table.keep_place(id),
                 }
                 drop(table);
+                self.admit();
                 self.advance();
                 return Ok(Arrived::In(id));
             }
         }
+        self.admit();
         self.refused_or_dropped(id, want, Room::NoneOfKey)
     }
 

@@ -20,10 +20,10 @@ where
     R: 'static,
     E: From<Error> + fmt::Display + 'static,
 {
-    /// Whether, and why not, a key's messages are handled.
+    /// Sets whether a key's messages are handled. A message that runs free has no others to be held.
     pub(crate) fn hold(&self, id: Id, hold: Hold) {
         let mut table = self.table.borrow_mut();
-        if let Some(key) = table.keys.get_mut(id) {
+        if let Some(key) = table.keys.get_mut(id).filter(|key| !key.free) {
             key.hold = hold;
         }
     }
