@@ -1567,3 +1567,474 @@ fn places_kept_when_an_engine_is_cut_off_give_their_messages_back() {
         Ok(())
     });
 }
+
+// The ancestors' faults, one by one.
+
+#[test]
+fn completions_taken_from_the_wrong_end_change_nothing_within_a_key() {
+    run(async |co| {
+        let (engine, operations, effects) = noting(co.handle());
+        for n in [10, 11, 12, 20, 21] {
+            engine.try_send(n / 10, n)?;
+        }
+        for n in [20, 10, 21, 11, 12] {
+            settle(&co).await;
+            let running = operations.running();
+            assert!(running.len() <= 2, "one of each key: {running:?}");
+            operations.complete(n);
+        }
+        engine.finish().await?;
+        assert_eq!(*effects.borrow(), [20, 10, 21, 11, 12]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_first_call_that_fails_at_once_tells_its_asker_and_leaves_its_key_idle() {
+    run(async |co| {
+        let (engine, _, _) = obedient(co.handle(), AfterKeyFailure::Continue);
+        let error = engine.ask(1, (1, Do::Fail)).await.expect_err("as told");
+        assert_eq!(error.to_string(), "as told");
+        settle(&co).await;
+        let report = engine.explain(&1).expect("it keeps its state");
+        assert!(report.head.is_none() && report.queued == 0, "{report}");
+        assert_eq!(engine.ask(1, (2, Do::Nothing)).await?, 2);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_call_made_from_inside_a_call_of_its_key_starts_after_that_has_ended() {
+    run(async |co| {
+        let log = Log::default();
+        let noted = Rc::clone(&log);
+        let engine = Keyed::with_state(|_: &u32| ()).serve(
+            co.handle(),
+            async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
+                noted.borrow_mut().push(("begins", n));
+                if n > 0 {
+                    let engine: KeyedDoor<u32, u32> = call.engine();
+                    engine.send(*call.key(), n - 1).await?;
+                }
+                call.yield_now().await?;
+                noted.borrow_mut().push(("ends", n));
+                Ok(())
+            },
+        );
+        engine.send(7, 2).await?;
+        engine.finish().await?;
+        let expected = [2, 1, 0].map(|n| [("begins", n), ("ends", n)]);
+        assert_eq!(*log.borrow(), expected.concat());
+        Ok(())
+    });
+}
+
+#[test]
+fn behind_a_call_that_never_completes_its_key_is_bounded_and_a_cancel_lets_the_next_go_on() {
+    let heard = run_heard(async |co| {
+        let (operations, effects) = (Operations::default(), Log::default());
+        let (running, noted) = (operations.clone(), Rc::clone(&effects));
+        let engine = Keyed::with_state(|_: &u32| ()).per_key(2).serve(
+            co.handle(),
+            async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
+                if n == 10 {
+                    running.run(&call, n).await?;
+                }
+                noted.borrow_mut().push(n);
+                Ok(())
+            },
+        );
+        engine.try_send(1, 10)?;
+        settle(&co).await;
+        for n in [11, 12] {
+            engine.try_send(1, n)?;
+        }
+        let refused = engine.try_send(1, 13).expect_err("two wait");
+        assert_eq!(refused.into_message(), 13);
+        engine.ask(2, 20).await?;
+        assert_eq!(*effects.borrow(), [20]);
+        assert!(engine.cancel_key(&1, "it hangs"));
+        engine.finish().await?;
+        assert_eq!(*effects.borrow(), [20, 11, 12]);
+        Ok(())
+    });
+    assert_once(&heard, "it hangs");
+}
+
+/// What a connection hears. The handlers of all kinds share one order.
+enum Heard {
+    Opened(&'static str),
+    Said(&'static str),
+    Closed,
+}
+
+#[test]
+fn messages_of_several_kinds_keep_one_order_in_a_key() {
+    run(async |co| {
+        let log = Log::default();
+        let noted = Rc::clone(&log);
+        let engine = Keyed::with_state(|_: &u32| "").serve(
+            co.handle(),
+            async move |call: Call<u32>, name: &mut &str, heard: Heard| -> Result {
+                let text = match heard {
+                    Heard::Opened(who) => {
+                        call.sleep(ms(30)).await?;
+                        *name = who;
+                        format!("{name} came")
+                    }
+                    Heard::Said(what) => {
+                        call.sleep(ms(10)).await?;
+                        format!("{name}: {what}")
+                    }
+                    Heard::Closed => format!("{name} left"),
+                };
+                noted.borrow_mut().push(text);
+                Ok(())
+            },
+        );
+        for heard in [Heard::Opened("ada"), Heard::Said("hello"), Heard::Closed] {
+            engine.try_send(7, heard)?;
+        }
+        engine.finish().await?;
+        assert_eq!(*log.borrow(), ["ada came", "ada: hello", "ada left"]);
+        Ok(())
+    });
+}
+
+/// A message that knows what it does: its kinds are not known to the engine.
+trait Act {
+    fn act(self: Box<Self>, log: &mut Vec<String>);
+}
+
+impl<F: FnOnce(&mut Vec<String>)> Act for F {
+    fn act(self: Box<Self>, log: &mut Vec<String>) {
+        self(log);
+    }
+}
+
+#[test]
+fn messages_that_are_trait_objects_keep_one_order_in_a_key() {
+    run(async |co| {
+        let engine = Keyed::with_state(|_: &u32| vec![]).serve(
+            co.handle(),
+            async |call: Call<u32>,
+                   log: &mut Vec<String>,
+                   message: Box<dyn Act>|
+                   -> Result<Vec<String>> {
+                call.yield_now().await?;
+                message.act(log);
+                Ok(log.clone())
+            },
+        );
+        let number = 3;
+        engine.try_send(
+            7,
+            Box::new(move |log: &mut Vec<String>| log.push(number.to_string())),
+        )?;
+        engine.try_send(
+            7,
+            Box::new(|log: &mut Vec<String>| log.push("text".to_owned())),
+        )?;
+        let reverse = |log: &mut Vec<String>| log.reverse();
+        let log = engine.ask(7, Box::new(reverse)).await?;
+        assert_eq!(log, ["text", "3"]);
+        Ok(())
+    });
+}
+
+// Keys.
+
+#[test]
+fn a_handler_minds_keys_by_the_door_of_its_call() {
+    let heard = run_heard(async |co| {
+        let log = Log::default();
+        let noted = Rc::clone(&log);
+        let engine = Keyed::with_state(|_: &char| 0)
+            .after_failure(AfterKeyFailure::ParkKey)
+            .serve(
+                co.handle(),
+                async move |call: Call<char>, count: &mut u32, what: &str| -> Result<u32> {
+                    let engine: KeyedDoor<char, &str, u32> = call.engine();
+                    *count += 1;
+                    match what {
+                        "fail" => return Err(Error::other("as told")),
+                        "sleep" => call.sleep(ms(1000)).await?,
+                        "cancel" => assert!(engine.cancel_key(&'s', "the warden said so")),
+                        "resume" => assert!(engine.resume_key(&'a')),
+                        "restart" => assert!(engine.restart_key(&'a')),
+                        "forget" => {
+                            assert!(engine.forget_key(&'a') && !engine.forget_key(&'a'));
+                            assert!(!engine.resume_key(&'a'));
+                        }
+                        "look" => {
+                            let report = engine.explain(&'a').expect("it is parked");
+                            let stats = engine.stats().expect("the engine is there");
+                            noted.borrow_mut().push((report.parked, stats.running));
+                        }
+                        _ => {}
+                    }
+                    Ok(*count)
+                },
+            );
+        assert!(engine.ask('a', "fail").await.is_err());
+        engine.ask('w', "look").await?;
+        assert_eq!(*log.borrow(), [(true, 1)]);
+        engine.ask('w', "resume").await?;
+        assert_eq!(engine.ask('a', "").await?, 2, "its state was kept");
+        assert!(engine.ask('a', "fail").await.is_err());
+        engine.ask('w', "restart").await?;
+        assert_eq!(engine.ask('a', "").await?, 1, "its state is new");
+        engine.ask('w', "forget").await?;
+        assert_eq!(engine.ask('a', "").await?, 1, "its state is new again");
+        engine.try_send('s', "sleep")?;
+        settle(&co).await;
+        engine.ask('w', "cancel").await?;
+        settle(&co).await;
+        assert!(engine.resume_key(&'s'), "its call has failed");
+        let door = engine.downgrade();
+        engine.finish().await?;
+        settle(&co).await;
+        assert!(door.explain(&'a').is_none() && door.stats().is_none());
+        assert!(!door.forget_key(&'a') && !door.cancel_key(&'a', "late"));
+        assert!(!door.resume_key(&'a') && !door.restart_key(&'a'));
+        Ok(())
+    });
+    assert_once(&heard, "the warden said so");
+}
+
+/// A key whose hash says nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Alike(u32);
+
+impl std::hash::Hash for Alike {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        0_u32.hash(state);
+    }
+}
+
+#[test]
+fn keys_of_one_hash_are_told_apart_also_when_some_of_them_go() {
+    run(async |co| {
+        let engine = Keyed::with_state(|key: &Alike| key.0).serve(
+            co.handle(),
+            async |call: Call<Alike>, state: &mut u32, (): ()| -> Result<(u32, u32)> {
+                Ok((call.key().0, *state))
+            },
+        );
+        for n in 0..40 {
+            assert_eq!(engine.ask(Alike(n), ()).await?, (n, n));
+        }
+        for n in (0..40).step_by(3) {
+            assert!(engine.forget_key(&Alike(n)));
+        }
+        for n in 0..40 {
+            let known = engine.explain(&Alike(n)).is_some();
+            assert_eq!(known, n % 3 != 0, "{n}");
+        }
+        assert_eq!(engine.stats().keys, 26);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_call_that_its_handler_keeps_goes_on_naming_its_key() {
+    run(async |co| {
+        let kept = Log::default();
+        let keep = Rc::clone(&kept);
+        let engine = Keyed::with_state(|_: &String| ()).serve(
+            co.handle(),
+            async move |call: Call<String>, (): &mut (), keeps: bool| -> Result {
+                if keeps {
+                    keep.borrow_mut().push(call);
+                }
+                Ok(())
+            },
+        );
+        for (n, keeps) in (0..).zip([true, false, true, true, false]) {
+            engine.ask(format!("key {n}"), keeps).await?;
+        }
+        engine.finish().await?;
+        let kept: Vec<String> = kept
+            .borrow()
+            .iter()
+            .map(|call| call.key().clone())
+            .collect();
+        assert_eq!(kept, ["key 0", "key 2", "key 3"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_key_is_dropped_when_it_goes_idle_and_not_later() {
+    run(async |co| {
+        let count = Rc::new(Cell::new(0));
+        let engine = Keyed::with_state(|_: &Counting| ()).serve(
+            co.handle(),
+            async |call: Call<Counting>, (): &mut (), (): ()| -> Result { call.yield_now().await },
+        );
+        for n in 0..20 {
+            engine.try_send(Counting(n % 5, Rc::new(Counted::new(&count))), ())?;
+        }
+        assert_eq!(count.get(), 5, "one of each key");
+        settle(&co).await;
+        assert_eq!(count.get(), 0);
+        engine.finish().await
+    });
+}
+
+/// A key that counts how many of it are held.
+#[derive(Clone)]
+struct Counting(
+    u32,
+    #[expect(dead_code, reason = "kept to be counted")] Rc<Counted>,
+);
+
+impl PartialEq for Counting {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Counting {}
+
+impl std::hash::Hash for Counting {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl std::fmt::Debug for Counting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[test]
+fn a_message_that_runs_free_and_fails_is_gone_whatever_becomes_of_keys() {
+    for after in [AfterKeyFailure::ParkKey, AfterKeyFailure::StopKey] {
+        let heard = run_heard(async |co| {
+            let engine = Keyed::with_state(|_: &Option<u32>| ())
+                .free(Option::is_none)
+                .after_failure(after)
+                .serve(
+                    co.handle(),
+                    async |_: Call<Option<u32>>, (): &mut (), (): ()| -> Result {
+                        Err(Error::other("as told"))
+                    },
+                );
+            engine.try_send(None, ())?;
+            settle(&co).await;
+            assert_eq!(engine.stats().keys, 0);
+            engine.try_send(None, ())?;
+            engine.finish().await
+        });
+        assert_eq!(heard.len(), 2, "{heard:?}");
+    }
+}
+
+// Permits and room.
+
+#[test]
+fn a_key_with_messages_left_does_not_pass_a_call_that_has_to_go_on() {
+    run(async |co| {
+        let (running, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (now, peak) = (Rc::clone(&running), Rc::clone(&most));
+        let (gates, order) = (Operations::default(), Log::default());
+        let (gate, noted) = (gates.clone(), Rc::clone(&order));
+        let other = Keyed::with_state(|_: &u32| ()).serve(
+            co.handle(),
+            async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
+                gate.run(&call, n).await
+            },
+        );
+        let engine = Keyed::with_state(|_: &u32| ()).concurrency(1).serve(
+            co.handle(),
+            async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
+                if n == 0 {
+                    other.ask(0, 0).await?;
+                }
+                now.set(now.get() + 1);
+                peak.set(peak.get().max(now.get()));
+                noted.borrow_mut().push(n);
+                for _ in 0..4 {
+                    call.yield_now().await?;
+                }
+                now.set(now.get() - 1);
+                Ok(())
+            },
+        );
+        engine.try_send(1, 0)?;
+        settle(&co).await;
+        // While that call waits, another key has the permit, and has messages left when the answer comes.
+        for n in 1..=3 {
+            engine.try_send(2, n)?;
+        }
+        co.yield_now().await?;
+        co.yield_now().await?;
+        gates.complete(0);
+        engine.finish().await?;
+        assert_eq!(
+            *order.borrow(),
+            [1, 0, 2, 3],
+            "it goes on as soon as a call has ended"
+        );
+        assert_eq!((running.get(), most.get()), (0, 1));
+        Ok(())
+    });
+}
+
+#[test]
+fn where_messages_are_dropped_none_passes_what_a_thread_sent_before() {
+    run(async |co| {
+        let (operations, effects) = (Operations::default(), Log::default());
+        let (running, noted) = (operations.clone(), Rc::clone(&effects));
+        let engine = Keyed::with_state(|_: &u32| ())
+            .per_key(4)
+            .total(3)
+            .overflow(Overflow::KeepLast)
+            .serve(
+                co.handle(),
+                async move |call: Call<u32>, (): &mut (), n: u32| -> Result {
+                    running.run(&call, n).await?;
+                    noted.borrow_mut().push(n);
+                    Ok(())
+                },
+            );
+        let door = engine.remote();
+        engine.try_send(1, 10)?;
+        settle(&co).await;
+        for n in [11, 12, 20] {
+            engine.try_send(n / 10, n)?;
+        }
+        settle(&co).await;
+        engine.try_send(3, 30)?;
+        settle(&co).await;
+        engine.try_send(3, 31)?;
+        door.try_send(1, 13)?;
+        look(&co).await;
+        assert_eq!(engine.stats().waiting, 1, "13 waits for room of all");
+        assert!(engine.try_send(1, 14).is_err(), "behind 13 there is none");
+        for n in [10, 11, 12, 13, 20, 30, 31] {
+            operations.complete(n);
+            look(&co).await;
+        }
+        drop(door);
+        engine.finish().await?;
+        assert_eq!(*effects.borrow(), [10, 11, 12, 13, 20, 30, 31]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_thread_that_sends_to_a_closed_engine_gets_its_message_back() {
+    run(async |co| {
+        let (engine, _, _) = obedient(co.handle(), AfterKeyFailure::Continue);
+        engine.close();
+        let door = engine.remote();
+        let refused = co.blocking(move || door.send_blocking(1, (1, Do::Nothing)));
+        let refused = refused.await?.expect_err("it is closed");
+        assert!(matches!(refused.error().kind(), ErrorKind::Closed { .. }));
+        assert_eq!(refused.into_message().0, 1);
+        engine.finish().await
+    });
+}
