@@ -1,6 +1,9 @@
-//! What a hot key does to the others: four times as many messages come as can be handled, nearly all of them for one key, the rest for a
-//! thousand others. How long does a message of those wait for its call, and how many find no room, in the ordinary way of one queue for
-//! all, and in the keyed engine?
+//! What a hot key does to the others: a million of its messages wait already, when a thousand other keys send one each, a hundred at a
+//! time. How long does each wait for its call, and how many calls begin meanwhile: in the ordinary way of one queue for all, and in the
+//! keyed engine?
+//!
+//! A call takes a millisecond of the loop's clock. That clock is moved by the loop itself when there is nothing else to do, so the same
+//! figures come out in every run, on every machine, and in a second.
 //!
 //! ```text
 //! cargo run --release --example hot_key
@@ -8,37 +11,28 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use yieldpoint::{Call, EventLoop, Keyed, Ordered, Result};
+use yieldpoint::{Call, Co, EventLoop, Handle, Keyed, ManualClock, Ordered, Result, ms};
 
-/// How many messages are sent.
-const MESSAGES: u32 = 200_000;
-/// How many are sent for each call that can begin, before the sender gives way.
-const LOAD: u32 = 4;
+/// How many messages of the hot key wait.
+const BACKLOG: u32 = 1_000_000;
 /// How many keys there are beside the hot one.
-const COLD: u32 = 1000;
-/// How many messages wait: in the one queue, or for each key.
-const BOUND: usize = 1000;
+const OTHERS: u32 = 1000;
+/// How many of them send at a time.
+const AT_A_TIME: u32 = 100;
+/// How long after one such burst the next one comes.
+const APART: Duration = ms(200);
+/// How long a call takes.
+const CALL: Duration = ms(1);
 
-/// What befell messages.
+/// The longest wait of a message for its call.
 #[derive(Clone, Copy, Default)]
-struct Fate {
-    /// The longest wait for a call.
-    worst: Duration,
-    /// The most calls of other messages that began during a wait.
-    passed: u32,
-    /// How many found no room.
-    refused: u32,
-}
-
-/// When a message was sent.
-#[derive(Clone, Copy)]
-struct Sent {
-    /// By the clock, which counts what the machine does beside this.
-    at: Instant,
-    /// By the calls that had begun.
-    begun: u32,
+struct Worst {
+    /// By the loop's clock.
+    time: Duration,
+    /// In calls that began meanwhile.
+    calls: u32,
 }
 
 /// What befell all messages.
@@ -46,113 +40,130 @@ struct Sent {
 struct Log {
     /// How many calls have begun.
     begun: u32,
-    /// What befell the hot key's messages, and all others'.
-    fates: [Fate; 2],
+    /// The longest wait of a message of the hot key, and of another.
+    worst: [Worst; 2],
 }
 
-type Fates = Rc<RefCell<Log>>;
-
-/// The key of a message.
-fn key(n: u32) -> u32 {
-    if n % 40 == 21 { 1 + n / 40 % COLD } else { 0 }
+/// A message, and when it was sent.
+#[derive(Clone, Copy)]
+struct Sent {
+    /// By the loop's clock.
+    at: std::time::Instant,
+    /// In calls that had begun.
+    begun: u32,
 }
 
-/// Notes how long a message has waited.
-fn note(fates: &Fates, key: u32, sent: Sent) {
-    let mut log = fates.borrow_mut();
-    let passed = log.begun - sent.begun;
-    log.begun += 1;
-    let fate = &mut log.fates[usize::from(key != 0)];
-    fate.worst = fate.worst.max(sent.at.elapsed());
-    fate.passed = fate.passed.max(passed);
-}
+/// The log, shared by senders and handlers.
+#[derive(Clone, Default)]
+struct Shared(Rc<RefCell<Log>>);
 
-/// Notes a message that found no room.
-fn note_refused(fates: &Fates, key: u32) {
-    fates.borrow_mut().fates[usize::from(key != 0)].refused += 1;
-}
+impl Shared {
+    /// A message sent now.
+    fn send(&self, handle: &Handle) -> Sent {
+        Sent {
+            at: handle.now(),
+            begun: self.0.borrow().begun,
+        }
+    }
 
-/// A message sent now.
-fn now(fates: &Fates) -> Sent {
-    Sent {
-        at: Instant::now(),
-        begun: fates.borrow().begun,
+    /// Notes that a message's call begins now.
+    fn begin(&self, handle: &Handle, key: u32, sent: Sent) {
+        let mut log = self.0.borrow_mut();
+        let (time, calls) = (handle.now() - sent.at, log.begun - sent.begun);
+        log.begun += 1;
+        let worst = &mut log.worst[usize::from(key != 0)];
+        worst.time = worst.time.max(time);
+        worst.calls = worst.calls.max(calls);
+    }
+
+    /// The longest waits.
+    fn worst(&self) -> [Worst; 2] {
+        self.0.borrow().worst
     }
 }
 
-/// One queue for all keys.
-fn one_queue() -> Result<[Fate; 2]> {
-    let fates = Fates::default();
-    let told = Rc::clone(&fates);
-    EventLoop::new()?.block_on(async |co| -> Result {
-        let engine = Ordered::with_state(()).bound(BOUND).serve(
-            co.handle(),
-            async move |call: Call, (): &mut (), (key, sent): (u32, Sent)| -> Result {
-                note(&told, key, sent);
-                call.yield_now().await
-            },
-        );
-        for n in 0..MESSAGES {
-            if engine.try_send((key(n), now(&fates))).is_err() {
-                note_refused(&fates, key(n));
-            }
-            if n % LOAD == LOAD - 1 {
-                co.yield_now().await?;
-            }
+/// Sends the hot key's messages, then those of the others.
+async fn send_all(co: &Co, mut send: impl FnMut(u32) -> Result) -> Result {
+    for _ in 0..BACKLOG {
+        send(0)?;
+    }
+    for key in 1..=OTHERS {
+        send(key)?;
+        if key % AT_A_TIME == 0 {
+            co.sleep(APART).await?;
         }
-        engine.finish().await
-    })?;
-    Ok(fates.take().fates)
+    }
+    Ok(())
+}
+
+/// A loop whose time moves by itself.
+fn event_loop() -> Result<EventLoop> {
+    EventLoop::builder().clock(&ManualClock::auto()).build()
+}
+
+/// One queue for all keys.
+fn one_queue() -> Result<[Worst; 2]> {
+    event_loop()?.block_on(async |co| -> Result<[Worst; 2]> {
+        let log = Shared::default();
+        let told = log.clone();
+        let engine = Ordered::with_state(())
+            .bound((BACKLOG + OTHERS) as usize)
+            .serve(
+                co.handle(),
+                async move |call: Call, (): &mut (), (key, sent): (u32, Sent)| -> Result {
+                    told.begin(call.handle(), key, sent);
+                    call.sleep(CALL).await
+                },
+            );
+        send_all(&co, |key| {
+            Ok(engine.try_send((key, log.send(co.handle())))?)
+        })
+        .await?;
+        engine.finish().await?;
+        Ok(log.worst())
+    })
 }
 
 /// The keyed engine, with so many calls at a time.
-fn keyed(concurrency: u32) -> Result<[Fate; 2]> {
-    let fates = Fates::default();
-    let told = Rc::clone(&fates);
-    EventLoop::new()?.block_on(async |co| -> Result {
+fn keyed(concurrency: usize) -> Result<[Worst; 2]> {
+    event_loop()?.block_on(async |co| -> Result<[Worst; 2]> {
+        let log = Shared::default();
+        let told = log.clone();
         let engine = Keyed::with_state(|_: &u32| ())
-            .per_key(BOUND)
-            .concurrency(concurrency as usize)
+            .per_key(BACKLOG as usize)
+            .total((BACKLOG + OTHERS) as usize)
+            .concurrency(concurrency)
             .serve(
                 co.handle(),
                 async move |call: Call<u32>, (): &mut (), sent: Sent| -> Result {
-                    note(&told, *call.key(), sent);
-                    call.yield_now().await
+                    told.begin(call.handle(), *call.key(), sent);
+                    call.sleep(CALL).await
                 },
             );
-        let burst = LOAD * concurrency;
-        for n in 0..MESSAGES {
-            if engine.try_send(key(n), now(&fates)).is_err() {
-                note_refused(&fates, key(n));
-            }
-            if n % burst == burst - 1 {
-                co.yield_now().await?;
-            }
-        }
-        engine.finish().await
-    })?;
-    Ok(fates.take().fates)
+        send_all(&co, |key| {
+            Ok(engine.try_send(key, log.send(co.handle()))?)
+        })
+        .await?;
+        engine.finish().await?;
+        Ok(log.worst())
+    })
 }
 
 fn main() -> Result {
     println!(
-        "{MESSAGES} messages, 39 of 40 for one key: the longest wait for a call, in time and in calls that began meanwhile; \
-         how many found no room"
+        "{BACKLOG} messages of a hot key wait; {OTHERS} other keys send one each, {AT_A_TIME} at a time; a call takes {CALL:?}.\n"
     );
-    let show = |what: &str, [hot, cold]: [Fate; 2]| {
-        let say = |fate: Fate| {
-            let Fate {
-                worst,
-                passed,
-                refused,
-            } = fate;
-            format!("{worst:>8.1?} {passed:>5} calls {refused:>6} refused")
-        };
-        println!("{what:<28} hot key {}   other keys {}", say(hot), say(cold));
+    println!(
+        "{:<22} {:>24} {:>26}",
+        "the longest wait of", "another key's message", "the hot key's last one"
+    );
+    let show = |what: &str, [hot, other]: [Worst; 2]| {
+        let say = |worst: Worst| format!("{} ms, {} calls", worst.time.as_millis(), worst.calls);
+        println!("{what:<22} {:>24} {:>26}", say(other), say(hot));
     };
     show("one queue for all", one_queue()?);
     for concurrency in [1, 16, 256] {
-        let what = format!("keyed, {concurrency} calls at a time");
+        let what = format!("keyed, {concurrency} at a time");
         show(&what, keyed(concurrency)?);
     }
     Ok(())
