@@ -75,6 +75,16 @@ pub(crate) enum Offer<T> {
     Closed(T),
 }
 
+/// What became of a frequent way to receive.
+pub(crate) enum Received<T> {
+    /// It gave the oldest value.
+    Value(T),
+    /// Whoever polls waits in this place.
+    InLine(usize),
+    /// It is not for this queue as it is.
+    Otherwise,
+}
+
 impl<T> State<T> {
     /// Lets a value enter if it may. Gives who is to be woken if it was handed over.
     #[inline]
@@ -154,17 +164,31 @@ impl<T> Queue<T> {
         drop(items);
     }
 
-    /// Lets a value enter, if there is room and nobody waits: then nobody need be woken.
+    /// Lets a value enter in the two frequent ways: there is room and nobody waits, or one receiver waits, who gets it.
     ///
     /// # Errors
     /// The value otherwise.
-    #[inline]
-    pub(crate) fn enter_unnoticed(&self, value: T) -> Result<(), T> {
-        let mut state = self.state.borrow_mut();
-        if state.closed || !state.line.is_empty() || state.items.len() >= self.bound {
-            return Err(value);
-        }
-        state.items.push_back(value);
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as the polls that it is the most of")]
+    pub(crate) fn enter(&self, value: T) -> Result<(), T> {
+        let slot = {
+            let mut state = self.state.borrow_mut();
+            if state.closed {
+                return Err(value);
+            }
+            if state.line.is_empty() {
+                if state.items.len() >= self.bound {
+                    return Err(value);
+                }
+                state.items.push_back(value);
+                return Ok(());
+            }
+            if state.waits != End::Receiving {
+                return Err(value);
+            }
+            state.line.give(value)?
+        };
+        self.shared.wake_waiter(slot);
         Ok(())
     }
 
@@ -176,15 +200,39 @@ impl<T> Queue<T> {
         offer
     }
 
-    /// Takes the oldest value, if there is one and nobody waits: then nobody need be woken.
-    #[inline]
-    pub(crate) fn take_unnoticed(&self) -> Option<T> {
+    /// Receives in the two frequent ways: there is a value and nobody waits, or there is none and whoever polls is the first to wait.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as the polls that it is the most of")]
+    pub(crate) fn receive(&self, kind: &'static Kind, cx: &Context<'_>, site: Site) -> Received<T> {
         let mut state = self.state.borrow_mut();
-        if state.line.is_empty() {
-            state.items.pop_front()
-        } else {
-            None
+        let state = &mut *state;
+        if !state.line.is_empty() {
+            return Received::Otherwise;
         }
+        if let Some(value) = state.items.pop_front() {
+            return Received::Value(value);
+        }
+        if state.closed || !self.shared.is_plain(cx.waker()) {
+            return Received::Otherwise;
+        }
+        let site = Some(site);
+        // Nobody's code runs in the short way to park.
+        let Ok(slot) = self.shared.park(WaiterSlot::EMPTY, cx, Note { kind, site }) else {
+            return Received::Otherwise;
+        };
+        let Some(key) = state.line.sit(slot) else {
+            return Received::Otherwise;
+        };
+        if state.waits != End::Receiving {
+            state.waits = End::Receiving;
+        }
+        Received::InLine(key)
+    }
+
+    /// Takes the value that was given to who sat alone in line.
+    #[inline]
+    pub(crate) fn stand_up(&self, key: usize) -> Option<T> {
+        self.state.borrow_mut().line.stand_up(key)
     }
 
     /// Takes the oldest value, and wakes the sender whose value moves up.
@@ -258,8 +306,6 @@ impl<T> Queue<T> {
     }
 
     /// Parks whoever polls in a place of the line. `Pending` only if the place is still in line; a cancel only then, too.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "from two places, and hot")]
     pub(crate) fn park(
         &self,
         kind: &'static Kind,

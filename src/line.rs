@@ -25,13 +25,13 @@ pub(crate) struct Line<T> {
     /// The place of who came first.
     seat: Place<T>,
     /// The places behind, also those called up that have not left yet.
-    places: Slab<Place<T>>,
-    /// The first in line.
+    places: Slab<Linked<T>>,
+    /// The first in line behind the seat.
     first: usize,
-    /// The last in line.
+    /// The last in line behind the seat.
     last: usize,
-    /// How many are in line.
-    waiting: usize,
+    /// How many are in line behind the seat.
+    behind: usize,
 }
 
 /// One place.
@@ -43,6 +43,13 @@ struct Place<T> {
     value: Option<T>,
     /// Whether somebody has it.
     phase: Phase,
+}
+
+/// A place behind the seat.
+#[derive(Debug)]
+struct Linked<T> {
+    /// The place.
+    place: Place<T>,
     /// Who is before it.
     before: usize,
     /// Who is behind it.
@@ -60,81 +67,104 @@ enum Phase {
     CalledUp,
 }
 
-impl<T> Place<T> {
-    /// A place that nobody has.
-    const FREE: Place<T> = Place {
-        slot: WaiterSlot::EMPTY,
-        value: None,
-        phase: Phase::Free,
-        before: NOBODY,
-        behind: NOBODY,
-    };
-}
-
 impl<T> Line<T> {
     /// Nobody waits, and nothing is allocated.
     pub(crate) const fn new() -> Self {
         Line {
-            seat: Place::FREE,
+            seat: Place {
+                slot: WaiterSlot::EMPTY,
+                value: None,
+                phase: Phase::Free,
+            },
             places: Slab::new(),
             first: NOBODY,
             last: NOBODY,
-            waiting: 0,
+            behind: 0,
         }
     }
 
     /// Whether nobody is in line.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting == 0
+        self.seat.phase != Phase::InLine && self.behind == 0
     }
 
-    /// A place that somebody has.
+    /// Takes the seat, if it is free and nobody is in line.
     #[inline]
-    fn get(&mut self, key: usize) -> Option<&mut Place<T>> {
-        if key == SEAT {
-            (self.seat.phase != Phase::Free).then_some(&mut self.seat)
-        } else {
-            self.places.get_mut(key)
+    pub(crate) fn sit(&mut self, slot: WaiterSlot) -> Option<usize> {
+        if self.seat.phase != Phase::Free || self.behind > 0 {
+            return None;
         }
+        self.seat.phase = Phase::InLine;
+        self.seat.slot = slot;
+        Some(SEAT)
+    }
+
+    /// Gives a value to who sits alone in line and is woken by a coroutine's id, and gives who that is.
+    ///
+    /// # Errors
+    /// The value, if that is not so.
+    #[inline]
+    pub(crate) fn give(&mut self, value: T) -> Result<WaiterSlot, T> {
+        let seat = &mut self.seat;
+        if seat.phase != Phase::InLine || seat.slot.token().is_some() {
+            return Err(value);
+        }
+        seat.phase = Phase::CalledUp;
+        seat.value = Some(value);
+        // That slot stays as it is: it names no waker, and nobody is woken by it again.
+        Ok(seat.slot)
+    }
+
+    /// Leaves the seat with the value that was given.
+    #[inline]
+    pub(crate) fn stand_up(&mut self, key: usize) -> Option<T> {
+        if key != SEAT || self.seat.phase != Phase::CalledUp {
+            return None;
+        }
+        let value = self.seat.value.take();
+        if value.is_some() {
+            self.seat.phase = Phase::Free;
+        }
+        value
     }
 
     /// Takes a place at the end.
-    #[inline]
     pub(crate) fn join(&mut self, value: Option<T>) -> usize {
-        if self.waiting > 0 || self.seat.phase != Phase::Free {
-            return self.join_behind(value);
+        if let Some(key) = self.sit(WaiterSlot::EMPTY) {
+            self.seat.value = value;
+            return key;
         }
-        // The links of a free seat are as they must be, and its slot is nobody's.
-        self.seat.value = value;
-        self.seat.phase = Phase::InLine;
-        self.first = SEAT;
-        self.last = SEAT;
-        self.waiting = 1;
-        SEAT
-    }
-
-    /// The same behind others.
-    #[inline(never)]
-    fn join_behind(&mut self, value: Option<T>) -> usize {
-        let before = self.last;
-        let key = self.places.insert(Place {
+        let place = Place {
+            slot: WaiterSlot::EMPTY,
             value,
             phase: Phase::InLine,
+        };
+        let before = self.last;
+        let key = self.places.insert(Linked {
+            place,
             before,
-            ..Place::FREE
+            behind: NOBODY,
         });
-        match self.get(before) {
+        match self.places.get_mut(before) {
             Some(last) => last.behind = key,
             None => self.first = key,
         }
         self.last = key;
-        self.waiting += 1;
+        self.behind += 1;
         key
     }
 
+    /// A place that somebody has.
+    fn get(&mut self, key: usize) -> Option<&mut Place<T>> {
+        if key == SEAT {
+            (self.seat.phase != Phase::Free).then_some(&mut self.seat)
+        } else {
+            self.places.get_mut(key).map(|linked| &mut linked.place)
+        }
+    }
+
     /// Calls up the first in line: gives out the value it holds, keeps the one it is given, and gives who is to be woken.
-    #[inline]
     pub(crate) fn call_up(&mut self, given: Option<T>) -> Option<(Option<T>, WaiterSlot)> {
         let (place, slot) = self.unlink_first()?;
         Some((std::mem::replace(&mut place.value, given), slot))
@@ -147,7 +177,6 @@ impl<T> Line<T> {
     }
 
     /// Changes who waits in a place that is in line. False if it is not.
-    #[inline]
     pub(crate) fn set_slot(&mut self, key: usize, slot: WaiterSlot) -> bool {
         match self.get(key) {
             Some(place) if place.phase == Phase::InLine => {
@@ -159,13 +188,7 @@ impl<T> Line<T> {
     }
 
     /// Leaves a place that was called up, or sent away, with the value in it. Of one still in line, gives who waits.
-    #[inline]
     pub(crate) fn called_up(&mut self, key: usize) -> Result<Option<T>, WaiterSlot> {
-        if key == SEAT && self.seat.phase == Phase::CalledUp {
-            self.seat.phase = Phase::Free;
-            self.seat.behind = NOBODY;
-            return Ok(self.seat.value.take());
-        }
         match self.get(key) {
             Some(place) if place.phase == Phase::InLine => Err(place.slot),
             _ => Ok(self.leave(key).and_then(|(_, value)| value)),
@@ -173,35 +196,29 @@ impl<T> Line<T> {
     }
 
     /// Leaves a place, in line or called up, with who waits in it and the value in it.
-    #[inline(never)]
     pub(crate) fn leave(&mut self, key: usize) -> Option<(WaiterSlot, Option<T>)> {
-        let place = self.get(key)?;
-        let (before, behind) = (place.before, place.behind);
-        let (slot, value) = (place.slot, place.value.take());
-        if place.phase == Phase::InLine {
-            self.close_up(before, behind);
-        }
         if key == SEAT {
-            self.seat.slot = slot.vacated();
-            self.seat.phase = Phase::Free;
-            self.seat.behind = NOBODY;
-        } else {
-            self.places.try_remove(key);
+            let seat = self.get(SEAT)?;
+            seat.phase = Phase::Free;
+            let slot = std::mem::replace(&mut seat.slot, WaiterSlot::EMPTY);
+            return Some((slot, seat.value.take()));
         }
-        Some((slot, value))
+        let linked = self.places.try_remove(key)?;
+        if linked.place.phase == Phase::InLine {
+            self.close_up(linked.before, linked.behind);
+        }
+        Some((linked.place.slot, linked.place.value))
     }
 
     /// Takes the first place out of the line, and who waits there out of the place.
-    #[inline]
     fn unlink_first(&mut self) -> Option<(&mut Place<T>, WaiterSlot)> {
-        let key = self.first;
-        let place = if key == SEAT && self.waiting == 1 {
-            (self.first, self.last, self.waiting) = (NOBODY, NOBODY, 0);
+        let place = if self.seat.phase == Phase::InLine {
             &mut self.seat
         } else {
-            let behind = self.get(key)?.behind;
+            let key = self.first;
+            let behind = self.places.get(key)?.behind;
             self.close_up(NOBODY, behind);
-            self.get(key)?
+            &mut self.places[key].place
         };
         place.phase = Phase::CalledUp;
         let slot = place.slot;
@@ -211,15 +228,15 @@ impl<T> Line<T> {
 
     /// Joins the two neighbours of a place that leaves the line.
     fn close_up(&mut self, before: usize, behind: usize) {
-        match self.get(before) {
-            Some(place) => place.behind = behind,
+        match self.places.get_mut(before) {
+            Some(linked) => linked.behind = behind,
             None => self.first = behind,
         }
-        match self.get(behind) {
-            Some(place) => place.before = before,
+        match self.places.get_mut(behind) {
+            Some(linked) => linked.before = before,
             None => self.last = before,
         }
-        self.waiting -= 1;
+        self.behind -= 1;
     }
 }
 

@@ -80,7 +80,11 @@ impl<T> State<T> {
 
 impl<T: 'static> OneShot<T> {
     /// A cell and its resolver.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "most of it is a look into a list; as a function it would save registers first"
+    )]
     pub(crate) fn new(shared: &Rc<Shared>, created_at: Site) -> (Rc<Self>, Resolver<T>) {
         let spare = shared.spare_cells.borrow_mut().take(Fit::of::<Self>());
         if let Some(spare) = spare
@@ -115,11 +119,25 @@ impl<T: 'static> OneShot<T> {
     /// Keeps the cell of a `T` that was taken, if nobody else has it.
     ///
     /// While it is kept, it and the loop's half own each other; the loop's end undoes that, and after it none is kept.
+    #[inline]
     pub(crate) fn keep_any(cell: Rc<dyn Any>, shared: &Shared) {
-        if Rc::strong_count(&cell) == 1 && !shared.is_closed() {
-            let mut spares = shared.spare_cells.borrow_mut();
-            spares.put(Fit::of::<Self>(), size_of::<Self>(), cell);
+        if Rc::strong_count(&cell) != 1 || shared.is_closed() {
+            return drop(cell);
         }
+        let put = shared
+            .spare_cells
+            .borrow_mut()
+            .put_back(Fit::of::<Self>(), cell);
+        if let Err(cell) = put {
+            Self::keep_more(cell, shared);
+        }
+    }
+
+    /// The same where there is no place for it yet, or none any more.
+    #[cold]
+    fn keep_more(cell: Rc<dyn Any>, shared: &Shared) {
+        let mut spares = shared.spare_cells.borrow_mut();
+        spares.put(Fit::of::<Self>(), size_of::<Self>(), cell);
     }
 }
 

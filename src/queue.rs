@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::error::{ErrorKind, Result};
-use crate::fifo::{Offer, Queue};
+use crate::fifo::{Offer, Queue, Received};
 use crate::handle::Handle;
 use crate::send_error::SendError;
 use crate::site::Site;
@@ -335,12 +335,12 @@ impl<T> Future for Sending<'_, T> {
     #[inline(always)]
     #[expect(
         clippy::inline_always,
-        reason = "a value that just enters is most of what there is"
+        reason = "the frequent ways are short, and store little where they are in line"
     )]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         match std::mem::replace(&mut this.state, SendState::Done) {
-            SendState::New(value) => match this.queue.enter_unnoticed(value) {
+            SendState::New(value) => match this.queue.enter(value) {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err(value) => this.begin(value, cx),
             },
@@ -367,24 +367,11 @@ impl<T> Sending<'_, T> {
         match self.queue.called_up(key) {
             Ok(None) => Poll::Ready(Ok(())),
             Ok(Some(value)) => Poll::Ready(Err(self.closed(value))),
-            Err(slot) => self.wait_on(key, slot, cx),
+            Err(slot) => self.wait(key, slot, cx),
         }
     }
 
-    /// Waits in line, once more.
-    #[cold]
-    fn wait_on(
-        &mut self,
-        key: usize,
-        slot: WaiterSlot,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), SendError<T>>> {
-        self.wait(key, slot, cx)
-    }
-
     /// Waits in line.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "most waits are for the first time")]
     fn wait(
         &mut self,
         key: usize,
@@ -457,14 +444,25 @@ enum Place {
 impl<T> Future for Receive<'_, T> {
     type Output = Result<Option<T>>;
 
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the frequent ways are short, and store little where they are in line"
+    )]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match std::mem::replace(&mut self.place, Place::Done) {
-            Place::New => match self.queue.take_unnoticed() {
-                Some(value) => Poll::Ready(Ok(Some(value))),
-                None => self.begin(cx),
+            Place::New => match self.queue.receive(&RECEIVE, cx, self.site) {
+                Received::Value(value) => Poll::Ready(Ok(Some(value))),
+                Received::InLine(key) => {
+                    self.place = Place::InLine(key);
+                    Poll::Pending
+                }
+                Received::Otherwise => self.begin(cx),
             },
-            Place::InLine(key) => self.go_on(key, cx),
+            Place::InLine(key) => match self.queue.stand_up(key) {
+                Some(value) => Poll::Ready(Ok(Some(value))),
+                None => self.go_on(key, cx),
+            },
             Place::Done => Poll::Pending,
         }
     }
@@ -487,24 +485,11 @@ impl<T> Receive<'_, T> {
             Ok(Some(value)) => Poll::Ready(Ok(Some(value))),
             // Sent away by the close; another receiver may have given a value back since.
             Ok(None) => Poll::Ready(Ok(self.queue.take())),
-            Err(slot) => self.wait_on(key, slot, cx),
+            Err(slot) => self.wait(key, slot, cx),
         }
     }
 
-    /// Waits in line, once more.
-    #[cold]
-    fn wait_on(
-        &mut self,
-        key: usize,
-        slot: WaiterSlot,
-        cx: &Context<'_>,
-    ) -> Poll<Result<Option<T>>> {
-        self.wait(key, slot, cx)
-    }
-
     /// Waits in line.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "most waits are for the first time")]
     fn wait(&mut self, key: usize, slot: WaiterSlot, cx: &Context<'_>) -> Poll<Result<Option<T>>> {
         let Poll::Ready(cancel) = self.queue.park(&RECEIVE, (key, slot), cx, self.site) else {
             self.place = Place::InLine(key);

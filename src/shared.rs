@@ -252,6 +252,19 @@ impl Shared {
     /// Puts a job at the back of the ready queue.
     #[inline]
     pub(crate) fn push(&self, job: Job) {
+        let mut ready = self.ready.borrow_mut();
+        if ready.len() < ready.capacity() && !self.nudge.get() {
+            ready.push(job);
+        } else {
+            drop(ready);
+            self.push_rare(job);
+        }
+    }
+
+    /// The same where the queue has to grow, or somebody to be told. It is the last thing `push` does, which so has no register to save:
+    /// what a path costs is above all what it stores.
+    #[cold]
+    fn push_rare(&self, job: Job) {
         self.ready.borrow_mut().push(job);
         self.touched();
     }

@@ -75,6 +75,22 @@ impl<B> Spares<B> {
         }
     }
 
+    /// Keeps an empty box if its shelf has a place for it as it is.
+    ///
+    /// # Errors
+    /// The box otherwise: [`put`](Spares::put) finds a place or drops it.
+    #[inline]
+    pub(crate) fn put_back(&mut self, fit: Fit, spare: B) -> Result<(), B> {
+        let kept = &mut self.shelves[fit.shelf(SHELVES)];
+        let count = kept.boxes.len();
+        if kept.fit != fit || count >= kept.room || count >= kept.boxes.capacity() {
+            return Err(spare);
+        }
+        kept.boxes.push(spare);
+        self.stocked = true;
+        Ok(())
+    }
+
     /// Keeps an empty box of this size (keeps invariant 2).
     #[inline]
     pub(crate) fn put(&mut self, fit: Fit, size: usize, spare: B) {
