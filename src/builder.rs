@@ -33,7 +33,7 @@ pub struct Builder {
     /// After how long nothing moving is suspicious.
     pub(crate) stalled_after: Option<Duration>,
     /// How long to stay awake where nothing is ready.
-    pub(crate) busy_poll: Duration,
+    pub(crate) busy_poll: Option<Duration>,
     /// The size of the pool for blocking work.
     pub(crate) pool: PoolLimits,
 }
@@ -72,8 +72,9 @@ impl Builder {
         self
     }
 
-    /// Stays awake for up to `limit` before a sleep, looking at sockets, timers and posts without sleeping: adaptive spinning. Off, that
-    /// is zero, unless set; more than 1 ms counts as 1 ms.
+    /// Stays awake for up to `limit` before a sleep, looking at sockets, timers and posts without sleeping: adaptive spinning. Zero
+    /// switches it off; more than 1 ms counts as 1 ms. Unless set, a loop that has a live [`Remote`](crate::Remote) and no socket does so
+    /// for up to 30 µs, and any other does not.
     ///
     /// To be woken from a sleep takes a thread some 5 to 30 µs. A program that waits for short answers most of the time (few
     /// connections, a round trip to another thread) saves that in every wait, and the thread that posts saves a system call; 50 µs is a
@@ -103,7 +104,7 @@ impl Builder {
     /// ```
     #[doc(alias = "spin")]
     pub fn busy_poll(mut self, limit: Duration) -> Self {
-        self.busy_poll = limit;
+        self.busy_poll = Some(limit);
         self
     }
 
@@ -125,7 +126,7 @@ impl Default for Builder {
             hook: Rc::new(incident::print),
             fatal: false,
             stalled_after: None,
-            busy_poll: Duration::ZERO,
+            busy_poll: None,
             pool: PoolLimits {
                 threads: 4,
                 queue: 1024,

@@ -5,8 +5,9 @@
 //! Invariants:
 //! 1. It stays awake only while it has credit. A wait that ended awake earns 1 and one that was in vain costs 4, so at least four of
 //!    five waits end within the limit, or it sleeps.
-//! 2. A wait in vain that uses the credit up leaves a debt of 16. Without credit a short sleep earns 1 and a long one nothing. So a loop
-//!    whose waits are long does not stay awake at all, and one whose waits are a little too long does in one of 17.
+//! 2. A wait in vain that uses the credit up leaves a debt: 16, and twice as much each time in a row, up to 256. Without credit a short
+//!    sleep earns 1 and a long one nothing. So a loop whose waits are long does not stay awake at all, and one whose waits are a little
+//!    too long, or whose core others want, soon does in one of 257 only.
 //!
 //! ```text
 //!                    a short sleep, until the credit is above 0
@@ -27,8 +28,10 @@ use crate::timers::Nanos;
 const MOST: i32 = 8;
 /// What a wait in vain costs.
 const IN_VAIN: i32 = 4;
-/// The credit after the wait in vain that used it up.
-const LEAST: i32 = -16;
+/// The debts that waits in vain leave which use the credit up, one after another.
+const DEBTS: std::ops::RangeInclusive<i32> = 16..=256;
+/// The limit where nobody has set one: about as long as another thread takes to wake up and answer.
+const FOR_POSTS: Duration = Duration::from_micros(30);
 /// The longest limit: for so long a loop may overlook that its last remote went.
 const LONGEST: Duration = Duration::from_millis(1);
 
@@ -37,17 +40,30 @@ const LONGEST: Duration = Duration::from_millis(1);
 pub(crate) struct BusyPoll {
     /// For how long it stays awake.
     limit: Nanos,
+    /// Whether only for posts, and not in a loop that has sockets.
+    posts_alone: bool,
     /// See the invariants.
     credit: i32,
+    /// The next debt.
+    debt: i32,
 }
 
 impl BusyPoll {
-    /// Stays awake for this long at most; nothing to decide if that is zero.
-    pub(crate) fn new(limit: Duration) -> Option<Self> {
+    /// Stays awake for this long at most; if none is set, briefly and for posts alone. Nothing to decide if it is zero.
+    pub(crate) fn new(limit: Option<Duration>) -> Option<Self> {
+        let posts_alone = limit.is_none();
+        let limit = limit.unwrap_or(FOR_POSTS);
         (!limit.is_zero()).then(|| BusyPoll {
             limit: nanos(limit.min(LONGEST)),
+            posts_alone,
             credit: 0,
+            debt: *DEBTS.start(),
         })
+    }
+
+    /// Whether it is only for posts, and not in a loop that has sockets.
+    pub(crate) fn is_for_posts_alone(&self) -> bool {
+        self.posts_alone
     }
 
     /// Whether staying awake is likely to pay now.
@@ -69,6 +85,7 @@ impl BusyPoll {
         while at.saturating_sub(started) < self.limit {
             if look(at)? {
                 self.credit = (self.credit + 1).min(MOST);
+                self.debt = *DEBTS.start();
                 return Ok(true);
             }
             hint::spin_loop();
@@ -76,7 +93,8 @@ impl BusyPoll {
         }
         self.credit -= IN_VAIN;
         if !self.pays() {
-            self.credit = LEAST;
+            self.credit = -self.debt;
+            self.debt = (self.debt * 2).min(*DEBTS.end());
         }
         Ok(false)
     }
@@ -111,7 +129,7 @@ mod tests {
     impl Bench {
         /// One that stays awake for up to 50 µs.
         fn new() -> Self {
-            let busy_poll = BusyPoll::new(Duration::from_micros(50)).expect("a limit");
+            let busy_poll = BusyPoll::new(Some(Duration::from_micros(50))).expect("a limit");
             Bench {
                 busy_poll,
                 now: Cell::new(0),
@@ -173,10 +191,32 @@ mod tests {
     }
 
     #[test]
-    fn waits_a_little_too_long_are_tried_awake_once_in_seventeen() {
+    fn waits_a_little_too_long_are_tried_awake_ever_more_rarely() {
         let mut bench = Bench::new();
-        assert_eq!(bench.awake(1 + 17 * 20, 80), 0);
-        assert_eq!(bench.looks, 20 * 50);
+        bench.wait(80);
+        for sleeps in [17, 33, 65, 129, 257, 257] {
+            let before = bench.looks;
+            assert_eq!(bench.awake(sleeps, 80), 0);
+            assert_eq!(bench.looks - before, 50, "one try in {sleeps} waits");
+        }
+    }
+
+    #[test]
+    fn one_wait_that_ends_awake_forgives_the_tries_before_it() {
+        let mut bench = Bench::new();
+        bench.awake(200, 80);
+        while !bench.busy_poll.pays() {
+            bench.wait(80);
+        }
+        assert!(bench.wait(5));
+        assert_eq!(bench.busy_poll.debt, 16);
+    }
+
+    #[test]
+    fn a_loop_without_the_setting_stays_awake_for_posts_alone() {
+        assert!(BusyPoll::new(None).is_some_and(|it| it.is_for_posts_alone()));
+        let set = BusyPoll::new(Some(Duration::from_micros(30)));
+        assert!(set.is_some_and(|it| !it.is_for_posts_alone()));
     }
 
     #[test]
@@ -203,15 +243,15 @@ mod tests {
 
     #[test]
     fn a_look_that_fails_ends_the_wait() {
-        let mut busy_poll = BusyPoll::new(Duration::MAX).expect("a limit");
+        let mut busy_poll = BusyPoll::new(Some(Duration::MAX)).expect("a limit");
         let failed = busy_poll.stay_awake(|| 0, |_| Err("broken"));
         assert_eq!(failed, Err("broken"));
     }
 
     #[test]
     fn the_limit_ends_at_a_millisecond_and_zero_is_off() {
-        assert!(BusyPoll::new(Duration::ZERO).is_none());
-        let longest = BusyPoll::new(Duration::MAX).expect("a limit");
+        assert!(BusyPoll::new(Some(Duration::ZERO)).is_none());
+        let longest = BusyPoll::new(Some(Duration::MAX)).expect("a limit");
         assert_eq!(u128::from(longest.limit), LONGEST.as_nanos());
     }
 }

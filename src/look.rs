@@ -119,7 +119,8 @@ impl EventLoop {
     /// Waits until an event, a post or a deadline, awake first where that pays and then asleep, which asks the poll; or tells that nothing can
     /// come.
     fn wait(&mut self, root: Option<&Root<'_>>) -> Result<Option<Outcome>> {
-        if self.busy_poll.as_ref().is_some_and(BusyPoll::pays)
+        if self.may_stay_awake()
+            && self.busy_poll.as_ref().is_some_and(BusyPoll::pays)
             && self.verdict(root).is_none()
             && self.stay_awake()?
         {
@@ -133,6 +134,15 @@ impl EventLoop {
         }
         self.sleep()?;
         Ok(None)
+    }
+
+    /// Whether the setting is for a wait like this.
+    fn may_stay_awake(&self) -> bool {
+        let shared = &self.shared;
+        self.busy_poll.as_ref().is_some_and(|busy_poll| {
+            !busy_poll.is_for_posts_alone()
+                || shared.inbox.remotes() > 0 && shared.reactor.borrow().len() == 0
+        })
     }
 
     /// Looks without sleeping, for as long as the setting allows. Tells whether something came.
@@ -173,7 +183,7 @@ impl EventLoop {
             .filter(|stall| !stall.told)
             .map(|stall| now.saturating_add(nanos(stall.after)));
         let until = [deadline, alarm].into_iter().flatten().min();
-        let fell_asleep = self.busy_poll.as_ref().map(|_| self.shared.clock.now());
+        let fell_asleep = self.may_stay_awake().then(|| self.shared.clock.now());
         self.sleep_until(until.filter(|at| *at < NEVER), now)?;
         if let (Some(busy_poll), Some(since)) = (&mut self.busy_poll, fell_asleep) {
             busy_poll.slept(self.shared.clock.now().saturating_sub(since));
