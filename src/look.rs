@@ -99,7 +99,10 @@ impl EventLoop {
             let [reader, writer] = source.ready_by(event);
             drop(reactor);
             if let Some(slot) = reader {
-                self.shared.wake_waiter(slot);
+                match slot.direct_owner() {
+                    Some(id) => self.shared.wake_here(id),
+                    None => self.shared.wake_waiter(slot),
+                }
             }
             if let Some(slot) = writer {
                 self.shared.wake_waiter(slot);
