@@ -82,6 +82,9 @@ mod waits;
 mod line;
 
 mod ledger;
+
+mod sources;
+
 mod reactor;
 mod record;
 mod spares;

@@ -86,21 +86,29 @@ impl EventLoop {
 
     /// Hands the sockets' events to whoever waits for them. Gives their number.
     fn take_events(&mut self) -> usize {
-        let mut taken = 0;
+        let mut count = 0;
         for event in &self.events {
-            let Some(id) = source_of(event) else { continue };
-            taken += 1;
-            let woken = self
-                .shared
-                .reactor
-                .borrow_mut()
-                .source_mut(id)
-                .map(|source| source.ready_by(event));
-            for slot in woken.into_iter().flatten() {
+            let Some(token) = source_of(event) else {
+                continue;
+            };
+            count += 1;
+            let mut reactor = self.shared.reactor.borrow_mut();
+            let Some(source) = reactor.sources.of(token) else {
+                continue;
+            };
+            let [reader, writer] = source.ready_by(event);
+            drop(reactor);
+            if let Some(slot) = reader {
+                match slot.direct_owner() {
+                    Some(id) => self.shared.wake_here(id),
+                    None => self.shared.wake_waiter(slot),
+                }
+            }
+            if let Some(slot) = writer {
                 self.shared.wake_waiter(slot);
             }
         }
-        taken
+        count
     }
 
     /// Takes in what was posted until now.

@@ -34,6 +34,8 @@
 //!   out, or into the buffer of the [`BufferedStream`], where the next read finds them.
 //! - A cancel comes as [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) out of what returns [`Error`](crate::Error), and as an
 //!   [`io::Error`](std::io::Error) of kind `Other` out of what returns that; `?` turns the second into the first. It is never `Interrupted`.
+//! - A connection costs what its coroutine keeps while it waits. [`TcpStream::readable`] waits without a buffer; the buffer of a
+//!   [`BufferedStream`] is small, or gone, while nothing arrives.
 //! - Dropping a stream closes it. What the kernel has taken is still sent.
 //!
 //! Source: `tornado.iostream`, with half-close added and callbacks left out.
@@ -63,11 +65,14 @@ mod connect;
 
 mod listener;
 
+mod readable;
+
 pub use buffered::BufferedStream;
 pub use connect::Connect;
 pub use line::{Lines, ReadLine};
 pub use listener::{Accept, TcpListener};
 pub use read_until::{ReadExact, ReadUntil, ReadUntilClose};
+pub use readable::Readable;
 pub use reading::{Fill, WriteOut};
 pub use split::{ReadHalf, WriteHalf};
 pub use stream::TcpStream;

@@ -40,11 +40,23 @@ impl Shared {
         cx: &Context<'_>,
         note: Note,
     ) -> Result<WaiterSlot, Error> {
-        if self.is_plain(cx.waker()) && slot.token().is_none() {
-            self.set_note(note);
-            return Ok(WaiterSlot::direct(self.running.get(), self.resume.get()));
+        if slot.token().is_none()
+            && let Some(slot) = self.park_direct(cx, note)
+        {
+            return Ok(slot);
         }
         self.park_rare(slot, cx, note)
+    }
+
+    /// Parks in the short way, if that can be, a point that no foreign waker is kept for. It runs no user code, and may be called with
+    /// something borrowed.
+    #[inline]
+    pub(crate) fn park_direct(&self, cx: &Context<'_>, note: Note) -> Option<WaiterSlot> {
+        if !self.is_plain(cx.waker()) {
+            return None;
+        }
+        self.set_note(note);
+        Some(WaiterSlot::direct(self.running.get(), self.resume.get()))
     }
 
     /// Parks a point that was parked elsewhere, or whose coroutine is being cancelled.

@@ -1,12 +1,10 @@
-//! mio's poll, the sockets registered with it, and what each is ready for.
+//! mio's poll, and the loop's own descriptors in it: the wake-up and the timer.
 //!
-//! It is apart because only here are tokens and readiness known. Who sleeps and when is the loop's business.
+//! It is apart because only here is the system's selector known. Who sleeps and when is the loop's business.
 //!
 //! Invariants:
-//! 1. Readiness is bits: set by an event, cleared by who found the socket empty ("would block", or a read that came up short).
-//! 2. A closed peer stays readable, and a broken socket both: no later event would say so again.
-//! 3. A token carries a generation: an event for a source that is gone reaches nobody, also within one batch.
-//! 4. The Linux timer descriptor is made at the first sleep with a deadline and set again only when the deadline changed. While the
+//! 1. The two highest tokens are the loop's own; no source's generation and place make one of them.
+//! 2. The Linux timer descriptor is made at the first sleep with a deadline and set again only when the deadline changed. While the
 //!    system has no descriptor for it, a sleep goes by a time-out and every sleep asks again: no timer is lost to a shortage.
 
 use std::io;
@@ -15,45 +13,22 @@ use std::time::Duration;
 
 use mio::{Interest, Token};
 
-use crate::arena::{Arena, Id};
+use crate::sources::{Place, Sources};
 use crate::timers::Nanos;
 use crate::waiter::WaiterSlot;
-
-#[cfg(not(target_pointer_width = "64"))]
-compile_error!("yieldpoint packs a 64-bit id into the poller's token and needs a 64-bit target");
 
 /// The token of the inbox's wake-up.
 const WAKE: Token = Token(usize::MAX);
 /// The token of the timer descriptor.
 const TIMER: Token = Token(usize::MAX - 1);
 
-/// The two ways in which a socket can be waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// Bytes to read, or a connection to accept.
-    Read,
-    /// Room to write, or a connection made.
-    Write,
-}
-
-/// One registered socket.
-#[derive(Debug)]
-pub(crate) struct Source {
-    /// Whether a read is worth trying, and a write.
-    ready: [bool; 2],
-    /// Whether that can no longer change (invariant 2).
-    sticky: [bool; 2],
-    /// Who waits for it.
-    pub(crate) waiters: [WaiterSlot; 2],
-}
-
 /// The poll and its sources.
 pub(crate) struct Reactor {
     /// The operating system's selector.
     poll: mio::Poll,
-    /// What is registered, by the id packed into its token.
-    sources: Arena<Source>,
-    /// The timer descriptor (invariant 4).
+    /// What is registered.
+    pub(crate) sources: Sources,
+    /// The timer descriptor (invariant 2).
     timer: DeadlineTimer,
 }
 
@@ -65,7 +40,7 @@ impl Reactor {
         Ok((
             Reactor {
                 poll,
-                sources: Arena::new(),
+                sources: Sources::new(),
                 timer: DeadlineTimer::new(),
             },
             waker,
@@ -73,41 +48,27 @@ impl Reactor {
     }
 
     /// Registers a socket for both directions. It is taken to be ready until a try says otherwise.
-    pub(crate) fn register(&mut self, socket: &mut impl mio::event::Source) -> io::Result<Id> {
-        let source = Source {
-            ready: [true; 2],
-            sticky: [false; 2],
-            waiters: [WaiterSlot::EMPTY; 2],
-        };
-        let id = self.sources.insert(source);
+    pub(crate) fn register(&mut self, socket: &mut impl mio::event::Source) -> io::Result<Place> {
+        let (place, token) = self.sources.insert();
         let both = Interest::READABLE | Interest::WRITABLE;
-        match self
-            .poll
-            .registry()
-            .register(socket, Token(usize_of(id)), both)
-        {
-            Ok(()) => Ok(id),
+        match self.poll.registry().register(socket, token, both) {
+            Ok(()) => Ok(place),
             Err(error) => {
-                self.sources.remove(id);
+                self.sources.remove(place);
                 Err(error)
             }
         }
     }
 
-    /// Takes a socket out. Gives back who waited for it. Events already fetched for it reach nobody (invariant 3).
+    /// Takes a socket out. Gives back who waited for it. Events already fetched for it reach nobody.
     pub(crate) fn deregister(
         &mut self,
-        id: Id,
+        place: Place,
         socket: &mut impl mio::event::Source,
-    ) -> Option<[WaiterSlot; 2]> {
+    ) -> [WaiterSlot; 2] {
         // A socket that the kernel has already let go of needs no more than our own forgetting.
         let _ = self.poll.registry().deregister(socket);
-        self.sources.remove(id).map(|source| source.waiters)
-    }
-
-    /// The source, if it is still registered.
-    pub(crate) fn source_mut(&mut self, id: Id) -> Option<&mut Source> {
-        self.sources.get_mut(id)
+        self.sources.remove(place)
     }
 
     /// How many sources there are.
@@ -117,17 +78,12 @@ impl Reactor {
 
     /// Whether anybody waits for any source.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.sources
-            .iter()
-            .any(|(_, source)| source.waiters.iter().any(|slot| slot.is_waiting()))
+        self.sources.are_waited_for()
     }
 
     /// How many sources are waited for.
     pub(crate) fn waited_for(&self) -> usize {
-        self.sources
-            .iter()
-            .filter(|(_, source)| source.waiters.iter().any(|slot| slot.is_waiting()))
-            .count()
+        self.sources.waited_for()
     }
 
     /// Asks for events without waiting.
@@ -169,71 +125,13 @@ impl AsRawFd for Reactor {
     }
 }
 
-impl Source {
-    /// Whether a try is worth making.
-    #[inline]
-    pub(crate) fn is_ready(&self, direction: Direction) -> bool {
-        self.ready[direction as usize]
-    }
-
-    /// Notes that a try found nothing, or less than it asked for (keeps invariants 1 and 2).
-    #[inline]
-    pub(crate) fn drained(&mut self, direction: Direction) {
-        self.ready[direction as usize] = self.sticky[direction as usize];
-    }
-
-    /// Notes that a try found nothing at all, whatever was said before.
-    #[inline]
-    pub(crate) fn would_block(&mut self, direction: Direction) {
-        self.ready[direction as usize] = false;
-        self.sticky[direction as usize] = false;
-    }
-
-    /// Who waits, one slot a direction.
-    pub(crate) fn waiter(&self, direction: Direction) -> WaiterSlot {
-        self.waiters[direction as usize]
-    }
-
-    /// Changes who waits.
-    pub(crate) fn set_waiter(&mut self, direction: Direction, slot: WaiterSlot) {
-        self.waiters[direction as usize] = slot;
-    }
-
-    /// Takes in one event and gives out who is to be woken.
-    pub(crate) fn ready_by(&mut self, event: &mio::event::Event) -> [WaiterSlot; 2] {
-        let broken = event.is_error();
-        let sticky = [
-            event.is_read_closed() || broken,
-            event.is_write_closed() || broken,
-        ];
-        let ready = [
-            event.is_readable() || sticky[0],
-            event.is_writable() || sticky[1],
-        ];
-        let mut woken = [WaiterSlot::EMPTY; 2];
-        for side in 0..2 {
-            self.sticky[side] |= sticky[side];
-            if ready[side] {
-                self.ready[side] = true;
-                woken[side] = self.waiters[side];
-                self.waiters[side] = self.waiters[side].vacated();
-            }
-        }
-        woken
-    }
-}
-
-/// The source an event is for; none for the loop's own wake-up and timer.
-pub(crate) fn source_of(event: &mio::event::Event) -> Option<Id> {
+/// The token of the source an event is for; none for the loop's own wake-up and timer.
+#[inline]
+pub(crate) fn source_of(event: &mio::event::Event) -> Option<Token> {
     match event.token() {
         WAKE | TIMER => None,
-        Token(bits) => Some(Id::from_bits(bits as u64)),
+        token => Some(token),
     }
-}
-
-/// The id as a token. Ids never reach the two highest values: those would be generation `u32::MAX` at slot `u32::MAX`.
-fn usize_of(id: Id) -> usize {
-    usize::try_from(id.to_bits()).expect("a 64-bit target")
 }
 
 /// Repeats a call that a signal interrupted.

@@ -333,6 +333,16 @@ impl Shared {
     /// Marks a coroutine ready (keeps invariant 2). Nothing happens if it has ended.
     #[inline]
     pub(crate) fn wake(&self, id: Id) {
+        self.wake_here(id);
+    }
+
+    /// The same, written out where it is called.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "for who wakes many in a row: little of it is more than the call"
+    )]
+    pub(crate) fn wake_here(&self, id: Id) {
         let mut records = self.records.borrow_mut();
         let Some(record) = records.get_mut(id) else {
             return;

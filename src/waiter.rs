@@ -65,6 +65,12 @@ impl WaiterSlot {
         self.owner
     }
 
+    /// The coroutine itself, where no foreign waker stands for it.
+    #[inline]
+    pub(crate) fn direct_owner(self) -> Option<Id> {
+        self.token().is_none().then_some(self.owner)
+    }
+
     /// Where the foreign waker is kept, if it is one that waits.
     #[inline]
     pub(crate) fn token(self) -> Option<usize> {

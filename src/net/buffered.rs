@@ -50,8 +50,8 @@ pub struct BufferedStream<S> {
     buffer: Buffer,
     /// Whether more can come.
     end: End,
-    /// How to tell the stream who asks, if it is one of ours.
-    hooks: Option<Hooks<S>>,
+    /// How to poll the stream on behalf of a place, if it is one of ours.
+    ours: Option<AsPolled<S>>,
 }
 
 /// Whether more can come.
@@ -65,21 +65,35 @@ pub(super) enum End {
     Broken,
 }
 
-/// What a buffered stream tells a stream of ours, which a foreign one has no ear for.
-pub(super) struct Hooks<S> {
-    /// From which place it is polled from now on, if that is known.
-    pub(super) ask: fn(&mut S, Option<Site>),
-    /// That nobody waits for it any more.
-    pub(super) give_up: fn(&mut S),
-    /// That a read is served from the buffer; it answers when it has been the reader's turn for long enough.
-    pub(super) turn: fn(&mut S, &Context<'_>) -> Poll<Result<()>>,
+/// A stream of ours, polled on behalf of a place, which reports name. The traits of `futures_io` have no room for one.
+pub(super) trait Polled {
+    /// Reads what is there.
+    fn poll_read_for(
+        &mut self,
+        cx: &Context<'_>,
+        site: Option<Site>,
+        buf: &mut [u8],
+    ) -> Poll<Result<usize>>;
+
+    /// Writes what the kernel has room for. Not called of what is only read from.
+    fn poll_write_for(
+        &mut self,
+        _cx: &Context<'_>,
+        _site: Option<Site>,
+        _buf: &[u8],
+    ) -> Poll<Result<usize>> {
+        Poll::Ready(Err(io::Error::from(io::ErrorKind::Unsupported).into()))
+    }
+
+    /// Counts a read that is served from the buffer; it answers when it has been the reader's turn for long enough.
+    fn poll_turn_for(&mut self, cx: &Context<'_>, site: Option<Site>) -> Poll<Result<()>>;
+
+    /// Forgets who waits.
+    fn give_up(&mut self);
 }
 
-/// A stream of ours.
-pub(super) trait Hooked: Sized {
-    /// Its ears.
-    const HOOKS: Hooks<Self>;
-}
+/// The stream as one of ours.
+type AsPolled<S> = fn(&mut S) -> &mut dyn Polled;
 
 impl<S> BufferedStream<S> {
     /// Puts an empty buffer in front of any stream. For streams of this crate use [`TcpStream::buffered`](crate::net::TcpStream::buffered), so that reports can name the
@@ -101,17 +115,17 @@ impl<S> BufferedStream<S> {
             io,
             buffer: Buffer::default(),
             end: End::Open,
-            hooks: None,
+            ours: None,
         }
     }
 
     /// The same for a stream of ours.
-    pub(super) fn hooked(io: S) -> Self
+    pub(super) fn ours(io: S) -> Self
     where
-        S: Hooked,
+        S: Polled,
     {
         BufferedStream {
-            hooks: Some(S::HOOKS),
+            ours: Some(|io| io),
             ..BufferedStream::new(io)
         }
     }
@@ -123,13 +137,11 @@ impl<S> BufferedStream<S> {
 
     /// The stream behind the buffer. What is read from it directly passes by what is in the buffer.
     pub fn get_mut(&mut self) -> &mut S {
-        self.ask(None);
         &mut self.io
     }
 
     /// Gives the stream back. What is in the buffer is dropped; [`into_parts`](BufferedStream::into_parts) keeps it.
-    pub fn into_inner(mut self) -> S {
-        self.ask(None);
+    pub fn into_inner(self) -> S {
         self.io
     }
 
@@ -148,7 +160,6 @@ impl<S> BufferedStream<S> {
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
     pub fn into_parts(mut self) -> (S, Vec<u8>) {
-        self.ask(None);
         let early = self.buffer.take(self.buffer.len());
         (self.io, early)
     }
@@ -168,7 +179,7 @@ impl<S> BufferedStream<S> {
     }
 
     /// Puts the buffer, with what is in it, in front of one part of the stream, and gives the other part out.
-    pub(super) fn split_with<T: Hooked, R>(
+    pub(super) fn split_with<T: Polled, R>(
         self,
         split: impl FnOnce(S) -> (T, R),
     ) -> (BufferedStream<T>, R) {
@@ -177,34 +188,22 @@ impl<S> BufferedStream<S> {
             io,
             buffer: self.buffer,
             end: self.end,
-            hooks: Some(T::HOOKS),
+            ours: Some(|io| io),
         };
         (stream, rest)
     }
 
-    /// The stream behind the buffer, on behalf of a read or a write of ours.
-    pub(super) fn io_mut(&mut self) -> &mut S {
-        &mut self.io
-    }
-
-    /// Tells the stream from which place it is polled from now on, if it has an ear for that.
-    pub(super) fn ask(&mut self, site: Option<Site>) {
-        if let Some(hooks) = &self.hooks {
-            (hooks.ask)(&mut self.io, site);
-        }
-    }
-
     /// Tells the stream that nobody waits for it any more.
     pub(super) fn give_up(&mut self) {
-        if let Some(hooks) = &self.hooks {
-            (hooks.give_up)(&mut self.io);
+        if let Some(ours) = self.ours {
+            ours(&mut self.io).give_up();
         }
     }
 
     /// Tells the stream that a read may be served from the buffer, and gives way if many were in this resume.
-    pub(super) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
-        match &self.hooks {
-            Some(hooks) => (hooks.turn)(&mut self.io, cx),
+    pub(super) fn poll_turn(&mut self, cx: &Context<'_>, site: Site) -> Poll<Result<()>> {
+        match self.ours {
+            Some(ours) => ours(&mut self.io).poll_turn_for(cx, Some(site)),
             None => Poll::Ready(Ok(())),
         }
     }
@@ -221,12 +220,23 @@ impl<S> BufferedStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> BufferedStream<S> {
-    /// Reads once into the buffer (keeps invariants 2 and 3).
-    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
+    /// Reads once into the buffer, on behalf of a place if there is one (keeps invariants 2 and 3).
+    pub(super) fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        site: Option<Site>,
+    ) -> Poll<Result<usize>> {
         if self.end != End::Open {
             return Poll::Ready(Ok(0));
         }
-        match Pin::new(&mut self.io).poll_read(cx, self.buffer.room()) {
+        let room = self.buffer.room();
+        let read = match self.ours {
+            Some(ours) => ours(&mut self.io).poll_read_for(cx, site, room),
+            None => Pin::new(&mut self.io)
+                .poll_read(cx, room)
+                .map_err(Error::from),
+        };
+        match read {
             Poll::Ready(Ok(n)) => {
                 self.buffer.arrived(n);
                 if n == 0 {
@@ -235,7 +245,6 @@ impl<S: AsyncRead + Unpin> BufferedStream<S> {
                 Poll::Ready(Ok(n))
             }
             Poll::Ready(Err(error)) => {
-                let error = Error::from(error);
                 if matches!(error.kind(), ErrorKind::Io(_)) {
                     self.end = End::Broken;
                 }
@@ -256,8 +265,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for BufferedStream<S> {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         if self.buffer.is_empty() && !buf.is_empty() {
-            self.ask(None);
-            ready!(self.poll_more(cx))?;
+            ready!(self.poll_more(cx, None))?;
         }
         let n = self.buffer.len().min(buf.len());
         buf[..n].copy_from_slice(&self.buffer.filled()[..n]);
@@ -270,8 +278,7 @@ impl<S: AsyncRead + Unpin> AsyncBufRead for BufferedStream<S> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
         if this.buffer.is_empty() {
-            this.ask(None);
-            ready!(this.poll_more(cx))?;
+            ready!(this.poll_more(cx, None))?;
         }
         Poll::Ready(Ok(this.buffer.filled()))
     }
@@ -281,13 +288,29 @@ impl<S: AsyncRead + Unpin> AsyncBufRead for BufferedStream<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> BufferedStream<S> {
+    /// Writes what there is room for, on behalf of a place.
+    pub(super) fn poll_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        site: Site,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
+        match self.ours {
+            Some(ours) => ours(&mut self.io).poll_write_for(cx, Some(site), bytes),
+            None => Pin::new(&mut self.io)
+                .poll_write(cx, bytes)
+                .map_err(Error::from),
+        }
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for BufferedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.ask(None);
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
@@ -296,7 +319,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BufferedStream<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.ask(None);
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 

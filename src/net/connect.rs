@@ -22,9 +22,9 @@ use crate::net::address::{Purpose, at_address, resolve};
 use crate::net::socket::{Socket, Tried};
 use crate::net::stream::TcpStream;
 use crate::net::transfer::TcpSocket;
-use crate::reactor::Direction;
 use crate::shared::Shared;
 use crate::site::Site;
+use crate::sources::Direction;
 use crate::waiter::{Kind, Note};
 
 static CONNECT: Kind = Kind("connect");
@@ -50,8 +50,6 @@ struct Attempt {
     socket: TcpSocket,
     /// To which address.
     address: SocketAddr,
-    /// Whether the waiter in the source is this one.
-    parked: bool,
 }
 
 impl Connect {
@@ -81,11 +79,7 @@ impl Connect {
         };
         match started {
             Ok(socket) => {
-                self.attempt = Some(Attempt {
-                    socket,
-                    address,
-                    parked: false,
-                });
+                self.attempt = Some(Attempt { socket, address });
             }
             Err(error) => self.failed = Some(error),
         }
@@ -100,8 +94,12 @@ impl Attempt {
             kind: &CONNECT,
             site: Some(site),
         };
-        self.socket
-            .poll_io(Direction::Write, &mut self.parked, cx, note, |io| {
+        self.socket.poll_io(
+            Direction::Write,
+            false,
+            cx,
+            || note,
+            |io| {
                 let outcome = match io.take_error()? {
                     Some(error) => Err(error),
                     // Writable alone does not mean connected: the socket has a peer only then.
@@ -116,7 +114,8 @@ impl Attempt {
                     value: outcome,
                     short: false,
                 })
-            })
+            },
+        )
     }
 }
 

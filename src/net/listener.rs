@@ -32,8 +32,8 @@ use crate::incident::Incident;
 use crate::net::address::{Purpose, at_address, resolve};
 use crate::net::socket::{Socket, Tried};
 use crate::net::stream::TcpStream;
-use crate::reactor::Direction;
 use crate::site::Site;
+use crate::sources::Direction;
 use crate::timers::TimerId;
 use crate::waiter::{Kind, Note, WaiterSlot};
 
@@ -154,7 +154,6 @@ impl TcpListener {
     pub fn accept(&mut self) -> Accept<'_> {
         Accept {
             listener: self,
-            parked: false,
             site: Location::caller(),
         }
     }
@@ -235,8 +234,6 @@ impl fmt::Debug for TcpListener {
 pub struct Accept<'a> {
     /// Of which listener.
     listener: &'a mut TcpListener,
-    /// Whether the waiter in the source is this one.
-    parked: bool,
     /// Where it was asked for.
     site: Site,
 }
@@ -250,9 +247,7 @@ impl Future for Accept<'_> {
             kind: &ACCEPT,
             site: Some(site),
         };
-        let Accept {
-            listener, parked, ..
-        } = &mut *self;
+        let listener = &mut *self.listener;
         loop {
             match listener.poll_shortage(cx, site) {
                 Poll::Ready(Ok(())) => {}
@@ -261,7 +256,7 @@ impl Future for Accept<'_> {
             }
             let tried = listener
                 .socket
-                .poll_io(Direction::Read, parked, cx, note, accept);
+                .poll_io(Direction::Read, false, cx, || note, accept);
             match tried {
                 Poll::Ready(Ok(Ok((io, peer)))) => {
                     listener.shortage = None;
@@ -323,9 +318,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 impl Drop for Accept<'_> {
     fn drop(&mut self) {
         self.listener.give_up_wait();
-        self.listener
-            .socket
-            .settle(Direction::Read, &mut self.parked);
+        self.listener.socket.settle(Direction::Read);
     }
 }
 

@@ -3,7 +3,7 @@
 //! It is apart from the stream because each of these futures borrows it and none of them owns a byte.
 //!
 //! Invariants:
-//! 1. The stream knows the place of whoever polls it before it parks.
+//! 1. The stream is polled on behalf of the place of whoever waits.
 //! 2. A future that is dropped while it waits leaves nobody parked.
 
 use std::fmt;
@@ -42,13 +42,10 @@ impl<'a, S> Reading<'a, S> {
         }
     }
 
-    /// Tells the stream who asks, polls it, and notes whether it parked.
+    /// Polls the stream for this place, and notes whether it parked.
     #[inline]
-    fn poll<R>(&mut self, poll: impl FnOnce(&mut BufferedStream<S>) -> Poll<R>) -> Poll<R> {
-        if !self.waiting {
-            self.stream.ask(Some(self.site));
-        }
-        let polled = poll(self.stream);
+    fn poll<R>(&mut self, poll: impl FnOnce(&mut BufferedStream<S>, Site) -> Poll<R>) -> Poll<R> {
+        let polled = poll(self.stream, self.site);
         self.waiting = polled.is_pending();
         polled
     }
@@ -59,7 +56,7 @@ impl<S: AsyncRead + Unpin> Reading<'_, S> {
     #[inline]
     pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if !self.counted {
-            ready!(self.poll(|stream| stream.poll_turn(cx)))?;
+            ready!(self.poll(|stream, site| stream.poll_turn(cx, site)))?;
             self.counted = true;
         }
         Poll::Ready(Ok(()))
@@ -68,7 +65,7 @@ impl<S: AsyncRead + Unpin> Reading<'_, S> {
     /// Reads once into the buffer. Gives how many bytes came; 0 at the end.
     #[inline]
     pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
-        self.poll(|stream| stream.poll_more(cx))
+        self.poll(|stream, site| stream.poll_more(cx, Some(site)))
     }
 }
 
@@ -124,14 +121,13 @@ impl<S: AsyncWrite + Unpin> Future for WriteOut<'_, S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let WriteOut { reading, rest } = &mut *self;
         while !rest.is_empty() {
-            let write = reading.poll(|stream| Pin::new(stream.io_mut()).poll_write(cx, rest));
-            let n = ready!(write)?;
+            let n = ready!(reading.poll(|stream, site| stream.poll_out(cx, site, rest)))?;
             if n == 0 {
                 return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
             }
             *rest = &rest[n..];
         }
-        let flush = reading.poll(|stream| Pin::new(stream.io_mut()).poll_flush(cx));
+        let flush = reading.poll(|stream, _| Pin::new(stream).poll_flush(cx));
         flush.map_err(Error::from)
     }
 }

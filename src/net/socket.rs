@@ -6,8 +6,10 @@
 //! 1. A direction is parked on only after a try found nothing, or after an earlier try did and no event has come since. Events are
 //!    taken in by the loop between polls only, so none can slip in between the try and the parking.
 //! 2. No system call and no user code runs while the reactor is borrowed.
-//! 3. `parked` belongs to whoever polls: it says that the waiter in the source is its own, from an earlier poll of the same wait.
-//!    Anything else in the source is a leftover of a wait that was given up, and is forgotten.
+//! 3. A direction serves one wait at a time, which is over when a try ends it or its future is dropped. What a wait before left there,
+//!    whose future was forgotten, passes to the next.
+//! 4. Before a try that will most likely take all there is, the readiness is cleared, and set again where it took less: the usual
+//!    transfer looks at its source once.
 //!
 //! ```text
 //!            ready?      tried                      event
@@ -16,7 +18,11 @@
 //!     └───────────────┴───────────────────────┘
 //! ```
 
-use std::cell::Cell;
+#![expect(
+    clippy::inline_always,
+    reason = "half of a poll goes where the kind of transfer is known, and the rest is shorter than a call"
+)]
+
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -24,26 +30,20 @@ use std::task::{Context, Poll};
 
 use mio::event::Source;
 
-use crate::arena::Id;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
-use crate::reactor::Direction;
 use crate::shared::Shared;
+use crate::sources::{Before, Direction, Place};
 use crate::waiter::{Note, WaiterSlot};
-
-/// How many transfers one socket makes in one resume before it gives way.
-const BURST: u32 = 64;
 
 /// A socket that the loop watches. Dropping it takes it out and closes it.
 pub(super) struct Socket<S: Source> {
     /// Whose sockets.
     shared: Rc<Shared>,
     /// Its place among them.
-    id: Id,
+    place: Place,
     /// The socket.
     io: S,
-    /// In which resume it last made transfers, and how many.
-    burst: Cell<(u32, u32)>,
 }
 
 /// What a try brought.
@@ -52,6 +52,18 @@ pub(super) struct Tried<R> {
     pub(super) value: R,
     /// Whether it came up short, so that the kernel has no more, or no more room.
     pub(super) short: bool,
+}
+
+/// What is to be done in a poll.
+enum Step {
+    /// To try. This was said before.
+    Try(Before),
+    /// Nothing: whoever polls is parked.
+    Parked,
+    /// To park in the longer way.
+    Park,
+    /// To let others have their turn.
+    GiveWay,
 }
 
 impl<S: Source> Socket<S> {
@@ -68,13 +80,9 @@ impl<S: Source> Socket<S> {
         if shared.is_closed() {
             return Err(ErrorKind::LoopGone.into());
         }
-        let id = shared.reactor.borrow_mut().register(&mut io)?;
-        Ok(Socket {
-            shared: Rc::clone(shared),
-            id,
-            io,
-            burst: Cell::new((0, 0)),
-        })
+        let place = shared.reactor.borrow_mut().register(&mut io)?;
+        let shared = Rc::clone(shared);
+        Ok(Socket { shared, place, io })
     }
 
     /// The socket itself.
@@ -87,115 +95,172 @@ impl<S: Source> Socket<S> {
         &self.shared
     }
 
-    /// Tries if that is worth it, and parks whoever polls if there is nothing yet.
+    /// Tries if that is worth it, and parks whoever polls if there is nothing yet. A try that `likely_drains` makes the least of the
+    /// work if it comes up short, another one if it does not.
     ///
     /// # Errors
     /// The cancel of who waits; what the system says.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_io<R>(
         &self,
         direction: Direction,
-        parked: &mut bool,
+        likely_drains: bool,
         cx: &Context<'_>,
-        note: Note,
+        note: impl Fn() -> Note,
         mut attempt: impl FnMut(&S) -> io::Result<Tried<R>>,
     ) -> Poll<Result<R>> {
-        let mut emptied = false;
-        if self.is_ready(direction) {
-            if self.is_burst_spent() {
-                return self.give_way(direction, parked, cx, note);
-            }
-            emptied = true;
-            loop {
+        match self.begin(direction, likely_drains, cx, &note) {
+            Step::Try(before) => loop {
                 match attempt(&self.io) {
                     Ok(tried) => {
-                        if tried.short {
-                            self.change(|source| source.drained(direction));
+                        if tried.short != likely_drains {
+                            self.correct(direction, tried.short);
                         }
-                        self.settle(direction, parked);
                         return Poll::Ready(Ok(tried.value));
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        break;
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => {
-                        self.settle(direction, parked);
-                        return Poll::Ready(Err(error.into()));
+                        return self.failed(direction, before, error, cx, note()).map(Err);
                     }
+                }
+            },
+            Step::Parked => Poll::Pending,
+            Step::Park => self.park(direction, cx, note()).map(Err),
+            Step::GiveWay => self.give_way(direction, cx, note()).map(Err),
+        }
+    }
+
+    /// Looks whether there is anything to try, and parks whoever polls if there is not and the short way will do.
+    #[inline(always)]
+    fn begin(
+        &self,
+        direction: Direction,
+        likely_drains: bool,
+        cx: &Context<'_>,
+        note: &impl Fn() -> Note,
+    ) -> Step {
+        let shared = &*self.shared;
+        let mut reactor = shared.reactor.borrow_mut();
+        let source = reactor.sources.at(self.place);
+        if !source.is_ready(direction) {
+            if !source.waits(direction)
+                && let Some(slot) = shared.park_direct(cx, note())
+            {
+                source.park(direction, slot);
+                return Step::Parked;
+            }
+            return Step::Park;
+        }
+        if source.is_burst_spent(shared.resume.get(), shared.cancelling()) {
+            return Step::GiveWay;
+        }
+        if source.waits(direction) {
+            // Woken by something else than this socket.
+            let slot = source.vacate(direction);
+            let before = source.begin(direction, likely_drains);
+            drop(reactor);
+            self.forget(slot);
+            return Step::Try(before);
+        }
+        Step::Try(source.begin(direction, likely_drains))
+    }
+
+    /// Notes what a try said of the kernel, where it was not what was expected.
+    #[inline(never)]
+    fn correct(&self, direction: Direction, short: bool) {
+        self.change(|source| {
+            if short {
+                source.drained(direction);
+            } else {
+                source.not_drained(direction);
+            }
+        });
+    }
+
+    /// Parks whoever polls after a try that found nothing; gives out what else the system said.
+    #[cold]
+    fn failed(
+        &self,
+        direction: Direction,
+        before: Before,
+        error: io::Error,
+        cx: &Context<'_>,
+        note: Note,
+    ) -> Poll<Error> {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            self.change(|source| {
+                source.would_block(direction);
+                source.go_on(direction, before);
+            });
+            return self.park(direction, cx, note);
+        }
+        self.correct(direction, false);
+        Poll::Ready(error.into())
+    }
+
+    /// Forgets who waited.
+    #[cold]
+    fn forget(&self, slot: WaiterSlot) {
+        self.shared.unpark(slot);
+    }
+
+    /// Parks whoever polls, or gives the cancel.
+    #[inline(never)]
+    fn park(&self, direction: Direction, cx: &Context<'_>, note: Note) -> Poll<Error> {
+        let slot = self.change(|source| source.waiter(direction));
+        match self.shared.park(slot, cx, note) {
+            Ok(slot) => {
+                self.change(|source| source.park(direction, slot));
+                Poll::Pending
+            }
+            Err(cancel) => {
+                self.change(|source| source.give_up(direction));
+                Poll::Ready(cancel)
+            }
+        }
+    }
+
+    /// Changes what the loop knows of this socket.
+    #[inline]
+    fn change<R>(&self, change: impl FnOnce(&mut crate::sources::Source) -> R) -> R {
+        let mut reactor = self.shared.reactor.borrow_mut();
+        change(reactor.sources.at(self.place))
+    }
+
+    /// Forgets who waits, if anybody does.
+    #[inline(never)]
+    pub(super) fn settle(&self, direction: Direction) {
+        let slot = self.change(|source| source.give_up(direction));
+        self.shared.unpark(slot);
+    }
+
+    /// Tries if that is worth it, and does not wait.
+    ///
+    /// # Errors
+    /// `WouldBlock`; what the system says.
+    pub(super) fn try_io<R>(
+        &self,
+        direction: Direction,
+        mut attempt: impl FnMut(&S) -> io::Result<Tried<R>>,
+    ) -> io::Result<R> {
+        if !self.change(|source| source.is_ready(direction)) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        loop {
+            match attempt(&self.io) {
+                Ok(tried) => {
+                    self.correct(direction, tried.short);
+                    return Ok(tried.value);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::WouldBlock {
+                        self.change(|source| source.would_block(direction));
+                    }
+                    return Err(error);
                 }
             }
         }
-        match self.park(direction, emptied, parked, cx, note) {
-            Ok(_) => Poll::Pending,
-            Err(cancel) => Poll::Ready(Err(cancel)),
-        }
-    }
-
-    /// Forgets the wait that `parked` stands for, if there is one.
-    #[inline]
-    pub(super) fn settle(&self, direction: Direction, parked: &mut bool) {
-        if *parked {
-            *parked = false;
-            self.unpark(direction);
-        }
-    }
-
-    /// Whether a try is worth making.
-    #[inline]
-    fn is_ready(&self, direction: Direction) -> bool {
-        let mut reactor = self.shared.reactor.borrow_mut();
-        reactor
-            .source_mut(self.id)
-            .is_some_and(|source| source.is_ready(direction))
-    }
-
-    /// Changes what the reactor knows of this socket.
-    #[inline]
-    fn change<R>(&self, change: impl FnOnce(&mut crate::reactor::Source) -> R) -> R {
-        let mut reactor = self.shared.reactor.borrow_mut();
-        change(
-            reactor
-                .source_mut(self.id)
-                .expect("a socket stays registered until it is dropped"),
-        )
-    }
-
-    /// Parks whoever polls (keeps invariant 3). `emptied` says that a try has just found nothing.
-    fn park(
-        &self,
-        direction: Direction,
-        emptied: bool,
-        parked: &mut bool,
-        cx: &Context<'_>,
-        note: Note,
-    ) -> Result<WaiterSlot> {
-        let mut slot = self.change(|source| {
-            if emptied {
-                source.would_block(direction);
-            }
-            source.waiter(direction)
-        });
-        if !*parked {
-            self.shared.unpark(slot);
-            slot = WaiterSlot::EMPTY;
-        }
-        let outcome = self.shared.park(slot, cx, note);
-        *parked = outcome.is_ok();
-        let kept = *outcome.as_ref().unwrap_or(&WaiterSlot::EMPTY);
-        self.change(|source| source.set_waiter(direction, kept));
-        outcome
-    }
-
-    /// Forgets who waits.
-    #[cold]
-    fn unpark(&self, direction: Direction) {
-        let slot = self.change(|source| {
-            let slot = source.waiter(direction);
-            source.set_waiter(direction, WaiterSlot::EMPTY);
-            slot
-        });
-        self.shared.unpark(slot);
     }
 
     /// Counts a read that is served from a buffer as a transfer: so many lines that came at once do not hold everybody else up either.
@@ -206,48 +271,33 @@ impl<S: Source> Socket<S> {
     pub(super) fn poll_turn(
         &self,
         direction: Direction,
-        parked: &mut bool,
         cx: &Context<'_>,
         note: Note,
     ) -> Poll<Result<()>> {
-        if self.is_burst_spent() {
-            return self.give_way(direction, parked, cx, note);
+        let shared = &*self.shared;
+        let spent = self.change(|source| {
+            let spent = source.is_burst_spent(shared.resume.get(), shared.cancelling());
+            if !spent && !source.waits(direction) {
+                // Who gave way here before has waited enough.
+                source.give_up(direction);
+            }
+            spent
+        });
+        if spent {
+            return self.give_way(direction, cx, note).map(Err);
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Counts a transfer. Whether it is one too many for this resume. Who is being cancelled is let go on: it may not wait any more.
-    #[inline]
-    fn is_burst_spent(&self) -> bool {
-        let resume = self.shared.resume.get();
-        let (last, made) = self.burst.get();
-        let made = if last == resume {
-            made.saturating_add(1)
-        } else {
-            1
-        };
-        let spent = made > BURST && !self.shared.cancelling();
-        self.burst.set((resume, if spent { 0 } else { made }));
-        spent
-    }
-
     /// Parks whoever polls and marks it ready again at once: it goes to the back of the ready queue.
     #[cold]
-    fn give_way<R>(
-        &self,
-        direction: Direction,
-        parked: &mut bool,
-        cx: &Context<'_>,
-        note: Note,
-    ) -> Poll<Result<R>> {
-        match self.park(direction, false, parked, cx, note) {
-            Ok(slot) => {
-                self.change(|source| source.set_waiter(direction, slot.vacated()));
-                self.shared.wake_waiter(slot);
-                Poll::Pending
-            }
-            Err(cancel) => Poll::Ready(Err(cancel)),
+    fn give_way(&self, direction: Direction, cx: &Context<'_>, note: Note) -> Poll<Error> {
+        let parked = self.park(direction, cx, note);
+        if parked.is_pending() {
+            let slot = self.change(|source| source.vacate(direction));
+            self.shared.wake_waiter(slot);
         }
+        parked
     }
 }
 
@@ -257,8 +307,8 @@ impl<S: Source> Drop for Socket<S> {
             .shared
             .reactor
             .borrow_mut()
-            .deregister(self.id, &mut self.io);
-        for slot in waiters.into_iter().flatten() {
+            .deregister(self.place, &mut self.io);
+        for slot in waiters {
             self.shared.unpark(slot);
         }
     }

@@ -16,14 +16,12 @@ use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use crate::net::buffered::{BufferedStream, Hooked, Hooks};
+use crate::error;
+use crate::net::buffered::{BufferedStream, Polled};
 use crate::net::stream::{TcpStream, shut_down_sending};
-use crate::net::transfer::{
-    Read, TcpSocket, Write, WriteAll, WriteVectored, poll_read, poll_read_vectored, poll_turn,
-    poll_write, poll_write_vectored,
-};
-use crate::reactor::Direction;
+use crate::net::transfer::{Moving, Read, TcpSocket, Write, WriteAll, WriteVectored, poll_turn};
 use crate::site::Site;
+use crate::sources::Direction;
 
 /// The reading half of a [`TcpStream`].
 ///
@@ -53,20 +51,12 @@ use crate::site::Site;
 pub struct ReadHalf {
     /// The connection.
     socket: Rc<TcpSocket>,
-    /// Whether a poll by trait is parked.
-    parked: bool,
-    /// On whose behalf the trait is polled, for reports.
-    asked_at: Option<Site>,
 }
 
 /// The writing half of a [`TcpStream`]. Dropping it shuts down the sending side: the peer reads the end after what was written.
 pub struct WriteHalf {
     /// The connection.
     socket: Rc<TcpSocket>,
-    /// Whether a poll by trait is parked.
-    parked: bool,
-    /// On whose behalf the trait is polled, for reports.
-    asked_at: Option<Site>,
     /// Whether the sending side stays open when this is dropped.
     keep_open: bool,
 }
@@ -77,16 +67,15 @@ impl ReadHalf {
         let socket = Rc::new(socket);
         let write = WriteHalf {
             socket: Rc::clone(&socket),
-            parked: false,
-            asked_at: None,
             keep_open: false,
         };
-        let read = ReadHalf {
-            socket,
-            parked: false,
-            asked_at: None,
-        };
+        let read = ReadHalf { socket };
         (read, write)
+    }
+
+    /// The socket of both halves.
+    pub(super) fn socket(&self) -> &TcpSocket {
+        &self.socket
     }
 
     /// Reads what is there; see [`TcpStream::read`].
@@ -148,12 +137,7 @@ impl ReadHalf {
     /// Reads by lines and delimiters through a buffer. See [`BufferedStream`].
     #[must_use = "the half is in the buffered stream"]
     pub fn buffered(self) -> BufferedStream<Self> {
-        BufferedStream::hooked(self)
-    }
-
-    /// Forgets what the trait left parked.
-    fn forget_wait(&mut self) {
-        self.socket.settle(Direction::Read, &mut self.parked);
+        BufferedStream::ours(self)
     }
 }
 
@@ -210,39 +194,41 @@ impl WriteHalf {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.io().local_addr()
     }
+}
 
-    /// Forgets what the trait left parked.
-    fn forget_wait(&mut self) {
-        self.socket.settle(Direction::Write, &mut self.parked);
+impl Polled for ReadHalf {
+    fn poll_read_for(
+        &mut self,
+        cx: &Context<'_>,
+        site: Option<Site>,
+        buf: &mut [u8],
+    ) -> Poll<error::Result<usize>> {
+        Moving {
+            socket: &self.socket,
+            site,
+            bytes: buf,
+        }
+        .poll(cx)
     }
-}
 
-impl Hooked for ReadHalf {
-    const HOOKS: Hooks<Self> = Hooks {
-        ask: |half, site| half.asked_at = site,
-        give_up: Self::forget_wait,
-        turn: |half, cx| poll_turn(&half.socket, &mut half.parked, cx, half.asked_at),
-    };
-}
+    fn poll_turn_for(&mut self, cx: &Context<'_>, site: Option<Site>) -> Poll<error::Result<()>> {
+        poll_turn(&self.socket, cx, site)
+    }
 
-impl Hooked for WriteHalf {
-    const HOOKS: Hooks<Self> = Hooks {
-        ask: |half, site| half.asked_at = site,
-        give_up: Self::forget_wait,
-        // It is not read from.
-        turn: |_, _| Poll::Ready(Ok(())),
-    };
+    fn give_up(&mut self) {
+        self.socket.settle(Direction::Read);
+    }
 }
 
 impl Drop for ReadHalf {
     fn drop(&mut self) {
-        self.forget_wait();
+        self.socket.settle(Direction::Read);
     }
 }
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
-        self.forget_wait();
+        self.socket.settle(Direction::Write);
         if !self.keep_open {
             // A connection that is broken has no sending side left to shut down.
             let _ = shut_down_sending(&self.socket);
@@ -253,44 +239,62 @@ impl Drop for WriteHalf {
 impl AsyncRead for ReadHalf {
     #[inline]
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        poll_read(&this.socket, &mut this.parked, cx, this.asked_at, buf).map_err(io::Error::from)
+        Moving {
+            socket: &self.socket,
+            site: None,
+            bytes: buf,
+        }
+        .poll(cx)
+        .map_err(io::Error::from)
     }
 
     fn poll_read_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        poll_read_vectored(&this.socket, &mut this.parked, cx, this.asked_at, bufs)
-            .map_err(io::Error::from)
+        Moving {
+            socket: &self.socket,
+            site: None,
+            bytes: bufs,
+        }
+        .poll(cx)
+        .map_err(io::Error::from)
     }
 }
 
 impl AsyncWrite for WriteHalf {
     #[inline]
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        poll_write(&this.socket, &mut this.parked, cx, this.asked_at, buf).map_err(io::Error::from)
+        Moving {
+            socket: &self.socket,
+            site: None,
+            bytes: buf,
+        }
+        .poll(cx)
+        .map_err(io::Error::from)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        poll_write_vectored(&this.socket, &mut this.parked, cx, this.asked_at, bufs)
-            .map_err(io::Error::from)
+        Moving {
+            socket: &self.socket,
+            site: None,
+            bytes: bufs,
+        }
+        .poll(cx)
+        .map_err(io::Error::from)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

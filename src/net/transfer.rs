@@ -1,252 +1,256 @@
 //! The transfers of a stream as futures: [`Read`], [`Write`], [`WriteVectored`], [`WriteAll`].
 //!
-//! They are together because each is the same three lines around another system call, and a whole stream and its halves share them.
+//! They are together because each is the same wait around another system call, and a whole stream and its halves share them.
 //!
 //! Invariants:
 //! 1. A read takes bytes from the kernel only in the poll in which it hands them out.
 //! 2. A read that came up short, and a write that did, say that the kernel is drained; a read of nothing means the peer has closed,
 //!    which stays so.
+//! 3. A transfer that is done has no bytes left to move: dropping it forgets no wait, and polling it again moves nothing.
+
+#![expect(
+    clippy::inline_always,
+    reason = "what a transfer does is less than what a call to it would cost"
+)]
 
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+
+use mio::net::TcpStream as Io;
 
 use crate::error::Result;
 use crate::net::socket::{Socket, Tried};
-use crate::reactor::Direction;
 use crate::site::Site;
+use crate::sources::Direction;
 use crate::waiter::{Kind, Note};
 
 /// The socket under a stream and its halves.
-pub(super) type TcpSocket = Socket<mio::net::TcpStream>;
+pub(super) type TcpSocket = Socket<Io>;
 
-static READ: Kind = Kind("read");
+/// What a coroutine waits for that reads.
+pub(super) static READ: Kind = Kind("read");
+/// What one waits for that writes.
 static WRITE: Kind = Kind("write");
 
-/// Reads what is there into `buf`.
-#[inline]
-pub(super) fn poll_read(
-    socket: &TcpSocket,
-    parked: &mut bool,
-    cx: &Context<'_>,
-    site: Option<Site>,
-    buf: &mut [u8],
-) -> Poll<Result<usize>> {
-    if buf.is_empty() {
-        return Poll::Ready(Ok(0));
+/// Bytes to be moved, one way or the other, in one system call.
+pub(super) trait Bytes: Default {
+    /// Which way.
+    const DIRECTION: Direction;
+
+    /// Whether that is inwards.
+    const IS_READ: bool = matches!(Self::DIRECTION, Direction::Read);
+
+    /// How many they are.
+    fn size(&self) -> usize;
+
+    /// Moves what the kernel has, or has room for. Gives how many.
+    fn transfer(&mut self, io: &Io) -> io::Result<usize>;
+}
+
+impl Bytes for &mut [u8] {
+    const DIRECTION: Direction = Direction::Read;
+
+    #[inline]
+    fn size(&self) -> usize {
+        self.len()
     }
-    let note = Note { kind: &READ, site };
-    socket.poll_io(Direction::Read, parked, cx, note, |mut io| {
-        let n = io.read(buf)?;
-        Ok(read(n, buf.len()))
-    })
+
+    #[inline]
+    fn transfer(&mut self, mut io: &Io) -> io::Result<usize> {
+        io.read(self)
+    }
+}
+
+impl Bytes for &mut [IoSliceMut<'_>] {
+    const DIRECTION: Direction = Direction::Read;
+
+    fn size(&self) -> usize {
+        self.iter().map(|buf| buf.len()).sum()
+    }
+
+    fn transfer(&mut self, mut io: &Io) -> io::Result<usize> {
+        io.read_vectored(self)
+    }
+}
+
+impl Bytes for &[u8] {
+    const DIRECTION: Direction = Direction::Write;
+
+    #[inline]
+    fn size(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn transfer(&mut self, mut io: &Io) -> io::Result<usize> {
+        io.write(self)
+    }
+}
+
+impl Bytes for &[IoSlice<'_>] {
+    const DIRECTION: Direction = Direction::Write;
+
+    fn size(&self) -> usize {
+        self.iter().map(|buf| buf.len()).sum()
+    }
+
+    fn transfer(&mut self, mut io: &Io) -> io::Result<usize> {
+        io.write_vectored(self)
+    }
+}
+
+/// Bytes on their way through a socket, and on behalf of which place.
+pub(super) struct Moving<'a, B> {
+    /// The socket.
+    pub(super) socket: &'a TcpSocket,
+    /// The place, for reports.
+    pub(super) site: Option<Site>,
+    /// The bytes.
+    pub(super) bytes: B,
+}
+
+impl<B: Bytes> Moving<'_, B> {
+    /// Moves what the kernel has, or has room for, and waits if that is nothing. Most reads come up short, most writes do not.
+    #[inline(always)]
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<usize>> {
+        let Moving {
+            socket,
+            site,
+            bytes,
+        } = self;
+        let size = bytes.size();
+        if size == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let note = || Note {
+            kind: if B::IS_READ { &READ } else { &WRITE },
+            site: *site,
+        };
+        socket.poll_io(B::DIRECTION, B::IS_READ, cx, note, |io| {
+            let value = bytes.transfer(io)?;
+            // Invariant 2.
+            let short = value < size && !(B::IS_READ && value == 0);
+            Ok(Tried { value, short })
+        })
+    }
 }
 
 /// Counts a read that needs no system call; see [`Socket::poll_turn`](crate::net::socket::Socket::poll_turn).
 #[inline]
 pub(super) fn poll_turn(
     socket: &TcpSocket,
-    parked: &mut bool,
     cx: &Context<'_>,
     site: Option<Site>,
 ) -> Poll<Result<()>> {
     let note = Note { kind: &READ, site };
-    socket.poll_turn(Direction::Read, parked, cx, note)
+    socket.poll_turn(Direction::Read, cx, note)
 }
 
-/// Reads what is there into several buffers, one after the other.
-pub(super) fn poll_read_vectored(
-    socket: &TcpSocket,
-    parked: &mut bool,
-    cx: &Context<'_>,
-    site: Option<Site>,
-    bufs: &mut [IoSliceMut<'_>],
-) -> Poll<Result<usize>> {
-    let room = bufs.iter().map(|buf| buf.len()).sum();
-    if room == 0 {
-        return Poll::Ready(Ok(0));
-    }
-    let note = Note { kind: &READ, site };
-    socket.poll_io(Direction::Read, parked, cx, note, |mut io| {
-        let n = io.read_vectored(bufs)?;
-        Ok(read(n, room))
-    })
-}
+/// A transfer that is awaited. Dropping it leaves nobody parked.
+struct Transfer<'a, B: Bytes>(Moving<'a, B>);
 
-/// Writes what the kernel has room for.
-#[inline]
-pub(super) fn poll_write(
-    socket: &TcpSocket,
-    parked: &mut bool,
-    cx: &Context<'_>,
-    site: Option<Site>,
-    buf: &[u8],
-) -> Poll<Result<usize>> {
-    if buf.is_empty() {
-        return Poll::Ready(Ok(0));
-    }
-    let note = Note { kind: &WRITE, site };
-    socket.poll_io(Direction::Write, parked, cx, note, |mut io| {
-        let n = io.write(buf)?;
-        Ok(written(n, buf.len()))
-    })
-}
-
-/// Writes what the kernel has room for, from several buffers one after the other.
-pub(super) fn poll_write_vectored(
-    socket: &TcpSocket,
-    parked: &mut bool,
-    cx: &Context<'_>,
-    site: Option<Site>,
-    bufs: &[IoSlice<'_>],
-) -> Poll<Result<usize>> {
-    let length = bufs.iter().map(|buf| buf.len()).sum();
-    if length == 0 {
-        return Poll::Ready(Ok(0));
-    }
-    let note = Note { kind: &WRITE, site };
-    socket.poll_io(Direction::Write, parked, cx, note, |mut io| {
-        let n = io.write_vectored(bufs)?;
-        Ok(written(n, length))
-    })
-}
-
-/// What a read of `n` bytes into room for `room` says (keeps invariant 2).
-#[inline]
-fn read(n: usize, room: usize) -> Tried<usize> {
-    Tried {
-        value: n,
-        short: n != 0 && n < room,
-    }
-}
-
-/// What a write of `n` bytes of `length` says (keeps invariant 2).
-#[inline]
-fn written(n: usize, length: usize) -> Tried<usize> {
-    Tried {
-        value: n,
-        short: n < length,
-    }
-}
-
-/// A wait of one transfer. Dropping it leaves nobody parked.
-pub(super) struct Transfer<'a> {
-    /// Of which socket.
-    socket: &'a TcpSocket,
-    /// Which way.
-    direction: Direction,
-    /// Whether the waiter in the source is this one.
-    parked: bool,
-    /// Where it was asked for.
-    site: Site,
-}
-
-impl<'a> Transfer<'a> {
+impl<'a, B: Bytes> Transfer<'a, B> {
     /// A transfer that has not been tried.
     #[inline]
-    fn new(socket: &'a TcpSocket, direction: Direction, site: Site) -> Self {
-        Transfer {
+    fn new(socket: &'a TcpSocket, bytes: B, site: Site) -> Self {
+        Transfer(Moving {
             socket,
-            direction,
-            parked: false,
-            site,
-        }
+            site: Some(site),
+            bytes,
+        })
+    }
+
+    /// Makes the transfer (keeps invariant 3).
+    #[inline(always)]
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<io::Result<usize>> {
+        let moved = ready!(self.0.poll(cx));
+        self.0.bytes = B::default();
+        Poll::Ready(moved.map_err(io::Error::from))
+    }
+
+    /// Shows it by its name, place and length in bytes.
+    fn debug(&self, f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+        f.debug_struct(name)
+            .field("site", &self.0.site)
+            .field("bytes", &self.0.bytes.size())
+            .finish_non_exhaustive()
     }
 }
 
-impl Drop for Transfer<'_> {
+impl<B: Bytes> Drop for Transfer<'_, B> {
     #[inline]
     fn drop(&mut self) {
-        self.socket.settle(self.direction, &mut self.parked);
+        if self.0.bytes.size() > 0 {
+            self.0.socket.settle(B::DIRECTION);
+        }
     }
 }
 
 /// A read that is awaited; see [`TcpStream::read`](super::TcpStream::read).
 #[must_use = "a read does nothing until it is awaited"]
-pub struct Read<'a> {
-    /// The wait.
-    transfer: Transfer<'a>,
-    /// Where the bytes go.
-    buf: &'a mut [u8],
-}
+pub struct Read<'a>(Transfer<'a, &'a mut [u8]>);
+
+/// A write that is awaited; see [`TcpStream::write`](super::TcpStream::write).
+#[must_use = "a write does nothing until it is awaited"]
+pub struct Write<'a>(Transfer<'a, &'a [u8]>);
+
+/// A vectored write that is awaited; see [`TcpStream::write_vectored`](super::TcpStream::write_vectored).
+#[must_use = "a write does nothing until it is awaited"]
+pub struct WriteVectored<'a>(Transfer<'a, &'a [IoSlice<'a>]>);
+
+/// A write of everything that is awaited; see [`TcpStream::write_all`](super::TcpStream::write_all).
+#[must_use = "a write does nothing until it is awaited"]
+pub struct WriteAll<'a>(Transfer<'a, &'a [u8]>);
 
 impl<'a> Read<'a> {
     /// A read of this socket.
     #[inline]
     pub(super) fn new(socket: &'a TcpSocket, buf: &'a mut [u8], site: Site) -> Self {
-        let transfer = Transfer::new(socket, Direction::Read, site);
-        Read { transfer, buf }
+        Read(Transfer::new(socket, buf, site))
     }
-}
-
-impl Future for Read<'_> {
-    type Output = io::Result<usize>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Read { transfer, buf } = &mut *self;
-        poll_read(
-            transfer.socket,
-            &mut transfer.parked,
-            cx,
-            Some(transfer.site),
-            buf,
-        )
-        .map_err(io::Error::from)
-    }
-}
-
-/// A write that is awaited; see [`TcpStream::write`](super::TcpStream::write).
-#[must_use = "a write does nothing until it is awaited"]
-pub struct Write<'a> {
-    /// The wait.
-    transfer: Transfer<'a>,
-    /// What is to be written.
-    buf: &'a [u8],
 }
 
 impl<'a> Write<'a> {
     /// A write to this socket.
     #[inline]
     pub(super) fn new(socket: &'a TcpSocket, buf: &'a [u8], site: Site) -> Self {
-        let transfer = Transfer::new(socket, Direction::Write, site);
-        Write { transfer, buf }
+        Write(Transfer::new(socket, buf, site))
+    }
+}
+
+impl<'a> WriteVectored<'a> {
+    /// A write to this socket.
+    pub(super) fn new(socket: &'a TcpSocket, bufs: &'a [IoSlice<'a>], site: Site) -> Self {
+        WriteVectored(Transfer::new(socket, bufs, site))
+    }
+}
+
+impl<'a> WriteAll<'a> {
+    /// A write to this socket.
+    #[inline]
+    pub(super) fn new(socket: &'a TcpSocket, rest: &'a [u8], site: Site) -> Self {
+        WriteAll(Transfer::new(socket, rest, site))
+    }
+}
+
+impl Future for Read<'_> {
+    type Output = io::Result<usize>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(cx)
     }
 }
 
 impl Future for Write<'_> {
     type Output = io::Result<usize>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Write { transfer, buf } = &mut *self;
-        poll_write(
-            transfer.socket,
-            &mut transfer.parked,
-            cx,
-            Some(transfer.site),
-            buf,
-        )
-        .map_err(io::Error::from)
-    }
-}
-
-/// A vectored write that is awaited; see [`TcpStream::write_vectored`](super::TcpStream::write_vectored).
-#[must_use = "a write does nothing until it is awaited"]
-pub struct WriteVectored<'a> {
-    /// The wait.
-    transfer: Transfer<'a>,
-    /// What is to be written.
-    bufs: &'a [IoSlice<'a>],
-}
-
-impl<'a> WriteVectored<'a> {
-    /// A write to this socket.
-    pub(super) fn new(socket: &'a TcpSocket, bufs: &'a [IoSlice<'a>], site: Site) -> Self {
-        let transfer = Transfer::new(socket, Direction::Write, site);
-        WriteVectored { transfer, bufs }
+        self.0.poll(cx)
     }
 }
 
@@ -254,55 +258,27 @@ impl Future for WriteVectored<'_> {
     type Output = io::Result<usize>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let WriteVectored { transfer, bufs } = &mut *self;
-        poll_write_vectored(
-            transfer.socket,
-            &mut transfer.parked,
-            cx,
-            Some(transfer.site),
-            bufs,
-        )
-        .map_err(io::Error::from)
-    }
-}
-
-/// A write of everything that is awaited; see [`TcpStream::write_all`](super::TcpStream::write_all).
-#[must_use = "a write does nothing until it is awaited"]
-pub struct WriteAll<'a> {
-    /// The wait.
-    transfer: Transfer<'a>,
-    /// What is still to be written.
-    rest: &'a [u8],
-}
-
-impl<'a> WriteAll<'a> {
-    /// A write to this socket.
-    #[inline]
-    pub(super) fn new(socket: &'a TcpSocket, rest: &'a [u8], site: Site) -> Self {
-        let transfer = Transfer::new(socket, Direction::Write, site);
-        WriteAll { transfer, rest }
+        self.0.poll(cx)
     }
 }
 
 impl Future for WriteAll<'_> {
     type Output = io::Result<()>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let WriteAll { transfer, rest } = &mut *self;
-        while !rest.is_empty() {
-            let write = poll_write(
-                transfer.socket,
-                &mut transfer.parked,
-                cx,
-                Some(transfer.site),
-                rest,
-            );
-            match write {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(n)) => *rest = &rest[n..],
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
-                Poll::Pending => return Poll::Pending,
+        let moving = &mut self.0.0;
+        while !moving.bytes.is_empty() {
+            match ready!(moving.poll(cx)) {
+                Ok(0) => {
+                    moving.bytes = &[];
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                Ok(n) => moving.bytes = &moving.bytes[n..],
+                Err(error) => {
+                    moving.bytes = &[];
+                    return Poll::Ready(Err(error.into()));
+                }
             }
         }
         Poll::Ready(Ok(()))
@@ -311,38 +287,24 @@ impl Future for WriteAll<'_> {
 
 impl fmt::Debug for Read<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "Read", &self.transfer, self.buf.len())
+        self.0.debug(f, "Read")
     }
 }
 
 impl fmt::Debug for Write<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "Write", &self.transfer, self.buf.len())
+        self.0.debug(f, "Write")
     }
 }
 
 impl fmt::Debug for WriteVectored<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let length = self.bufs.iter().map(|buf| buf.len()).sum();
-        debug(f, "WriteVectored", &self.transfer, length)
+        self.0.debug(f, "WriteVectored")
     }
 }
 
 impl fmt::Debug for WriteAll<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "WriteAll", &self.transfer, self.rest.len())
+        self.0.debug(f, "WriteAll")
     }
-}
-
-/// Shows a transfer by its name, place and length in bytes.
-fn debug(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    transfer: &Transfer<'_>,
-    bytes: usize,
-) -> fmt::Result {
-    f.debug_struct(name)
-        .field("site", &transfer.site)
-        .field("bytes", &bytes)
-        .finish_non_exhaustive()
 }

@@ -1,0 +1,425 @@
+//! What the loop knows of each registered socket: what it is ready for, who waits for it, and how busy it has been.
+//!
+//! It is apart from the poll because a socket looks here in every transfer, and the poll only when there is nothing else to do.
+//!
+//! Invariants:
+//! 1. Readiness is bits: set by an event, cleared by who found the socket empty ("would block", or a read that came up short).
+//! 2. A closed peer stays readable, and a broken socket both: no later event would say so again.
+//! 3. A token carries a generation: an event for a source that is gone reaches nobody, also within one batch.
+//! 4. A place is known to one socket only, which gives it up once: who comes by place needs no generation.
+//! 5. What a slot holds counts only as far as the bits say: whether somebody waits in it, and whether the number of the resume in it is
+//!    of the wait under way. So a wake-up and the end of a wait change bits only, and who begins a wait finds no trace of one before.
+//!
+//! ```text
+//!           parks              event, or a try
+//!   idle ──────────▶ WAITS ─────────────────────▶ woken
+//!     ▲              UNDER_WAY                    UNDER_WAY
+//!     └──────────────── done, or given up ──────────┘
+//! ```
+
+use std::num::NonZero;
+
+use mio::Token;
+use mio::event::Event;
+use slab::Slab;
+
+use crate::waiter::WaiterSlot;
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("yieldpoint packs a 64-bit token and needs a 64-bit target");
+
+/// How many transfers a socket makes in one resume before it gives way.
+const BURST: u8 = 64;
+
+/// The number of places up to which memory is kept.
+const KEPT: usize = 1024;
+
+/// The two ways in which a socket can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Bytes to read, or a connection to accept.
+    Read,
+    /// Room to write, or a connection made.
+    Write,
+}
+
+/// Where a socket's source is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place(u32);
+
+/// What is said of a direction of a source: one bit for each.
+#[derive(Clone, Copy)]
+struct Bit(u8);
+
+impl Bit {
+    /// A try is worth making.
+    const READY: Bit = Bit(0);
+    /// And that can no longer change (invariant 2).
+    const FOR_GOOD: Bit = Bit(2);
+    /// Somebody waits in the slot.
+    const WAITS: Bit = Bit(4);
+    /// The number of the resume in the slot is of the wait under way.
+    const UNDER_WAY: Bit = Bit(6);
+
+    /// The bit of one direction.
+    #[inline]
+    const fn of(self, direction: Direction) -> u8 {
+        1 << (self.0 + direction as u8)
+    }
+
+    /// The bits of both.
+    #[inline]
+    const fn of_both(self) -> u8 {
+        3 << self.0
+    }
+}
+
+/// What was said of a source before a try.
+#[derive(Clone, Copy)]
+pub(crate) struct Before(u8);
+
+/// One registered socket, in 40 bytes: there is one for every connection, however idle.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Which tenant of its place it is (invariant 3).
+    generation: NonZero<u32>,
+    /// What is said of it: every [`Bit`] for both directions.
+    bits: u8,
+    /// How many transfers it made in its last busy resume.
+    transfers: u8,
+    /// The lower half of that resume's number. Taken for another's, a socket gives way too early.
+    resume: u16,
+    /// Who waits, or waited last, a slot a direction (invariant 5).
+    waiters: [WaiterSlot; 2],
+}
+
+impl Source {
+    /// A socket taken to be ready both ways, until a try says otherwise.
+    fn new(generation: NonZero<u32>) -> Self {
+        Source {
+            generation,
+            bits: Bit::READY.of_both(),
+            transfers: 0,
+            resume: 0,
+            waiters: [WaiterSlot::EMPTY; 2],
+        }
+    }
+
+    /// Whether a try is worth making.
+    #[inline]
+    pub(crate) fn is_ready(&self, direction: Direction) -> bool {
+        self.bits & Bit::READY.of(direction) != 0
+    }
+
+    /// Begins a try, which ends the wait under way. Gives what was said before. A try that `drains` is taken to leave nothing.
+    #[inline]
+    pub(crate) fn begin(&mut self, direction: Direction, drains: bool) -> Before {
+        let before = Before(self.bits);
+        self.bits &= !(Bit::WAITS.of(direction) | Bit::UNDER_WAY.of(direction));
+        if drains {
+            self.drained(direction);
+        }
+        before
+    }
+
+    /// Notes that a try has, or will have, taken all there was (keeps invariant 2).
+    #[inline]
+    pub(crate) fn drained(&mut self, direction: Direction) {
+        self.bits &= !Bit::READY.of(direction) | self.bits >> Bit::FOR_GOOD.0;
+    }
+
+    /// Notes that a try left something, so that another one is worth making.
+    pub(crate) fn not_drained(&mut self, direction: Direction) {
+        self.bits |= Bit::READY.of(direction);
+    }
+
+    /// Notes that a try found nothing at all, whatever was said before.
+    pub(crate) fn would_block(&mut self, direction: Direction) {
+        self.bits &= !(Bit::READY.of(direction) | Bit::FOR_GOOD.of(direction));
+    }
+
+    /// Notes that the wait that was under way before a try goes on.
+    pub(crate) fn go_on(&mut self, direction: Direction, before: Before) {
+        self.bits |= before.0 & Bit::UNDER_WAY.of(direction);
+    }
+
+    /// Counts a transfer in the resume of this number. Tells whether it is one too many; the count begins anew then. Who `may_not_wait`
+    /// is never told so.
+    #[inline]
+    pub(crate) fn is_burst_spent(&mut self, resume: u32, may_not_wait: bool) -> bool {
+        let resume = (resume & 0xFFFF) as u16;
+        self.transfers = if self.resume == resume {
+            self.transfers.wrapping_add(1)
+        } else {
+            self.resume = resume;
+            1
+        };
+        let spent = self.transfers > BURST && !may_not_wait;
+        if spent {
+            self.transfers = 0;
+        }
+        spent
+    }
+
+    /// Whether somebody waits.
+    #[inline]
+    pub(crate) fn waits(&self, direction: Direction) -> bool {
+        self.bits & Bit::WAITS.of(direction) != 0
+    }
+
+    /// Who waits, as far as that is still so (invariant 5).
+    pub(crate) fn waiter(&self, direction: Direction) -> WaiterSlot {
+        let slot = self.waiters[direction as usize];
+        if self.waits(direction) {
+            slot
+        } else if self.bits & Bit::UNDER_WAY.of(direction) != 0 {
+            slot.vacated()
+        } else {
+            WaiterSlot::EMPTY
+        }
+    }
+
+    /// Notes that somebody waits.
+    #[inline]
+    pub(crate) fn park(&mut self, direction: Direction, slot: WaiterSlot) {
+        self.bits |= Bit::WAITS.of(direction) | Bit::UNDER_WAY.of(direction);
+        self.waiters[direction as usize] = slot;
+    }
+
+    /// Notes that nobody waits any more, though the wait is not over. Gives who waited.
+    pub(crate) fn vacate(&mut self, direction: Direction) -> WaiterSlot {
+        let slot = self.waiter(direction);
+        self.bits &= !Bit::WAITS.of(direction);
+        slot
+    }
+
+    /// Notes that the wait, if there was one, is over. Gives who waited.
+    pub(crate) fn give_up(&mut self, direction: Direction) -> WaiterSlot {
+        let slot = self.vacate(direction);
+        self.bits &= !Bit::UNDER_WAY.of(direction);
+        slot
+    }
+
+    /// Whether anybody waits.
+    fn is_waited_for(&self) -> bool {
+        self.bits & Bit::WAITS.of_both() != 0
+    }
+
+    /// Takes in one event. Gives who is to be woken, first who reads.
+    #[inline]
+    pub(crate) fn ready_by(&mut self, event: &Event) -> [Option<WaiterSlot>; 2] {
+        let mut ready = u8::from(event.is_readable()) | u8::from(event.is_writable()) << 1;
+        if event.is_error() || event.is_read_closed() || event.is_write_closed() {
+            ready |= self.ended(event);
+        }
+        let woken = self.bits & ready << Bit::WAITS.0;
+        self.bits = (self.bits | ready) & !woken;
+        [Direction::Read, Direction::Write].map(|direction| {
+            let is_woken = woken & Bit::WAITS.of(direction) != 0;
+            is_woken.then_some(self.waiters[direction as usize])
+        })
+    }
+
+    /// Takes in that something has ended for good. Gives for which directions.
+    #[cold]
+    fn ended(&mut self, event: &Event) -> u8 {
+        let broken = event.is_error();
+        let read = event.is_read_closed() || broken;
+        let write = event.is_write_closed() || broken;
+        let ended = u8::from(read) | u8::from(write) << 1;
+        self.bits |= ended << Bit::FOR_GOOD.0;
+        ended
+    }
+}
+
+/// The sources of a loop.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    /// Each in its place.
+    places: Slab<Source>,
+    /// The generation of the next one.
+    next: NonZero<u32>,
+    /// How many were taken out of a sparse table since it was last shrunk.
+    sparse_removals: usize,
+}
+
+impl Sources {
+    /// No sources yet.
+    pub(crate) const fn new() -> Self {
+        Sources {
+            places: Slab::new(),
+            next: NonZero::<u32>::MIN,
+            sparse_removals: 0,
+        }
+    }
+
+    /// Makes a source. Gives its place, and the token for its events.
+    pub(crate) fn insert(&mut self) -> (Place, Token) {
+        let generation = self.next;
+        self.next = generation.checked_add(1).unwrap_or(NonZero::<u32>::MIN);
+        let index = self.places.insert(Source::new(generation));
+        let place = u32::try_from(index).expect("fewer than 2^32 descriptors");
+        let token = Token(index | (generation.get() as usize) << 32);
+        (Place(place), token)
+    }
+
+    /// Takes a source out (invariant 4). Gives who waited for it.
+    pub(crate) fn remove(&mut self, place: Place) -> [WaiterSlot; 2] {
+        let mut source = self.places.remove(place.0 as usize);
+        self.shrink();
+        [Direction::Read, Direction::Write].map(|direction| source.give_up(direction))
+    }
+
+    /// The source in a place, which stays there as long as its socket (invariant 4).
+    #[inline]
+    pub(crate) fn at(&mut self, place: Place) -> &mut Source {
+        &mut self.places[place.0 as usize]
+    }
+
+    /// The source an event is for, if it is still there (invariant 3).
+    #[inline]
+    pub(crate) fn of(&mut self, token: Token) -> Option<&mut Source> {
+        let source = self.places.get_mut(token.0 & 0xFFFF_FFFF)?;
+        (source.generation.get() as usize == token.0 >> 32).then_some(source)
+    }
+
+    /// How many sources there are.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// How many sources are waited for.
+    pub(crate) fn waited_for(&self) -> usize {
+        let waited_for = |(_, source): &(usize, &Source)| source.is_waited_for();
+        self.places.iter().filter(waited_for).count()
+    }
+
+    /// Whether anybody waits for any source.
+    pub(crate) fn are_waited_for(&self) -> bool {
+        self.places.iter().any(|(_, source)| source.is_waited_for())
+    }
+
+    /// Gives memory back where at most a quarter of many places is in use. A shrink looks at every place, so it waits until an eighth
+    /// of them was vacated since the last.
+    fn shrink(&mut self) {
+        let capacity = self.places.capacity();
+        if capacity <= KEPT || self.places.len() > capacity / 4 {
+            return;
+        }
+        self.sparse_removals += 1;
+        if self.places.is_empty() {
+            self.places = Slab::new();
+            self.sparse_removals = 0;
+        } else if self.sparse_removals >= capacity / 8 {
+            self.places.shrink_to_fit();
+            self.sparse_removals = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::Id;
+
+    /// As the table has it: a source, or the next free place.
+    enum Entry {
+        _Vacant(usize),
+        _Occupied(Source),
+    }
+
+    #[test]
+    fn a_source_in_its_place_is_40_bytes() {
+        assert_eq!(size_of::<Entry>(), 40);
+    }
+
+    #[test]
+    fn a_stale_token_does_not_reach_the_next_tenant_of_its_place() {
+        let mut sources = Sources::new();
+        let (place, old) = sources.insert();
+        assert!(sources.of(old).is_some());
+        sources.remove(place);
+        assert!(sources.of(old).is_none());
+        let (again, new) = sources.insert();
+        assert_eq!(again.0, place.0);
+        assert!(sources.of(old).is_none());
+        assert!(sources.of(new).is_some());
+    }
+
+    #[test]
+    fn the_generation_wraps_past_zero() {
+        let mut sources = Sources::new();
+        sources.next = NonZero::<u32>::MAX;
+        let (_, last) = sources.insert();
+        let (_, first) = sources.insert();
+        assert_eq!((last.0 >> 32, first.0 >> 32), (0xFFFF_FFFF, 1));
+        assert!(sources.of(last).is_some() && sources.of(first).is_some());
+    }
+
+    #[test]
+    fn what_is_so_for_good_survives_a_drain_and_not_a_would_block() {
+        let (read, write) = (Direction::Read, Direction::Write);
+        let mut source = Source::new(NonZero::<u32>::MIN);
+        source.begin(read, true);
+        assert!(!source.is_ready(read) && source.is_ready(write));
+        source.not_drained(read);
+        assert!(source.is_ready(read));
+        source.bits |= Bit::FOR_GOOD.of(write);
+        source.drained(read);
+        source.drained(write);
+        assert!(!source.is_ready(read) && source.is_ready(write));
+        source.would_block(write);
+        source.not_drained(write);
+        source.drained(write);
+        assert!(!source.is_ready(write));
+    }
+
+    #[test]
+    fn a_wait_ends_with_a_try_and_goes_on_if_that_would_block() {
+        let (read, write) = (Direction::Read, Direction::Write);
+        let mut source = Source::new(NonZero::<u32>::MIN);
+        source.park(read, WaiterSlot::direct(Id::from_bits(7), 5));
+        assert!(source.waiter(read).is_waiting() && source.is_waited_for());
+        assert!(!source.waiter(write).is_waiting());
+
+        assert!(source.vacate(read).is_waiting());
+        assert!(!source.is_waited_for());
+        assert!(source.waiter(read).parked_before(9), "the wait goes on");
+
+        let before = source.begin(read, true);
+        assert!(!source.waiter(read).parked_before(9), "a new wait");
+        source.go_on(read, before);
+        assert!(source.waiter(read).parked_before(9), "the old one");
+
+        source.give_up(read);
+        assert!(!source.waiter(read).parked_before(9), "a new wait");
+    }
+
+    #[test]
+    fn a_burst_is_64_transfers_of_one_resume_unless_one_may_not_wait() {
+        let mut source = Source::new(NonZero::<u32>::MIN);
+        for resume in [1, 3] {
+            for _ in 0..64 {
+                assert!(!source.is_burst_spent(resume, false));
+            }
+        }
+        assert!(source.is_burst_spent(3, false));
+        for _ in 0..1000 {
+            assert!(!source.is_burst_spent(5, true));
+        }
+    }
+
+    #[test]
+    fn a_burst_of_sockets_gives_its_memory_back() {
+        let mut sources = Sources::new();
+        let places: Vec<_> = (0..4000).map(|_| sources.insert().0).collect();
+        for &place in places[3..].iter().rev() {
+            sources.remove(place);
+        }
+        assert!(sources.places.capacity() <= KEPT);
+        for &place in &places[..3] {
+            assert!(sources.at(place).is_ready(Direction::Read));
+        }
+    }
+}
