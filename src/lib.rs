@@ -83,8 +83,13 @@ mod line;
 
 mod ledger;
 mod reactor;
+mod shelves;
+
 mod record;
 mod spares;
+
+mod newcomers;
+mod records;
 
 mod shared;
 
