@@ -167,7 +167,8 @@ impl<T> Arena<T> {
             self.grow();
         }
         let slot = &mut self.slots[index];
-        slot.value = Some(make(id));
+        // It was empty: forgetting that saves the look whether it must be dropped.
+        std::mem::forget(slot.value.replace(make(id)));
         self.vacant = slot.mark;
         slot.mark = generation;
         self.next_generation = generation.wrapping_add(1);
@@ -202,18 +203,24 @@ impl<T> Arena<T> {
     /// Takes the value of this id out, if it is still here.
     #[inline]
     pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
+        self.remove_as(id, |value| value)
+    }
+
+    /// Takes the value of this id out, if it is still here, and gives what `part` makes of it: only that part is moved.
+    #[inline]
+    pub(crate) fn remove_as<P>(&mut self, id: Id, part: impl FnOnce(T) -> P) -> Option<P> {
         let slot = self.slots.get_mut(id.index())?;
         if slot.mark != id.generation() {
             return None;
         }
-        let value = slot.value.take()?;
+        let part = part(slot.value.take()?);
         slot.mark = self.vacant;
         self.vacant = id.half();
         self.len -= 1;
         if self.is_sparse() {
             self.shrink();
         }
-        Some(value)
+        Some(part)
     }
 
     /// Whether the value of this id is still here.

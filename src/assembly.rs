@@ -79,7 +79,7 @@ impl Drop for EventLoop {
             // One by one: a second panic within one drop would end the process.
             for one in held {
                 match one {
-                    Held::Record(record) => shared.dispose(record.into_rare()),
+                    Held::Record(record) => shared.dispose(record),
                     one => drop(shared.contain("drop", || drop(one))),
                 }
             }

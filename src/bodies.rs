@@ -20,22 +20,17 @@
 //!                       └─ aborted, or cancelled before its start ──▶ dropped unrun
 //! ```
 
+mod ending;
+
 use std::any::Any;
-use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind};
-use crate::fit::Fit;
-use crate::handle::take_leaks;
-use crate::incident::Incident;
-use crate::record::{Body, Ending, Flags};
-use crate::shared::{Job, Shared, panic_message};
-use crate::site::Site;
-use crate::snapshot::{Label, PendingKey};
+use crate::record::{Body, Ended, Flags};
+use crate::shared::{Job, Shared};
 use crate::waker::OwnedWaker;
 
 /// A body that borrows from the caller of `block_on` and therefore stays on its stack.
@@ -64,7 +59,7 @@ pub(crate) struct Bodies {
 
 /// The place of one body.
 struct Slot {
-    /// Whose it is; marked where it must not be resumed in the common way: it has not started, or has a waker of its own.
+    /// Whose it is; marked where it must not be resumed in the common way: it has a waker of its own.
     id: Id,
     /// The body, or [`Nobody`].
     body: Pin<Box<dyn Body>>,
@@ -74,17 +69,13 @@ struct Slot {
 struct Nobody;
 
 impl Body for Nobody {
-    fn resume(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+    fn resume(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Ended> {
         Poll::Pending
     }
 
-    fn ending(&self) -> Rc<dyn Ending> {
-        Rc::new(Nobody)
-    }
-}
+    fn vacate(self: Pin<&mut Self>) {}
 
-impl Ending for Nobody {
-    fn end(&self, _: Error) {}
+    fn end(self: Pin<&mut Self>, _: Error) {}
 }
 
 impl Slot {
@@ -107,7 +98,7 @@ impl Slot {
 const KEPT: usize = 1024;
 
 /// How one resume went.
-type Outcome = Result<Poll<()>, Box<dyn Any + Send>>;
+type Outcome = Result<Poll<Ended>, Box<dyn Any + Send>>;
 
 impl Bodies {
     /// No bodies yet.
@@ -132,38 +123,66 @@ impl Bodies {
     #[expect(clippy::inline_always, reason = "as the step it is the most of")]
     pub(crate) fn resume(&mut self, shared: &Shared, job: Job) -> bool {
         let Job(id) = job;
-        let Some(slot) = self.slots.get_mut(id.index()) else {
-            return false;
-        };
-        if slot.id != id || shared.detours.get() > 0 {
+        if shared.detours.get() > 0 {
             return false;
         }
+        let slot = match self.slots.get_mut(id.index()) {
+            Some(slot) if slot.id == id => slot,
+            // Where nobody is, it may be one that starts.
+            Some(slot) => return slot.is_empty() && self.start(shared, id),
+            None => return !id.is_marked() && self.start(shared, id),
+        };
         shared.begin_resume(id);
         let outcome = poll(slot.body.as_mut(), &self.common);
-        shared.running.set(Id::NONE);
-        match outcome {
-            Ok(Poll::Pending) => self.park(shared, id, None),
-            Ok(Poll::Ready(())) => self.ended(shared, id),
-            Err(panic) => self.panicked(shared, id, panic, None),
+        self.resumed(shared, id, outcome);
+        true
+    }
+
+    /// Resumes a coroutine for the first time, in the common way. Tells whether it is one that starts now.
+    ///
+    /// It needs a slot only if it does not end at once.
+    #[inline(never)]
+    fn start(&mut self, shared: &Shared, id: Id) -> bool {
+        let Some(mut body) = shared.newcomers.borrow_mut().take(id) else {
+            return false;
+        };
+        shared.begin_resume(id);
+        let outcome = poll(body.as_mut(), &self.common);
+        if let Ok(Poll::Ready(how)) = outcome {
+            shared.running.set(Id::NONE);
+            self.conclude(shared, id, body, how);
+        } else {
+            self.settle_in_slot(id, body);
+            self.resumed(shared, id, outcome);
         }
         true
     }
 
+    /// Draws the conclusion from a resume in the common way.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as the resume it is a part of")]
+    fn resumed(&mut self, shared: &Shared, id: Id, outcome: Outcome) {
+        shared.running.set(Id::NONE);
+        match outcome {
+            Ok(Poll::Pending) => self.park(shared, id, None),
+            Ok(Poll::Ready(how)) => self.ended(shared, id, how),
+            Err(panic) => self.panicked(shared, id, panic, None),
+        }
+    }
+
     /// Resumes a coroutine that is not the common case, if it is still there.
     pub(crate) fn resume_rare(&mut self, shared: &Shared, id: Id, mut root: Option<&mut Root<'_>>) {
+        let newcomer = shared.newcomers.borrow_mut().take(id);
+        let starts = newcomer.is_some();
+        if let Some(body) = newcomer {
+            self.settle_in_slot(id, body);
+        }
         let Some(flags) = shared.take_queued(id) else {
             return;
         };
-        if !flags.has(Flags::STARTED) {
-            self.admit(shared);
-            if let Some(slot) = self.slots.get_mut(id.index())
-                && !slot.is_empty()
-            {
-                slot.id = id;
-            }
-        }
         if flags.has(Flags::DOOMED) {
-            return self.resume_doomed(shared, id, flags, root);
+            let started = !starts && !flags.has(Flags::UNSTARTED);
+            return self.resume_doomed(shared, id, flags, started, root);
         }
         if let Some(outcome) = self.poll(shared, id, root.as_deref_mut()) {
             self.settle(shared, id, outcome, root);
@@ -198,14 +217,14 @@ impl Bodies {
     fn settle(&mut self, shared: &Shared, id: Id, outcome: Outcome, root: Option<&mut Root<'_>>) {
         match outcome {
             Ok(Poll::Pending) => self.park(shared, id, root),
-            Ok(Poll::Ready(())) => {
+            Ok(Poll::Ready(how)) => {
                 if let Some(root) = root.filter(|root| root.id == id) {
                     // The caller of `block_on` drops its own.
                     root.done = true;
                     root.own = None;
                     shared.interrupt();
                 }
-                self.ended(shared, id);
+                self.ended(shared, id, how);
             }
             Err(panic) => self.panicked(shared, id, panic, root),
         }
@@ -222,17 +241,6 @@ impl Bodies {
         shared.park_coroutine(id);
         if kept {
             self.hand_over(shared, id, root);
-        }
-    }
-
-    /// Takes a coroutine that has ended out of the table, and drops its body.
-    #[inline(never)]
-    fn ended(&mut self, shared: &Shared, id: Id) {
-        shared.dispose(shared.leave(id));
-        self.retire(shared, id);
-        if self.common.was_used() {
-            // Whatever still holds the waker of a coroutine that has ended reaches nobody.
-            self.renew_common(shared);
         }
     }
 
@@ -265,150 +273,6 @@ impl Bodies {
         let fresh = OwnedWaker::common(&shared.inbox);
         shared.set_current_waker(fresh.waker());
         std::mem::replace(&mut self.common, fresh)
-    }
-
-    /// Resumes a coroutine that was cancelled, or drops one that was aborted or never started.
-    #[cold]
-    fn resume_doomed(
-        &mut self,
-        shared: &Shared,
-        id: Id,
-        flags: Flags,
-        mut root: Option<&mut Root<'_>>,
-    ) {
-        if flags.has(Flags::ABORTED) || !flags.has(Flags::STARTED) {
-            return self.end(shared, id, root, |label, keys| {
-                doom(shared, id, label, keys, flags.has(Flags::ABORTED), false)
-            });
-        }
-        let cancels = shared.cancels.get();
-        shared.parked_anew.set(false);
-        shared.set_cancelling(true);
-        let outcome = self.poll(shared, id, root.as_deref_mut());
-        shared.set_cancelling(false);
-        let Some(outcome) = outcome else { return };
-        let told = flags.has(Flags::TOLD) || shared.cancels.get() != cancels;
-        if told && let Some(record) = shared.records.borrow_mut().get_mut(id) {
-            record.flags.set(Flags::TOLD);
-        }
-        let in_cleanup = shared.in_cleanup(id);
-        if matches!(outcome, Ok(Poll::Pending)) && !in_cleanup {
-            if !told && shared.parked_anew.get() {
-                // A value won, or a clean-up hid the cancel: the point it is parked on now gives it.
-                self.settle(shared, id, outcome, root);
-                return shared.wake_points(id);
-            }
-            let note = shared.note();
-            let parked_on = note.site.map(|site| (note.kind.0, Some(site)));
-            if self.common.was_used() {
-                self.renew_common(shared);
-            }
-            return self.end(shared, id, root, |coroutine, keys| {
-                let reason = cause(shared, id).0;
-                shared.report(&Incident::CancelSwallowed {
-                    coroutine: coroutine.clone(),
-                    reason,
-                    parked_on,
-                });
-                doom(shared, id, coroutine, keys, false, true)
-            });
-        }
-        if in_cleanup && let Some(record) = shared.records.borrow_mut().get_mut(id) {
-            record.flags.set(Flags::IN_CLEANUP);
-        }
-        self.settle(shared, id, outcome, root);
-    }
-
-    /// Ends a coroutine whose body panicked.
-    #[cold]
-    fn panicked(
-        &mut self,
-        shared: &Shared,
-        id: Id,
-        panic: Box<dyn Any + Send>,
-        root: Option<&mut Root<'_>>,
-    ) {
-        if self.common.was_used() {
-            self.renew_common(shared);
-        }
-        match root {
-            Some(root) if root.id == id => {
-                root.panic = Some(panic);
-                self.end(shared, id, Some(root), |label, keys| {
-                    shared.report_leaks(&label, keys);
-                    ErrorKind::Stopped.into()
-                });
-            }
-            root => {
-                let message = panic_message(panic).into_boxed_str();
-                self.end(shared, id, root, |label, keys| {
-                    shared.report_leaks(&label, keys);
-                    ErrorKind::Panicked {
-                        coroutine: Some(label),
-                        message,
-                    }
-                    .into()
-                });
-            }
-        }
-    }
-
-    /// Drops a body that has not ended by itself, then tells whoever joins it (keeps invariant 2).
-    fn end(
-        &mut self,
-        shared: &Shared,
-        id: Id,
-        root: Option<&mut Root<'_>>,
-        error: impl FnOnce(Label, Vec<PendingKey>) -> Error,
-    ) {
-        let ending = match &root {
-            Some(root) if root.id == id => root.body.ending(),
-            _ => match self.slots.get(id.index()) {
-                Some(slot) if !slot.is_empty() => slot.body.ending(),
-                _ => return,
-            },
-        };
-        self.remove(shared, id, root);
-        let Some(label) = shared.label(id) else {
-            return;
-        };
-        let keys = take_leaks(shared, id);
-        let error = error(label, keys);
-        shared.contain("drop", || ending.end(error));
-        shared.dispose(shared.leave(id));
-    }
-
-    /// Drops a body that has ended by itself, and keeps its box if it can be filled again.
-    #[inline]
-    fn retire(&mut self, shared: &Shared, id: Id) {
-        let Some(mut body) = self.take(id) else {
-            return;
-        };
-        match shared.contain("drop", || body.as_mut().vacate()) {
-            Some(fit) if fit != Fit::NONE => {
-                let size = size_of_val(&*body);
-                shared.spares.borrow_mut().put(fit, size, body);
-            }
-            _ => {
-                shared.contain("drop", || drop(body));
-            }
-        }
-    }
-
-    /// Drops a body. The caller of `block_on` drops its own.
-    #[inline]
-    fn remove(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
-        match root {
-            Some(root) if root.id == id => {
-                root.done = true;
-                shared.interrupt();
-                root.own = None;
-            }
-            _ => {
-                let body = self.take(id);
-                shared.contain("drop", || drop(body));
-            }
-        }
     }
 
     /// Takes a body out of its slot, and drops its own waker, if it has one.
@@ -450,42 +314,32 @@ impl Bodies {
         }
     }
 
-    /// Drops every body, and ends whoever joins one with `LoopGone`. Tells whether there was one.
-    pub(crate) fn drop_all(&mut self, shared: &Shared) -> bool {
-        self.admit(shared);
-        let bodies = std::mem::take(&mut self.slots);
-        self.own = Vec::new();
-        let mut any = false;
-        for body in bodies
-            .into_iter()
-            .filter(|slot| !slot.is_empty())
-            .map(|slot| slot.body)
-        {
-            any = true;
-            let ending = body.ending();
-            shared.contain("drop", || drop(body));
-            shared.contain("drop", || ending.end(ErrorKind::LoopGone.into()));
+    /// Puts a body into its slot.
+    #[inline]
+    fn settle_in_slot(&mut self, id: Id, body: Pin<Box<dyn Body>>) {
+        if self.slots.len() <= id.index() {
+            self.slots.resize_with(id.index() + 1, Slot::empty);
         }
-        any
+        let slot = &mut self.slots[id.index()];
+        // It was empty: forgetting that saves the look whether it must be dropped.
+        std::mem::forget(std::mem::replace(slot, Slot { id, body }));
     }
 
-    /// Takes newcomers into their slots.
-    fn admit(&mut self, shared: &Shared) {
-        let mut newcomers = shared.newcomers.borrow_mut();
-        let last = newcomers.iter().map(|(id, _)| id.index()).max();
-        if let Some(last) = last
-            && self.slots.len() <= last
-        {
-            self.slots.resize_with(last + 1, Slot::empty);
+    /// Drops every body, and ends whoever joins one with `LoopGone`. Tells whether there was one.
+    pub(crate) fn drop_all(&mut self, shared: &Shared) -> bool {
+        let newcomers = shared.newcomers.borrow_mut().take_all();
+        let bodies = std::mem::take(&mut self.slots).into_iter();
+        let bodies = bodies.filter(|slot| !slot.is_empty());
+        let bodies = bodies.map(|slot| (slot.id.unmarked(), slot.body));
+        self.own = Vec::new();
+        let mut any = false;
+        for (id, mut body) in bodies.chain(newcomers) {
+            any = true;
+            shared.contain("drop", || body.as_mut().vacate());
+            shared.contain("drop", || body.as_mut().end(ErrorKind::LoopGone.into()));
+            shared.conclude(id, body);
         }
-        for (id, body) in newcomers.drain(..) {
-            if let Some(slot) = self.slots.get_mut(id.index()) {
-                *slot = Slot {
-                    id: id.marked(),
-                    body,
-                };
-            }
-        }
+        any
     }
 }
 
@@ -513,44 +367,4 @@ fn poll(body: Pin<&mut (dyn Body + '_)>, waker: &OwnedWaker) -> Outcome {
     catch_unwind(AssertUnwindSafe(|| {
         body.resume(&mut Context::from_waker(waker.waker()))
     }))
-}
-
-/// The error for whoever joins a coroutine that was cancelled or aborted.
-fn doom(
-    shared: &Shared,
-    id: Id,
-    coroutine: Label,
-    keys: Vec<PendingKey>,
-    aborted: bool,
-    swallowed: bool,
-) -> Error {
-    let (reason, site) = cause(shared, id);
-    if aborted {
-        ErrorKind::Aborted {
-            coroutine,
-            site,
-            keys,
-        }
-        .into()
-    } else {
-        ErrorKind::CoroutineCancelled {
-            coroutine,
-            reason,
-            site,
-            swallowed,
-            keys,
-        }
-        .into()
-    }
-}
-
-/// Why and from where a coroutine was cancelled or aborted.
-fn cause(shared: &Shared, id: Id) -> (Cow<'static, str>, Site) {
-    let records = shared.records.borrow();
-    let cause = records
-        .get(id)
-        .and_then(|record| record.rare()?.cancel.clone());
-    cause.map_or((Cow::Borrowed(""), Location::caller()), |cause| {
-        (cause.reason, cause.site)
-    })
 }

@@ -4,6 +4,7 @@
 //! when the loop comes to it, in the order in which it was queued.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -218,18 +219,19 @@ impl fmt::Debug for Handle {
 pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
     let running = shared.running.get();
     let now = shared.looked_at.get();
+    let newcomers: HashSet<_> = shared.newcomers.borrow().ids().collect();
     let coroutines = {
         let records = shared.records.borrow();
         let info = |(id, record)| {
             let record: &crate::record::Record = record;
             let activity = if id == running {
                 Activity::Running
-            } else if !record.flags.has(Flags::STARTED) {
+            } else if record.flags.has(Flags::UNSTARTED) || newcomers.contains(&id) {
                 Activity::NotStarted
             } else if record.flags.has(Flags::QUEUED) {
                 Activity::Ready
             } else {
-                let since = Duration::from_nanos(now.saturating_sub(record.since));
+                let since = Duration::from_nanos(now.saturating_sub(record.since()));
                 Activity::Parked {
                     on: record.parked_on.0,
                     at: record.parked_at,

@@ -25,7 +25,7 @@ use crate::failure::{AfterKeyFailure, Failure};
 use crate::handle::Handle;
 use crate::hub::{Crew, Hub, OrderKey};
 use crate::key_name::KeyName;
-use crate::record::{Body, Ending};
+use crate::record::{Body, Ended};
 use crate::shared::Shared;
 
 /// How many calls may end within one resume before the worker gives way.
@@ -160,7 +160,7 @@ where
 {
     fn work(self: Rc<Self>, hub: &Rc<Hub<K, M, R, E>>, id: Id, seat: u32) -> Pin<Box<dyn Body>> {
         Box::pin(Worker {
-            body: work(self, Rc::clone(hub), id, seat),
+            body: Some(work(self, Rc::clone(hub), id, seat)),
             hub: Rc::clone(hub),
             seat,
         })
@@ -319,7 +319,7 @@ pin_project! {
     /// The body of a worker, and whom to tell if it is ended from outside.
     struct Worker<F, K, M, R, E> {
         #[pin]
-        body: F,
+        body: Option<F>,
         hub: Rc<Hub<K, M, R, E>>,
         seat: u32,
     }
@@ -334,34 +334,19 @@ where
     E: From<Error> + fmt::Display + 'static,
 {
     #[inline]
-    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().body.poll(cx)
+    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        match self.project().body.as_pin_mut() {
+            Some(body) => body.poll(cx).map(|()| Ended::Well),
+            None => Poll::Pending,
+        }
     }
 
-    fn ending(&self) -> Rc<dyn Ending> {
-        Rc::new(Lost {
-            hub: Rc::clone(&self.hub),
-            seat: self.seat,
-        })
+    fn vacate(self: Pin<&mut Self>) {
+        self.project().body.set(None);
     }
-}
 
-/// Tells a hub that a worker was ended from outside.
-struct Lost<K, M, R, E> {
-    /// The hub.
-    hub: Rc<Hub<K, M, R, E>>,
-    /// Where the worker sat.
-    seat: u32,
-}
-
-impl<K, M, R, E> Ending for Lost<K, M, R, E>
-where
-    K: OrderKey,
-    M: 'static,
-    R: 'static,
-    E: From<Error> + fmt::Display + 'static,
-{
-    fn end(&self, error: Error) {
+    /// Tells the hub that its worker was ended from outside.
+    fn end(self: Pin<&mut Self>, error: Error) {
         self.hub.worker_lost(self.seat, error);
     }
 }

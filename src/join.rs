@@ -1,6 +1,7 @@
 //! The end of a coroutine, seen from outside: [`JoinHandle`].
 //!
-//! It is apart from the Runner because whoever joins may be anywhere, also outside of every coroutine.
+//! It is apart from the Runner because whoever joins may be anywhere, also outside of every coroutine. What it waits for lies in the
+//! table of coroutines: first the record, which knows who joins, then in its place the end.
 //!
 //! Invariants:
 //! 1. The handle of a coroutine that ended, however it ended, gives a result: it never stays open.
@@ -8,28 +9,27 @@
 //! 3. A coroutine that was asked to end is not reported for ending so.
 //!
 //! ```text
-//!            finish, end              poll
-//!   Running ─────────────▶ Ended ────────────▶ Taken
-//!      │                     └── handle dropped: an Err is reported
-//!      └ handle dropped ─▶ Detached ── finish, end: an Err is reported
+//!   record, joined ── ends ──▶ end ── poll ──▶ taken
+//!      │                        └── handle dropped: an Err is reported
+//!      └ handle dropped ─▶ record, loose ── ends: an Err is reported
 //! ```
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::panic::Location;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind};
-use crate::handle::take_leaks;
 use crate::incident::Incident;
-use crate::record::{Ending, Flags};
+use crate::record::{Report, Standing, Tie};
+use crate::records::Left;
 use crate::roster::public_id;
-use crate::shared::Shared;
+use crate::shared::{Shared, panic_message};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
 use crate::waiter::{Kind, Note, WaiterSlot};
@@ -38,37 +38,8 @@ use crate::waits::{Awaited, Edge, Holders};
 
 static JOIN: Kind = Kind("join");
 
-/// Where a coroutine's result waits to be taken.
-pub(crate) struct JoinCell<T, E> {
-    /// The loop it runs on.
-    shared: Rc<Shared>,
-    /// The coroutine.
-    id: Id,
-    /// Who joins it.
-    slot: Cell<WaiterSlot>,
-    /// What has happened. Apart from the result: the two written singly and read back as one would stall the CPU.
-    phase: Cell<Phase>,
-    /// Whether dropping the handle cancels the coroutine.
-    cancel_on_drop: Cell<bool>,
-    /// The result, while the phase is `Ended`.
-    end: Cell<Option<End<T, E>>>,
-}
-
-/// What has happened to a coroutine; see the module's diagram.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Not ended.
-    Running,
-    /// Not ended, and nobody will take the result.
-    Detached,
-    /// Ended, and the result not taken.
-    Ended,
-    /// The result was taken.
-    Taken,
-}
-
 /// How a coroutine ended.
-enum End<T, E> {
+pub(crate) enum End<T, E> {
     /// Well.
     Value(T),
     /// With an error. The label is for the report, if nobody takes it.
@@ -77,95 +48,31 @@ enum End<T, E> {
     Dead(Error),
 }
 
-impl<T, E> JoinCell<T, E> {
-    /// The cell of a coroutine that has just been entered.
-    #[inline]
-    pub(crate) fn new(shared: &Rc<Shared>, id: Id) -> Rc<Self> {
-        Rc::new(JoinCell {
-            shared: Rc::clone(shared),
-            id,
-            slot: Cell::new(WaiterSlot::EMPTY),
-            phase: Cell::new(Phase::Running),
-            cancel_on_drop: Cell::new(false),
-            end: Cell::new(None),
-        })
-    }
-
-    /// A cell for another coroutine of the same loop.
+impl<T, E: From<Error> + fmt::Display + 'static> End<T, E> {
+    /// The result of a body, to be judged if it is an error.
     #[cold]
-    pub(crate) fn another(&self, id: Id) -> Rc<Self> {
-        Self::new(&self.shared, id)
+    pub(crate) fn failed(error: E) -> Self {
+        End::Failed(Box::new((error, None)))
     }
 
-    /// Makes the cell, which nobody else holds, that of another coroutine.
-    #[inline]
-    pub(crate) fn reuse(&mut self, id: Id) {
-        self.id = id;
-        self.slot.set(WaiterSlot::EMPTY);
-        self.phase.set(Phase::Running);
-        self.cancel_on_drop.set(false);
-    }
-
-    /// Stores how it ended and wakes who joins.
-    /// Gives the end back if nobody will take it.
-    #[inline]
-    fn settle(&self, end: End<T, E>) -> Option<End<T, E>> {
-        if self.phase.get() != Phase::Running {
-            return Some(end);
-        }
-        // There was none before: forgetting that saves the look whether it must be dropped.
-        std::mem::forget(self.end.replace(Some(end)));
-        self.phase.set(Phase::Ended);
-        let slot = self.slot.get();
-        self.slot.set(slot.vacated());
-        self.shared.wake_waiter(slot);
-        None
-    }
-}
-
-impl<T, E> End<T, E> {
-    /// An end with an error.
+    /// The end of a coroutine that ended by itself, for who joins it.
     #[cold]
-    fn failed(error: E, label: Option<Label>) -> Self {
-        End::Failed(Box::new((error, label)))
-    }
-}
-
-impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
-    /// Takes the body's own result, and what keys it left.
-    #[inline]
-    pub(crate) fn finish(&self, result: Result<T, E>) {
-        let rare = {
-            let records = self.shared.records.borrow();
-            records
-                .get(self.id)
-                .is_some_and(|record| record.rare().is_some())
+    pub(crate) fn judged(self, standing: Standing, report: Report<'_>) -> Self {
+        let Standing {
+            label,
+            cancelled,
+            keys,
+        } = standing;
+        let leaks = |keys: Vec<_>| {
+            if !keys.is_empty() {
+                let coroutine = label.clone();
+                report(&Incident::Leaked { coroutine, keys });
+            }
         };
-        match result {
-            Ok(value) if !rare => drop(self.settle(End::Value(value))),
-            result => self.finish_rare(result),
-        }
-    }
-
-    /// The same for a coroutine that failed, has keys or a name, or was cancelled.
-    #[cold]
-    fn finish_rare(&self, result: Result<T, E>) {
-        let shared = &*self.shared;
-        let Some(label) = shared.label(self.id) else {
-            return;
-        };
-        let cancelled = {
-            let records = shared.records.borrow();
-            let record = records
-                .get(self.id)
-                .filter(|record| record.flags.has(Flags::CANCELLED));
-            record.and_then(|record| record.rare()?.cancel.clone())
-        };
-        let keys = take_leaks(shared, self.id);
-        match (result, cancelled) {
+        match (self, cancelled) {
             // A child's cancel is another error to who joins it than his own would be.
-            (Err(mut error), Some(cause)) => {
-                match Error::find_mut(&mut error) {
+            (End::Failed(mut failed), Some(cause)) => {
+                match Error::find_mut(&mut failed.0) {
                     Some(own) if own.is_cancelled() => {
                         let (reason, site) = (cause.reason, cause.site);
                         *own = ErrorKind::CoroutineCancelled {
@@ -176,65 +83,66 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinCell<T, E> {
                             keys,
                         }
                         .into();
-                        drop(self.settle(End::failed(error, None)));
                     }
                     // Not what was asked for.
                     Some(_) => {
-                        shared.report_leaks(&label, keys);
-                        self.fail(error, label);
+                        leaks(keys);
+                        failed.1 = Some(label);
                     }
                     // It may well be the cancel in the user's own words.
-                    None => {
-                        shared.report_leaks(&label, keys);
-                        drop(self.settle(End::failed(error, None)));
-                    }
+                    None => leaks(keys),
                 }
+                End::Failed(failed)
             }
-            (Ok(value), None) if !keys.is_empty() => {
+            (End::Value(value), None) if !keys.is_empty() => {
                 drop(value);
                 let leaked = ErrorKind::Leaked {
                     coroutine: label.clone(),
                     keys,
                 };
-                self.fail(E::from(leaked.into()), label);
+                End::Failed(Box::new((E::from(leaked.into()), Some(label))))
             }
-            (Ok(value), _) => {
-                shared.report_leaks(&label, keys);
-                drop(self.settle(End::Value(value)));
+            (End::Failed(mut failed), None) => {
+                leaks(keys);
+                failed.1 = Some(label);
+                End::Failed(failed)
             }
-            (Err(error), None) => {
-                shared.report_leaks(&label, keys);
-                self.fail(error, label);
+            (end, _) => {
+                leaks(keys);
+                end
             }
         }
     }
 
-    /// Stores an error, or reports it if nobody will take it.
-    fn fail(&self, error: E, label: Label) {
-        if let Some(end) = self.settle(End::failed(error, Some(label))) {
-            self.report(end);
-        }
-    }
-
-    /// Reports an end that nobody took, if it was an error.
-    #[cold]
-    fn report(&self, end: End<T, E>) {
-        match end {
+    /// Drops an end that nobody takes, and reports it if it is an error.
+    pub(crate) fn discard(self, report: Report<'_>) {
+        match self {
             End::Value(_) => {}
             End::Failed(failed) => {
-                if let (error, Some(label)) = *failed {
-                    report_untaken(&self.shared, &error, label);
+                if let (error, Some(coroutine)) = *failed {
+                    report_untaken(&error, coroutine, report);
                 }
             }
-            End::Dead(error) => report_dead(&self.shared, &error),
+            End::Dead(error) => report_dead(&error, report),
+        }
+    }
+
+    /// What who joins is given.
+    #[inline]
+    fn result(self) -> Result<T, E> {
+        match self {
+            End::Value(value) => Ok(value),
+            End::Failed(failed) => Err(failed.0),
+            End::Dead(error) => Err(E::from(error)),
         }
     }
 }
 
 /// Reports a panic that nobody took. What was asked for, or is reported by who asked, needs no second report.
-fn report_dead(shared: &Shared, error: &Error) {
+#[cold]
+fn report_dead(error: &Error, report: Report<'_>) {
     if let ErrorKind::Panicked { coroutine, message } = error.kind() {
-        shared.report(&Incident::Panicked {
+        report(&Incident::Panicked {
             coroutine: coroutine.clone(),
             message: message.to_string(),
             during: "coroutine",
@@ -243,17 +151,16 @@ fn report_dead(shared: &Shared, error: &Error) {
 }
 
 /// Reports an error that nobody took.
-fn report_untaken<E: fmt::Display>(shared: &Shared, error: &E, coroutine: Label) {
-    if let Some(error) = shared.contain("error's Display", || error.to_string()) {
-        shared.report(&Incident::Untaken { coroutine, error });
-    }
-}
-
-impl<T: 'static, E: From<Error> + fmt::Display + 'static> Ending for JoinCell<T, E> {
-    fn end(&self, error: Error) {
-        if let Some(end) = self.settle(End::Dead(error)) {
-            self.report(end);
-        }
+#[cold]
+fn report_untaken<E: fmt::Display>(error: &E, coroutine: Label, report: Report<'_>) {
+    // Displaying it is user code, and so is dropping it, which is left to who calls this.
+    match catch_unwind(AssertUnwindSafe(|| error.to_string())) {
+        Ok(error) => report(&Incident::Untaken { coroutine, error }),
+        Err(panic) => report(&Incident::Panicked {
+            coroutine: None,
+            message: panic_message(panic),
+            during: "error's Display",
+        }),
     }
 }
 
@@ -278,54 +185,130 @@ pub struct JoinHandle<T = (), E: From<Error> + fmt::Display + 'static = Error>
 where
     T: 'static,
 {
-    /// Where the result is.
-    cell: Rc<JoinCell<T, E>>,
+    /// The way to the result, until it was taken.
+    open: Option<Open>,
+    /// The coroutine.
+    id: Id,
     /// Where the handle was made, for what it does when it is dropped.
     site: Site,
+    /// What it gives.
+    end: PhantomData<fn() -> End<T, E>>,
+}
+
+/// The way to a result that was not taken.
+struct Open {
+    /// The loop.
+    shared: Rc<Shared>,
     /// The wait, as circles through ordered engines are found by it. In a box, since most programs join without one.
     waiting: Option<Box<Waiting>>,
 }
 
+/// Drops a wait that is over.
+#[cold]
+fn drop_waiting(waiting: Option<Box<Waiting>>) {
+    drop(waiting);
+}
+
+/// What a coroutine that is joined is to those who look for circles of waits. Its place is its id.
+struct Joined(Rc<Shared>);
+
+impl Awaited for Joined {
+    fn holders(&self, place: Id) -> Holders {
+        Holders::One(place)
+    }
+
+    fn name(&self, place: Id) -> String {
+        let label = self.0.label(place);
+        label.map_or_else(|| "a coroutine".to_owned(), |label| label.to_string())
+    }
+
+    fn actor(&self, place: Id) -> String {
+        self.name(place)
+    }
+}
+
+impl Shared {
+    /// Changes who waits for the end of a coroutine, if it has not ended. Gives who did.
+    fn set_joiner(&self, id: Id, joiner: WaiterSlot) -> Option<WaiterSlot> {
+        let mut records = self.records.borrow_mut();
+        let record = records.get_mut(id)?;
+        Some(std::mem::replace(&mut record.joiner, joiner))
+    }
+
+    /// Who waits for the end of a coroutine, if it has not ended.
+    #[inline]
+    fn joiner(&self, id: Id) -> Option<WaiterSlot> {
+        Some(self.records.borrow().get(id)?.joiner)
+    }
+
+    /// Whether a coroutine has ended.
+    fn has_ended(&self, id: Id) -> bool {
+        self.records.borrow().get(id).is_none()
+    }
+
+    /// The end of a coroutine, if it has ended and the end was not taken.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as the join that it is the most of")]
+    fn take_end<T: 'static, E: 'static>(&self, id: Id) -> Option<End<T, E>> {
+        let body = self.records.borrow_mut().take_end(id)?;
+        let mut end = None;
+        body.give(&mut end, &self.shelves);
+        end
+    }
+}
+
 impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
-    /// The handle for this cell.
-    pub(crate) fn new(cell: Rc<JoinCell<T, E>>, site: Site) -> Self {
+    /// The handle of this coroutine.
+    #[inline]
+    pub(crate) fn new(shared: Rc<Shared>, id: Id, site: Site) -> Self {
         JoinHandle {
-            cell,
+            open: Some(Open {
+                shared,
+                waiting: None,
+            }),
+            id,
             site,
-            waiting: None,
+            end: PhantomData,
+        }
+    }
+
+    /// Closes the way to the result, which was taken.
+    #[inline]
+    fn close(&mut self) {
+        if let Some(Open { shared, waiting }) = self.open.take() {
+            drop(shared);
+            if waiting.is_some() {
+                drop_waiting(waiting);
+            } else {
+                // Forgetting nothing saves a call that would drop it.
+                std::mem::forget(waiting);
+            }
         }
     }
 
     /// Lets the coroutine run on, or cancels it; reports how it ended, if it has ended with an error.
-    fn let_go(&self) {
-        let cell = &*self.cell;
-        cell.slot.set(cell.shared.unpark(cell.slot.get()));
-        if cell.phase.get() == Phase::Running {
-            cell.phase.set(Phase::Detached);
-            if cell.cancel_on_drop.get() {
-                let reason = Cow::Borrowed("its join handle was dropped");
-                cell.shared.cancel(cell.id, reason, self.site);
+    #[inline(never)]
+    fn let_go(&self, shared: &Shared) {
+        let left = shared.records.borrow_mut().let_go(self.id);
+        match left {
+            None => {}
+            Some(Left::Record(joiner, tie)) => {
+                shared.unpark(joiner);
+                if tie == Tie::Bound {
+                    let reason = Cow::Borrowed("its join handle was dropped");
+                    shared.cancel(self.id, reason, self.site);
+                }
             }
-        } else {
-            cell.phase.set(Phase::Taken);
-            if let Some(end) = cell.end.take() {
-                cell.report(end);
+            Some(Left::End(end)) => {
+                end.discard(&shared.shelves, &|incident| shared.report(incident));
             }
         }
-    }
-
-    /// The handle of a coroutine that could not be started.
-    pub(crate) fn failed(shared: &Rc<Shared>, site: Site, error: Error) -> Self {
-        let cell = JoinCell::new(shared, Id::NONE);
-        cell.end.set(Some(End::Dead(error)));
-        cell.phase.set(Phase::Ended);
-        JoinHandle::new(cell, site)
     }
 
     /// The coroutine's id.
     #[must_use]
     pub fn id(&self) -> CoroutineId {
-        public_id(self.cell.id)
+        public_id(self.id)
     }
 
     /// Gives the coroutine a name for reports.
@@ -334,7 +317,9 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
         reason = "named for its effect, and detached"
     )]
     pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.cell.shared.set_name(self.cell.id, name.into());
+        if let Some(open) = &self.open {
+            open.shared.set_name(self.id, name.into());
+        }
         self
     }
 
@@ -355,7 +340,8 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     /// Whether the coroutine has ended, so that awaiting gives its result at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.cell.phase.get() != Phase::Running
+        let open = self.open.as_ref();
+        open.is_none_or(|open| open.shared.has_ended(self.id))
     }
 
     /// Asks the coroutine to end. Tells whether it had not ended yet.
@@ -379,9 +365,9 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     /// ```
     #[track_caller]
     pub fn cancel(&self, reason: impl Into<Cow<'static, str>>) -> bool {
-        self.cell
-            .shared
-            .cancel(self.cell.id, reason.into(), Location::caller())
+        let site = Location::caller();
+        let open = self.open.as_ref();
+        open.is_some_and(|open| open.shared.cancel(self.id, reason.into(), site))
     }
 
     /// Drops the coroutine's body where it stands, at its place in the ready queue, without telling it. Who joins gets `Aborted`.
@@ -399,7 +385,9 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     /// ```
     #[track_caller]
     pub fn abort(&self) -> bool {
-        self.cell.shared.abort(self.cell.id, Location::caller())
+        let site = Location::caller();
+        let open = self.open.as_ref();
+        open.is_some_and(|open| open.shared.abort(self.id, site))
     }
 
     /// Makes dropping the handle cancel the coroutine.
@@ -418,59 +406,78 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     #[must_use = "dropping the handle cancels the coroutine"]
     #[track_caller]
     pub fn cancel_on_drop(mut self) -> Self {
-        self.cell.cancel_on_drop.set(true);
         self.site = Location::caller();
+        if let Some(open) = &self.open
+            && let Some(record) = open.shared.records.borrow_mut().get_mut(self.id)
+        {
+            record.tie = Tie::Bound;
+        }
         self
     }
 }
 
-impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
-    /// Enters the wait, or refuses it: what is joined may wait for who joins, in a queue of an ordered engine.
-    #[cold]
-    fn poll_waiting(&mut self) -> Poll<Result<T, E>> {
-        let edge = Edge {
-            to: Rc::clone(&self.cell) as Rc<dyn Awaited>,
-            place: Id::NONE,
-            what: "the end",
+impl Open {
+    /// Parks until the end of the coroutine.
+    ///
+    /// # Errors
+    /// The cancel of who joins; `Deadlock`, if what is joined waits for who joins, in a queue of an ordered engine.
+    fn park(&mut self, id: Id, site: Site, cx: &Context<'_>) -> Result<(), Error> {
+        let Some(slot) = self.shared.joiner(id) else {
+            return Ok(());
         };
-        let cell = &self.cell;
-        let mut waiting = self.waiting.take().map(|waiting| *waiting);
-        let entered = cell.shared.wait_for(&mut waiting, edge, self.site);
-        self.waiting = waiting.map(Box::new);
-        match entered {
-            Ok(()) => Poll::Pending,
-            Err(error) => {
-                cell.slot.set(cell.shared.unpark(cell.slot.get()));
+        let note = Note {
+            kind: &JOIN,
+            site: Some(site),
+        };
+        match self.shared.park(slot, cx, note) {
+            Ok(slot) => {
+                self.shared.set_joiner(id, slot);
+                if self.shared.engines.get() == 0 {
+                    return Ok(());
+                }
+                self.wait(id, site)
+            }
+            Err(cancel) => {
+                self.shared.set_joiner(id, WaiterSlot::EMPTY);
                 self.waiting = None;
-                Poll::Ready(Err(E::from(error)))
+                Err(cancel)
             }
         }
     }
-}
 
-impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
-    /// Takes the wait out, now that it is over, and a lent permit back.
+    /// Enters the wait.
+    ///
+    /// # Errors
+    /// `Deadlock`.
     #[cold]
-    fn poll_waited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn wait(&mut self, id: Id, site: Site) -> Result<(), Error> {
+        let edge = Edge {
+            to: Rc::new(Joined(Rc::clone(&self.shared))),
+            place: id,
+            what: "the end",
+        };
         let mut waiting = self.waiting.take().map(|waiting| *waiting);
-        let over = Waiting::poll_over(&mut waiting, cx, self.site);
+        let entered = self.shared.wait_for(&mut waiting, edge, site);
+        self.waiting = waiting.map(Box::new);
+        if entered.is_err() {
+            if let Some(slot) = self.shared.joiner(id) {
+                self.shared.set_joiner(id, self.shared.unpark(slot));
+            }
+            self.waiting = None;
+        }
+        entered
+    }
+
+    /// Takes the wait out, if it is over, and a lent permit back.
+    #[cold]
+    fn poll_waited(&mut self, id: Id, site: Site, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.shared.has_ended(id) {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting.take().map(|waiting| *waiting);
+        let over = Waiting::poll_over(&mut waiting, cx, site);
         self.waiting = waiting.map(Box::new);
         over
-    }
-}
-
-impl<T: 'static, E: 'static> Awaited for JoinCell<T, E> {
-    fn holders(&self, _place: Id) -> Holders {
-        Holders::One(self.id)
-    }
-
-    fn name(&self, _place: Id) -> String {
-        let label = self.shared.label(self.id);
-        label.map_or_else(|| "a coroutine".to_owned(), |label| label.to_string())
-    }
-
-    fn actor(&self, place: Id) -> String {
-        self.name(place)
     }
 }
 
@@ -480,45 +487,19 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Future for JoinHandle<
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if this.waiting.is_some() && this.is_finished() {
-            ready!(this.poll_waited(cx));
+        let Some(open) = &mut this.open else {
+            return Poll::Pending;
+        };
+        if open.waiting.is_some() {
+            ready!(open.poll_waited(this.id, this.site, cx));
         }
-        let cell = &*this.cell;
-        match cell.phase.get() {
-            Phase::Ended => {
-                cell.phase.set(Phase::Taken);
-                match cell.end.take() {
-                    Some(End::Value(value)) => Poll::Ready(Ok(value)),
-                    Some(End::Failed(failed)) => Poll::Ready(Err(failed.0)),
-                    Some(End::Dead(error)) => Poll::Ready(Err(E::from(error))),
-                    None => Poll::Pending,
-                }
-            }
-            Phase::Taken => Poll::Pending,
-            Phase::Running | Phase::Detached => {
-                let slot = cell.slot.get();
-                match cell.shared.park(
-                    slot,
-                    cx,
-                    Note {
-                        kind: &JOIN,
-                        site: Some(this.site),
-                    },
-                ) {
-                    Ok(slot) => {
-                        cell.slot.set(slot);
-                        if cell.shared.engines.get() == 0 {
-                            return Poll::Pending;
-                        }
-                        this.poll_waiting()
-                    }
-                    Err(cancel) => {
-                        cell.slot.set(WaiterSlot::EMPTY);
-                        this.waiting = None;
-                        Poll::Ready(Err(E::from(cancel)))
-                    }
-                }
-            }
+        if let Some(end) = open.shared.take_end::<T, E>(this.id) {
+            this.close();
+            return Poll::Ready(end.result());
+        }
+        match open.park(this.id, this.site, cx) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(E::from(error))),
         }
     }
 }
@@ -527,8 +508,8 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Drop for JoinHandle<T,
     #[inline]
     fn drop(&mut self) {
         // Once the result was taken, nobody is parked either.
-        if self.cell.phase.get() != Phase::Taken {
-            self.let_go();
+        if let Some(open) = self.open.take() {
+            self.let_go(&open.shared);
         }
     }
 }

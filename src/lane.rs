@@ -33,7 +33,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failure::{AfterFailure, Failure, Refused};
 use crate::ordered_gate::{Gate, Shut};
 use crate::ordered_queue::{Asker, Entry, Intake, Queue, Want};
-use crate::record::{Body, Flags};
+use crate::record::{Body, Flags, Tie};
 use crate::shared::Shared;
 use crate::site::Site;
 use crate::waiter::{Note, WaiterSlot};
@@ -311,7 +311,7 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         let Some(home) = self.home.take() else {
             return;
         };
-        let id = self.shared.enter(self.site);
+        let id = self.shared.enter(self.site, Tie::Loose);
         if self.name != NAMELESS {
             let name = self.name.clone();
             self.shared.set_name(id, name);

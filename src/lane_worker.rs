@@ -25,7 +25,7 @@ use crate::failure::{AfterFailure, Failure};
 use crate::handle::Handle;
 use crate::key_name::KeyName;
 use crate::lane::{Lane, Resting};
-use crate::record::{Body, Ending};
+use crate::record::{Body, Ended};
 
 /// How many calls may end within one resume before the worker gives way.
 const RUN: u32 = 64;
@@ -61,7 +61,7 @@ where
             ended: false,
         };
         Box::pin(Worker {
-            body: work(lent, id),
+            body: Some(work(lent, id)),
             lane: Rc::clone(lane),
         })
     }
@@ -166,7 +166,7 @@ pin_project! {
     /// The body of a worker, and whom to tell if it is ended from outside.
     struct Worker<F, M, R, E> {
         #[pin]
-        body: F,
+        body: Option<F>,
         lane: Rc<Lane<M, R, E>>,
     }
 }
@@ -179,30 +179,19 @@ where
     E: From<Error> + fmt::Display + 'static,
 {
     #[inline]
-    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().body.poll(cx)
+    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        match self.project().body.as_pin_mut() {
+            Some(body) => body.poll(cx).map(|()| Ended::Well),
+            None => Poll::Pending,
+        }
     }
 
-    fn ending(&self) -> Rc<dyn Ending> {
-        Rc::new(Lost {
-            lane: Rc::clone(&self.lane),
-        })
+    fn vacate(self: Pin<&mut Self>) {
+        self.project().body.set(None);
     }
-}
 
-/// Tells a lane that its worker was ended from outside.
-struct Lost<M, R, E> {
-    /// The lane.
-    lane: Rc<Lane<M, R, E>>,
-}
-
-impl<M, R, E> Ending for Lost<M, R, E>
-where
-    M: 'static,
-    R: 'static,
-    E: From<Error> + fmt::Display + 'static,
-{
-    fn end(&self, error: Error) {
+    /// Tells the lane that its worker was ended from outside.
+    fn end(self: Pin<&mut Self>, error: Error) {
         self.lane.worker_lost(error);
     }
 }

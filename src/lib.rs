@@ -86,8 +86,13 @@ mod ledger;
 mod sources;
 
 mod reactor;
+mod shelves;
+
 mod record;
 mod spares;
+
+mod newcomers;
+mod records;
 
 mod shared;
 

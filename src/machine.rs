@@ -27,7 +27,7 @@ use pin_project_lite::pin_project;
 use crate::coroutine::Co;
 use crate::handle::Handle;
 use crate::join::JoinHandle;
-use crate::runner::{Entered, Infallibly, start};
+use crate::runner::{Entered, Infallibly, refused, start};
 use crate::yield_point::YieldPoint;
 
 /// A coroutine written by hand: a state machine that yields points and is sent their outputs.
@@ -233,7 +233,7 @@ impl Handle {
                 let future = Running::new(machine, co);
                 start(entered, Infallibly { future }, site)
             }
-            Err(gone) => JoinHandle::failed(self.shared(), site, gone),
+            Err(gone) => refused(self.shared(), site, gone),
         }
     }
 }

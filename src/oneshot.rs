@@ -142,6 +142,12 @@ impl<T: 'static> OneShot<T> {
 }
 
 impl<T> OneShot<T> {
+    /// The loop.
+    #[inline]
+    pub(crate) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
     /// Sets the state, where the one before holds nothing.
     #[inline]
     fn put(&self, state: State<T>) {

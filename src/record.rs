@@ -7,12 +7,13 @@
 //!            spawn             resumed              parked              woken
 //!   (none) ─────────▶ QUEUED ──────────▶ running ───────────▶ parked ──────────▶ QUEUED
 //!                       │  cancel, abort     │ ended
-//!                       ▼ before STARTED     ▼
+//!                       ▼ before its start   ▼
 //!                    dropped unrun         (none)
 //! ```
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -20,35 +21,62 @@ use std::task::{Context, Poll};
 use slab::Slab;
 
 use crate::error::Error;
-use crate::fit::Fit;
+use crate::incident::Incident;
 use crate::ledger::Ledger;
+use crate::shelves::Shelves;
 use crate::site::Site;
+use crate::snapshot::{Label, PendingKey};
 use crate::timers::{Nanos, TimerId};
-use crate::waiter::{Foreign, Kind, Note};
+use crate::waiter::{Foreign, Kind, Note, WaiterSlot};
 use crate::waits::{Edge, Lender};
 
-/// A coroutine's body with whatever takes its outcome: what the loop drives.
+/// A coroutine's body, and once that has ended, its end: what the loop drives, and what is left for whoever joins.
 pub(crate) trait Body {
-    /// Runs the body to its next yield. After `Ready` it is dropped and never resumed again.
-    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+    /// Runs the body to its next yield. After `Ready` it is never resumed again; what it held is dropped by then.
+    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended>;
 
-    /// Who is to be told if the body ends in another way than by itself.
-    fn ending(&self) -> Rc<dyn Ending>;
+    /// Judges the end of a body that ended by itself, where more is to be said than its value.
+    fn judge(self: Pin<&mut Self>, _: Standing, _: Report<'_>) {}
 
-    /// Drops the body, which has ended, and leaves an empty box. Gives what fits into it, if it can be filled again.
-    fn vacate(self: Pin<&mut Self>) -> Fit {
-        Fit::NONE
+    /// Drops the body, which has not ended.
+    fn vacate(self: Pin<&mut Self>);
+
+    /// Ends the coroutine from outside. The body was dropped. Nothing is borrowed while this runs.
+    fn end(self: Pin<&mut Self>, error: Error);
+
+    /// Whether it has ended by itself.
+    fn has_ended(&self) -> bool {
+        false
     }
 
-    /// Fills an empty box from what is on its way there.
-    fn refill(self: Pin<&mut Self>, _seed: &mut dyn Any) {}
+    /// Gives the end to who joins, in an `Option` of the right type, and keeps the box if it can be filled again.
+    fn give(self: Pin<Box<Self>>, _: &mut dyn Any, _: &RefCell<Shelves>) {}
+
+    /// Drops the end, which nobody takes, and reports it if it is an error. Keeps the box if it can be filled again.
+    fn discard(self: Pin<Box<Self>>, _: &RefCell<Shelves>, _: Report<'_>) {}
 }
 
-/// Takes the outcome of a body that was dropped or panicked.
-pub(crate) trait Ending {
-    /// Ends the coroutine with an error. Nothing is borrowed while this runs.
-    fn end(&self, error: Error);
+/// How a body ended by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With a value, of which there may be nothing more to say.
+    Well,
+    /// With an error, to be judged.
+    Badly,
 }
+
+/// How a coroutine stands when its body has ended by itself.
+pub(crate) struct Standing {
+    /// How reports name it.
+    pub(crate) label: Label,
+    /// Why it was cancelled, if it was.
+    pub(crate) cancelled: Option<CancelCause>,
+    /// The keys it left.
+    pub(crate) keys: Vec<PendingKey>,
+}
+
+/// Tells the error hook.
+pub(crate) type Report<'a> = &'a dyn Fn(&Incident);
 
 /// What has happened to a coroutine, in bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,8 +85,8 @@ pub(crate) struct Flags(u8);
 impl Flags {
     /// Waits in the ready queue: it is there once at most.
     pub(crate) const QUEUED: Flags = Flags(1);
-    /// Has been resumed at least once.
-    pub(crate) const STARTED: Flags = Flags(2);
+    /// Is that of `block_on`, and was not resumed. All others that were not are among the newcomers.
+    pub(crate) const UNSTARTED: Flags = Flags(2);
     /// Is being cancelled: every resume from now on delivers it.
     pub(crate) const CANCELLED: Flags = Flags(4);
     /// Is to be dropped instead of resumed.
@@ -104,6 +132,38 @@ pub(crate) struct CancelCause {
     pub(crate) site: Site,
 }
 
+/// Who may take the end of a coroutine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Tie {
+    /// Nobody.
+    Loose,
+    /// Its join handle.
+    Joined,
+    /// Its join handle; should that be dropped before, the coroutine is cancelled.
+    Bound,
+}
+
+/// A reading of the clock in whole microseconds, in six bytes: enough for nine years, and it leaves room for the flags in one word.
+#[derive(Clone, Copy)]
+struct Micros([u16; 3]);
+
+impl Micros {
+    /// This reading.
+    #[inline]
+    fn new(at: Nanos) -> Self {
+        let micros = at / 1000;
+        #[expect(clippy::cast_possible_truncation, reason = "cut into its parts")]
+        let part = |n: u32| (micros >> (16 * n)) as u16;
+        Micros([part(0), part(1), part(2)])
+    }
+
+    /// In nanoseconds.
+    fn nanos(self) -> Nanos {
+        let [low, middle, high] = self.0.map(Nanos::from);
+        (high << 32 | middle << 16 | low) * 1000
+    }
+}
+
 /// One coroutine in the table.
 pub(crate) struct Record {
     /// Where it was spawned.
@@ -113,7 +173,11 @@ pub(crate) struct Record {
     /// What it parked on last: the kind of point.
     pub(crate) parked_on: &'static Kind,
     /// The loop's clock at the look before it parked.
-    pub(crate) since: Nanos,
+    since: Micros,
+    /// Who may take its end.
+    pub(crate) tie: Tie,
+    /// Who waits for its end.
+    pub(crate) joiner: WaiterSlot,
     /// What it parked on last: where that was made.
     pub(crate) parked_at: Option<Site>,
     /// What is rarely needed.
@@ -153,15 +217,43 @@ impl Rare {
 impl Record {
     /// A coroutine that has just been spawned. It counts as queued: whoever enters it queues it, and nobody else need.
     #[inline]
-    pub(crate) fn new(site: Site) -> Self {
+    pub(crate) fn new(site: Site, tie: Tie) -> Self {
         Record {
             site,
             flags: Flags::QUEUED,
             parked_on: Note::FOREIGN.kind,
             parked_at: None,
-            since: 0,
+            since: Micros([0; 3]),
+            tie,
+            joiner: WaiterSlot::EMPTY,
             rare: None,
         }
+    }
+
+    /// Notes what it has parked on, at this reading of the clock.
+    #[inline]
+    pub(crate) fn park(&mut self, note: Note, at: Nanos) {
+        self.flags.clear(Flags::QUEUED);
+        self.parked_on = note.kind;
+        self.parked_at = note.site;
+        self.since = Micros::new(at);
+    }
+
+    /// The loop's clock at the look before it parked.
+    pub(crate) fn since(&self) -> Nanos {
+        self.since.nanos()
+    }
+
+    /// Whether somebody may take its end.
+    #[inline]
+    pub(crate) fn is_joined(&self) -> bool {
+        self.tie != Tie::Loose
+    }
+
+    /// Whether there is nothing to say of its end but what that is.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.rare.is_none()
     }
 
     /// What is rarely needed, if it was ever needed.

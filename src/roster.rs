@@ -10,7 +10,9 @@ use std::borrow::Cow;
 use std::pin::Pin;
 
 use crate::arena::Id;
-use crate::record::{Body, CancelCause, Flags, Rare, Record};
+use crate::incident::Incident;
+use crate::record::{Body, CancelCause, Flags, Record, Tie};
+use crate::records::{Concluded, Plain};
 use crate::shared::{Job, Next, Shared};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
@@ -20,8 +22,8 @@ use crate::waiter::Foreign;
 impl Shared {
     /// Enters a coroutine in the table. It counts as queued, which [`begin`](Shared::begin) or [`start`](Shared::start) makes true.
     #[inline]
-    pub(crate) fn enter(&self, site: Site) -> Id {
-        self.records.borrow_mut().insert(Record::new(site))
+    pub(crate) fn enter(&self, site: Site, tie: Tie) -> Id {
+        self.records.borrow_mut().enter(site, tie)
     }
 
     /// The flags of a coroutine that comes from the ready queue to be resumed. The mark of the queue is left to [`Next`].
@@ -29,9 +31,7 @@ impl Shared {
         let mut records = self.records.borrow_mut();
         let record = records.get_mut(id)?;
         let flags = record.flags;
-        if !flags.has(Flags::STARTED) {
-            record.flags.set(Flags::STARTED);
-        }
+        record.flags.clear(Flags::UNSTARTED);
         Some(flags)
     }
 
@@ -64,10 +64,7 @@ impl Shared {
         let note = self.note();
         let mut records = self.records.borrow_mut();
         if let Some(record) = records.get_mut(id) {
-            record.flags.clear(Flags::QUEUED);
-            record.parked_on = note.kind;
-            record.parked_at = note.site;
-            record.since = self.looked_at.get();
+            record.park(note, self.looked_at.get());
         }
     }
 
@@ -80,26 +77,67 @@ impl Shared {
     }
 
     /// Hands the body of a coroutine that was just entered over to the loop, and queues it.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as the spawn that it is a part of")]
     pub(crate) fn start(&self, id: Id, body: Pin<Box<dyn Body>>) {
-        self.newcomers.borrow_mut().push((id, body));
-        self.begin(id);
-    }
-
-    /// Queues a coroutine that was just entered.
-    #[inline]
-    pub(crate) fn begin(&self, id: Id) {
+        self.newcomers.borrow_mut().push(id, body);
         self.push(Job(id));
     }
 
-    /// Takes a coroutine out of the table. Gives all that it holds, to be dropped by the caller.
-    #[inline]
-    pub(crate) fn leave(&self, id: Id) -> Option<Box<Rare>> {
-        let record = self.records.borrow_mut().remove(id)?;
-        if record.flags.has(Flags::DOOMED) {
-            self.detours.set(self.detours.get() - 1);
+    /// Queues the coroutine of `block_on`, which was just entered.
+    pub(crate) fn begin(&self, id: Id) {
+        if let Some(record) = self.records.borrow_mut().get_mut(id) {
+            record.flags.set(Flags::UNSTARTED);
         }
-        record.into_rare()
+        self.push(Job(id));
+    }
+
+    /// Takes a coroutine out of the table and drops what its record held.
+    pub(crate) fn leave(&self, id: Id) {
+        let record = self.records.borrow_mut().leave(id);
+        if let Some(record) = record {
+            self.dispose(record);
+        }
+    }
+
+    /// Leaves the end of a coroutine to who joins it, or drops it if nobody does, if there is nothing else to do.
+    ///
+    /// # Errors
+    /// The box, if there is.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as most of what an end costs")]
+    pub(crate) fn conclude_plainly(
+        &self,
+        id: Id,
+        end: Pin<Box<dyn Body>>,
+    ) -> Result<(), Pin<Box<dyn Body>>> {
+        let plain = self.records.borrow_mut().conclude_plainly(id, end)?;
+        match plain {
+            Plain::Joined(joiner) => self.wake_waiter(joiner),
+            Plain::Loose(end) => self.discard(end),
+        }
+        Ok(())
+    }
+
+    /// Drops an end that nobody takes.
+    #[inline(never)]
+    fn discard(&self, end: Pin<Box<dyn Body>>) {
+        let report = |incident: &Incident| self.report(incident);
+        self.contain("drop", || end.discard(&self.shelves, &report));
+    }
+
+    /// Leaves the end of a coroutine to who joins it, or drops and reports it if nobody does.
+    pub(crate) fn conclude(&self, id: Id, end: Pin<Box<dyn Body>>) {
+        let concluded = self.records.borrow_mut().conclude(id, end);
+        let Some(Concluded { record, untaken }) = concluded else {
+            return;
+        };
+        let joiner = record.joiner;
+        if let Some(end) = untaken {
+            self.discard(end);
+        }
+        self.wake_waiter(joiner);
+        self.dispose(record);
     }
 
     /// Names a coroutine, if it is still there.
@@ -115,9 +153,11 @@ impl Shared {
 
     /// Drops what the record of a coroutine that has ended held, contained. A waker that is still in it is of a point that outlives the
     /// coroutine, in a combinator that has moved on: woken, that point is asked again and parks with whoever asks.
-    #[inline]
-    pub(crate) fn dispose(&self, rare: Option<Box<Rare>>) {
-        if let Some(mut rare) = rare {
+    pub(crate) fn dispose(&self, record: Record) {
+        if record.flags.has(Flags::DOOMED) {
+            self.detours.set(self.detours.get() - 1);
+        }
+        if let Some(mut rare) = record.into_rare() {
             for foreign in rare.wakers.drain().flatten() {
                 self.wake_taken(foreign);
             }

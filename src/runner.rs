@@ -4,20 +4,20 @@
 //! future. Each is a state machine that is polled; its yield-points park it, and what they deliver is what the poll sends back in.
 //!
 //! Invariants:
-//! 1. A coroutine costs two allocations, whatever it returns: the Runner with the body in it, and the cell its result is taken from.
+//! 1. A coroutine costs one allocation beside its record, whatever it returns: the Runner, which holds the body and then its end.
 //! 2. The body is not wrapped in a further future, which would double its memory.
 //!
 //! ```text
 //!            resume              point parks            point wakes
 //!   spawned ───────▶ in the body ───────────▶ parked ───────────────▶ ready ── resume ──▶ in the body
 //!                        │
-//!                        └── returns ──▶ leaked keys? ──▶ result in the cell, joiner ready
+//!                        └── returns ──▶ the end in its place ──▶ leaked keys? ──▶ joiner ready
 //! ```
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, Ready};
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -30,20 +30,35 @@ use crate::bodies::Root;
 use crate::coroutine::Co;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event_loop::{EventLoop, Outcome};
-use crate::fit::Fit;
 use crate::handle::{Handle, Remote, take_leaks};
 use crate::incident::Incident;
-use crate::join::{JoinCell, JoinHandle};
-use crate::record::{Body, Ending};
+use crate::join::{End, JoinHandle};
+use crate::record::{Body, Ended, Report, Standing, Tie};
 use crate::shared::Shared;
+use crate::shelves::Shelves;
 use crate::site::Site;
 
 pin_project! {
-    /// A spawned body, until it has ended, and where its result goes.
-    struct Runner<F, T, E> {
-        #[pin]
-        body: Option<F>,
-        cell: Rc<JoinCell<T, E>>,
+    /// A spawned body, and then its end.
+    #[project = RunnerProjection]
+    enum Runner<F, T, E> {
+        /// It has not ended.
+        Running {
+            #[pin]
+            body: F,
+        },
+        /// It has; nothing once the end was taken.
+        Ended { end: Option<End<T, E>> },
+    }
+}
+
+impl<F, T, E> Runner<F, T, E> {
+    /// The end, to change.
+    fn end_mut(self: Pin<&mut Self>) -> Option<&mut Option<End<T, E>>> {
+        match self.project() {
+            RunnerProjection::Running { .. } => None,
+            RunnerProjection::Ended { end } => Some(end),
+        }
     }
 }
 
@@ -54,82 +69,58 @@ where
     E: From<Error> + fmt::Display + 'static,
 {
     #[inline]
-    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        let Some(body) = this.body.as_pin_mut() else {
-            return Poll::Ready(());
+    fn resume(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        let RunnerProjection::Running { body } = self.as_mut().project() else {
+            return Poll::Pending;
         };
-        match body.poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(result) => {
-                this.cell.finish(result);
-                Poll::Ready(())
-            }
+        let (end, how) = match body.poll(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(value)) => (End::Value(value), Ended::Well),
+            Poll::Ready(Err(error)) => (End::failed(error), Ended::Badly),
+        };
+        self.set(Runner::Ended { end: Some(end) });
+        Poll::Ready(how)
+    }
+
+    fn judge(self: Pin<&mut Self>, standing: Standing, report: Report<'_>) {
+        if let Some(place) = self.end_mut()
+            && let Some(end) = place.take()
+        {
+            *place = Some(end.judged(standing, report));
         }
     }
 
-    fn ending(&self) -> Rc<dyn Ending> {
-        Rc::clone(&self.cell) as Rc<dyn Ending>
+    fn vacate(mut self: Pin<&mut Self>) {
+        self.set(Runner::Ended { end: None });
     }
 
-    #[inline]
-    fn vacate(self: Pin<&mut Self>) -> Fit {
-        self.project().body.set(None);
-        Fit::of::<F>()
-    }
-
-    #[inline]
-    fn refill(self: Pin<&mut Self>, seed: &mut dyn Any) {
-        let Some(seed) = seed.downcast_mut::<Seed<F, T, E>>() else {
-            return;
-        };
-        let mut this = self.project();
-        this.body.set(seed.body.take());
-        match Rc::get_mut(this.cell) {
-            Some(cell) => cell.reuse(seed.id),
-            // Its handle is still about.
-            None => *this.cell = this.cell.another(seed.id),
+    fn end(self: Pin<&mut Self>, error: Error) {
+        if let Some(place) = self.end_mut() {
+            *place = Some(End::Dead(error));
         }
-        seed.cell = Some(Rc::clone(this.cell));
     }
-}
 
-/// A body on its way into a Runner that has driven another one of its type.
-struct Seed<F, T, E> {
-    /// The body.
-    body: Option<F>,
-    /// Its coroutine.
-    id: Id,
-    /// Where its result will be, once the Runner has it.
-    cell: Option<Rc<JoinCell<T, E>>>,
-}
+    fn has_ended(&self) -> bool {
+        matches!(self, Runner::Ended { end: Some(_) })
+    }
 
-/// A Runner on its way to the loop, and where its result will be.
-type Filled<T, E> = (Pin<Box<dyn Body>>, Rc<JoinCell<T, E>>);
-
-impl<F, T, E> Seed<F, T, E>
-where
-    F: Future<Output = Result<T, E>> + 'static,
-    T: 'static,
-    E: From<Error> + fmt::Display + 'static,
-{
-    /// Puts the body into a Runner that is kept, if there is one.
     #[inline]
-    fn reuse(&mut self, shared: &Shared) -> Option<Filled<T, E>> {
-        let mut runner = shared.spares.borrow_mut().take(Fit::of::<F>())?;
-        runner.as_mut().refill(self);
-        Some((runner, self.cell.take()?))
+    fn give(mut self: Pin<Box<Self>>, out: &mut dyn Any, shelves: &RefCell<Shelves>) {
+        if let Some(end) = self.as_mut().end_mut()
+            && let Some(out) = out.downcast_mut::<Option<End<T, E>>>()
+        {
+            // There was none before: forgetting that saves the look whether it must be dropped.
+            std::mem::forget(std::mem::replace(out, end.take()));
+        }
+        shelves.borrow_mut().put(self);
     }
 
-    /// Puts the body into a new Runner.
-    #[inline(never)]
-    fn settle(self, shared: &Rc<Shared>) -> Filled<T, E> {
-        let cell = JoinCell::new(shared, self.id);
-        let runner = Runner {
-            body: self.body,
-            cell: Rc::clone(&cell),
-        };
-        (Box::pin(runner), cell)
+    fn discard(mut self: Pin<Box<Self>>, shelves: &RefCell<Shelves>, report: Report<'_>) {
+        let end = self.as_mut().end_mut().and_then(Option::take);
+        shelves.borrow_mut().put(self);
+        if let Some(end) = end {
+            end.discard(report);
+        }
     }
 }
 
@@ -165,7 +156,7 @@ impl Handle {
                 let body = body(co);
                 start(entered, body, site)
             }
-            Err(gone) => JoinHandle::failed(self.shared(), site, gone),
+            Err(gone) => refused(self.shared(), site, gone),
         }
     }
 
@@ -192,7 +183,7 @@ impl Handle {
         let site = Location::caller();
         match Entered::new(self.shared(), site) {
             Ok(entered) => start(entered, Infallibly { future }, site),
-            Err(gone) => JoinHandle::failed(self.shared(), site, gone),
+            Err(gone) => refused(self.shared(), site, gone),
         }
     }
 }
@@ -276,7 +267,7 @@ impl<'a> Entered<'a> {
         }
         Ok(Entered {
             shared,
-            id: shared.enter(site),
+            id: shared.enter(site, Tie::Joined),
             started: false,
         })
     }
@@ -285,7 +276,7 @@ impl<'a> Entered<'a> {
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         if !self.started {
-            self.shared.dispose(self.shared.leave(self.id));
+            self.shared.leave(self.id);
         }
     }
 }
@@ -299,18 +290,32 @@ where
     E: From<Error> + fmt::Display + 'static,
 {
     let (shared, id) = (entered.shared, entered.id);
-    let mut seed = Seed {
-        body: Some(body),
-        id,
-        cell: None,
-    };
-    let (runner, cell) = match seed.reuse(shared) {
-        Some(filled) => filled,
-        None => seed.settle(shared),
+    let spare = shared.shelves.borrow_mut().take::<Runner<F, T, E>>();
+    let runner = match spare {
+        // Written where it belongs: by way of another place it would be copied from what was just written, and stall the CPU.
+        Some(mut runner) => {
+            runner.set(Runner::Running { body });
+            runner
+        }
+        None => Box::pin(Runner::Running { body }),
     };
     entered.started = true;
     shared.start(id, runner);
-    JoinHandle::new(cell, site)
+    JoinHandle::new(Rc::clone(shared), id, site)
+}
+
+/// The handle of a coroutine that could not be started.
+#[cold]
+pub(crate) fn refused<T, E>(shared: &Rc<Shared>, site: Site, error: Error) -> JoinHandle<T, E>
+where
+    T: 'static,
+    E: From<Error> + fmt::Display + 'static,
+{
+    let end: Runner<Ready<Result<T, E>>, T, E> = Runner::Ended {
+        end: Some(End::Dead(error)),
+    };
+    let id = shared.records.borrow_mut().insert_end(Box::pin(end));
+    JoinHandle::new(Rc::clone(shared), id, site)
 }
 
 pin_project! {
@@ -319,7 +324,7 @@ pin_project! {
         #[pin]
         body: F,
         result: &'a Cell<Option<Result<T, E>>>,
-        ending: Rc<RootEnding>,
+        why: &'a Cell<Option<Error>>,
         shared: Rc<Shared>,
     }
 }
@@ -329,17 +334,20 @@ where
     F: Future<Output = Result<T, E>>,
     E: From<Error>,
 {
-    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn resume(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let this = self.project();
         let Poll::Ready(result) = this.body.poll(cx) else {
             return Poll::Pending;
         };
         this.result.set(Some(leaks(this.shared, result)));
-        Poll::Ready(())
+        Poll::Ready(Ended::Well)
     }
 
-    fn ending(&self) -> Rc<dyn Ending> {
-        Rc::clone(&self.ending) as Rc<dyn Ending>
+    /// The caller of `block_on` drops its own.
+    fn vacate(self: Pin<&mut Self>) {}
+
+    fn end(self: Pin<&mut Self>, error: Error) {
+        self.project().why.set(Some(error));
     }
 }
 
@@ -360,16 +368,6 @@ fn leaks<T, E: From<Error>>(shared: &Shared, result: Result<T, E>) -> Result<T, 
             Err(error)
         }
         result => result,
-    }
-}
-
-/// Keeps what ended the body of `block_on` from outside.
-#[derive(Default)]
-struct RootEnding(Cell<Option<Error>>);
-
-impl Ending for RootEnding {
-    fn end(&self, error: Error) {
-        self.0.set(Some(error));
     }
 }
 
@@ -399,13 +397,13 @@ impl EventLoop {
         entered.started = false;
         let id = entered.id;
         let result = Cell::new(None);
-        let ending = Rc::<RootEnding>::default();
+        let why = Cell::new(None);
         let body = body(Co::new(self.handle(), id));
         let (outcome, panic) = {
             let runner = RootRunner {
                 body,
                 result: &result,
-                ending: Rc::clone(&ending),
+                why: &why,
                 shared: Rc::clone(&shared),
             };
             let mut runner = pin!(runner);
@@ -425,12 +423,12 @@ impl EventLoop {
         if let Some(result) = result.take() {
             return result;
         }
-        let why: Error = match (ending.0.take(), outcome) {
+        let error: Error = match (why.take(), outcome) {
             (Some(error), _) | (None, Err(error)) => error,
             (None, Ok(Outcome::Stuck(snapshot))) => ErrorKind::Stuck(snapshot).into(),
             (None, Ok(Outcome::Stopped | Outcome::Done)) => ErrorKind::Stopped.into(),
         };
         drop(take_leaks(&shared, id));
-        Err(E::from(why))
+        Err(E::from(error))
     }
 }

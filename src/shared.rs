@@ -13,7 +13,6 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,9 +25,12 @@ use crate::calls::{Boxed, Calls};
 use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::incident::{self, Incident};
+use crate::newcomers::Newcomers;
 use crate::pool::Pool;
 use crate::reactor::Reactor;
-use crate::record::{Body, Flags, Record};
+use crate::record::{Flags, Record};
+use crate::records::Records;
+use crate::shelves::Shelves;
 use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
 use crate::spares::Spares;
@@ -40,9 +42,6 @@ pub(crate) type Callback = Boxed<Rc<Shared>>;
 
 /// A call that another thread posts.
 pub(crate) type PostedCall = Box<dyn FnOnce(&Rc<Shared>) + Send>;
-
-/// A body on its way to the loop, with its coroutine.
-pub(crate) type Newcomer = (Id, Pin<Box<dyn Body>>);
 
 /// One entry of the ready queue, in one word.
 #[derive(Clone, Copy)]
@@ -114,11 +113,11 @@ pub(crate) type ErrorHook = Rc<dyn Fn(&Incident)>;
 /// See the module's page.
 pub(crate) struct Shared {
     /// Every coroutine that has not ended.
-    pub(crate) records: RefCell<Arena<Record>>,
-    /// Bodies spawned since the loop last took them over.
-    pub(crate) newcomers: RefCell<Vec<Newcomer>>,
+    pub(crate) records: RefCell<Records>,
+    /// Those that have not started, with their bodies.
+    pub(crate) newcomers: RefCell<Newcomers>,
     /// The boxes of bodies that have ended.
-    pub(crate) spares: RefCell<Spares<Pin<Box<dyn Body>>>>,
+    pub(crate) shelves: RefCell<Shelves>,
     /// The cells of one-shots that were taken.
     pub(crate) spare_cells: RefCell<Spares<Rc<dyn Any>>>,
     /// What is to run, in order, behind what the loop has taken over.
@@ -205,9 +204,9 @@ impl Shared {
     ) -> Rc<Self> {
         let looked_at = Cell::new(clock.now());
         Rc::new(Shared {
-            records: RefCell::new(Arena::new()),
+            records: RefCell::new(Records::new()),
             newcomers: RefCell::default(),
-            spares: RefCell::default(),
+            shelves: RefCell::default(),
             spare_cells: RefCell::default(),
             ready: RefCell::default(),
             calls: Calls::default(),
@@ -306,8 +305,8 @@ impl Shared {
             }
         }
         rest(&mut self.ready.borrow_mut(), kept);
-        rest(&mut self.newcomers.borrow_mut(), kept);
-        self.spares.borrow_mut().rest();
+        self.newcomers.borrow_mut().rest(kept);
+        self.shelves.borrow_mut().rest();
         let mut timers = self.timer_calls.borrow_mut();
         if timers.is_empty() && timers.capacity() > kept {
             *timers = Slab::new();
@@ -512,7 +511,7 @@ impl Shared {
     /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
     pub(crate) fn take_all(&self) -> Vec<Held> {
         self.ready.borrow_mut().clear();
-        drop((self.spares.take(), self.spare_cells.take()));
+        drop((self.shelves.take(), self.spare_cells.take()));
         let calls = self.calls.take_all().into_iter().map(Held::Call);
         self.timers.borrow_mut().take_all();
         let timers = self.timer_calls.take().into_iter();

@@ -109,9 +109,8 @@ where
     #[inline]
     fn start(self, co: &Co) -> TaskStarted<F, T> {
         TaskStarted {
-            shared: Rc::clone(co.handle().shared()),
             site: self.site,
-            state: State::Uncalled(self.call),
+            state: State::Uncalled(Rc::clone(co.handle().shared()), self.call),
         }
     }
 }
@@ -127,8 +126,6 @@ impl<F, T> fmt::Debug for Task<F, T> {
 /// A [`Task`] that is awaited. Dropping it gives the wait up; the operation goes on, and what it calls back with is dropped.
 #[must_use = "a task does nothing until it is awaited"]
 pub struct TaskStarted<F, T> {
-    /// The loop.
-    shared: Rc<Shared>,
     /// Where it was made.
     site: Site,
     /// How far it is.
@@ -137,8 +134,8 @@ pub struct TaskStarted<F, T> {
 
 /// How far a task is; see the module's diagram.
 enum State<F, T> {
-    /// The function is still to be called.
-    Uncalled(F),
+    /// The function is still to be called. The loop is known to the cell from then on: one word less in whatever waits.
+    Uncalled(Rc<Shared>, F),
     /// It was called.
     Waiting(Rc<OneShot<T>>),
     /// The output was given.
@@ -159,10 +156,10 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = self.get_mut();
-        if let State::Uncalled(_) = this.state
-            && let State::Uncalled(call) = std::mem::replace(&mut this.state, State::Done)
+        if let State::Uncalled(..) = this.state
+            && let State::Uncalled(shared, call) = std::mem::replace(&mut this.state, State::Done)
         {
-            let (cell, resolver) = OneShot::new(&this.shared, this.site);
+            let (cell, resolver) = OneShot::new(&shared, this.site);
             if let Err(error) = call(resolver).into_result() {
                 return Poll::Ready(Err(error));
             }
@@ -177,7 +174,8 @@ where
         };
         let outcome = ready!(cell.poll(cx, note));
         if let State::Waiting(cell) = std::mem::replace(&mut this.state, State::Done) {
-            cell.keep(&this.shared);
+            let shared = Rc::clone(cell.shared());
+            cell.keep(&shared);
         }
         Poll::Ready(outcome.map_err(|missing| match missing {
             Missing::Cancelled(cancel) => cancel,

@@ -30,6 +30,7 @@ use crate::budget::{Budget, TurnReport};
 use crate::clock::nanos;
 use crate::error::Result;
 use crate::event_loop::{EventLoop, Outcome};
+use crate::newcomers::BURST;
 use crate::shared::Job;
 use crate::timers::Nanos;
 use crate::waker::InTurn;
@@ -186,6 +187,11 @@ impl EventLoop {
     #[inline(never)]
     fn refill(&mut self) -> Option<Job> {
         let mut ready = self.shared.ready.borrow_mut();
+        if self.batch.capacity() > BURST && ready.len() <= BURST {
+            // A burst is over, and it may be long until the loop rests.
+            self.batch = Vec::new();
+            self.shared.newcomers.borrow_mut().rest(BURST);
+        }
         if ready.len() > 1 {
             std::mem::swap(&mut self.batch, &mut *ready);
             self.batch.reverse();

@@ -101,7 +101,7 @@ impl Shared {
         let record = records.get(id)?;
         let moves = record.flags.has(Flags::QUEUED) || id == self.running.get();
         let (kind, site) = (record.parked_on, record.parked_at);
-        (!moves).then_some((Note { kind, site }, record.since))
+        (!moves).then_some((Note { kind, site }, record.since()))
     }
 
     /// The error of a wait by the running coroutine that only its own end could end.

@@ -94,9 +94,9 @@ fn a_key_used_over_and_over_allocates_nothing() {
     assert_eq!(count, 0);
 }
 
-/// The Runner and the cell of its result.
+/// The Runner, in which the result will be.
 #[test]
-fn the_first_spawn_of_a_kind_allocates_twice() {
+fn the_first_spawn_of_a_kind_allocates_once() {
     let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
     let spawned = event_loop.block_on(async |co| -> Result<u64> {
         for _ in 0..WARM {
@@ -109,7 +109,7 @@ fn the_first_spawn_of_a_kind_allocates_twice() {
         join.unwrap().await?;
         Ok(info.count_total)
     });
-    assert_eq!(spawned.unwrap(), 2);
+    assert_eq!(spawned.unwrap(), 1);
 }
 
 #[test]
@@ -128,9 +128,9 @@ fn a_spawn_of_a_kind_that_has_ended_before_and_its_join_allocate_nothing() {
     assert_eq!(count, 0);
 }
 
-/// The box comes back, and the cell that the handle still holds does not.
+/// The end that a handle may still take is in the box of the body, which so cannot come back.
 #[test]
-fn a_kept_join_handle_keeps_its_cell_out_of_reuse() {
+fn a_kept_join_handle_keeps_its_box_out_of_reuse() {
     let count = allocations_of_rounds(async |co, round| {
         let mut kept = Vec::with_capacity(2 * (WARM + ROUNDS));
         loop {
@@ -139,7 +139,9 @@ fn a_kept_join_handle_keeps_its_cell_out_of_reuse() {
             round();
         }
     });
-    assert_eq!(count, ROUNDS as u64);
+    // The table of coroutines doubles meanwhile, for it has a place for each end.
+    let doublings = 2..=3;
+    assert!(doublings.contains(&(count - ROUNDS as u64)), "{count}");
 }
 
 #[test]

@@ -5,7 +5,11 @@ mod support;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
 
 use support::{Drops, OnDrop, Trace, Wakes, bomb, poll_with, strict, watched};
 use yieldpoint::{Budget, Co, Error, ErrorKind, EventLoop, Handle, Outcome, Resolver, Result, ms};
@@ -130,6 +134,58 @@ fn drops_that_panic_are_contained_wherever_the_loop_drops() {
 }
 
 /// Two panics within one drop would end the process.
+/// A future that has ended at once, and panics when it is dropped.
+struct Remains;
+
+impl Future for Remains {
+    type Output = u32;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<u32> {
+        Poll::Ready(7)
+    }
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        panic!("remains");
+    }
+}
+
+#[test]
+fn a_body_that_panics_when_it_is_dropped_after_its_end_keeps_its_result() {
+    let (mut event_loop, incidents) = watched();
+    let result = event_loop.block_on(async |co| co.handle().spawn_future(Remains).await);
+    assert_eq!(result.unwrap(), 7);
+    assert_eq!(incidents.all(), "panicked(drop: remains)");
+    drop(event_loop.handle().spawn_future(Remains));
+    let _ = event_loop.run().unwrap();
+    assert_eq!(
+        incidents.all(),
+        "panicked(drop: remains) panicked(drop: remains)"
+    );
+}
+
+#[test]
+fn an_end_outlives_the_loop_for_who_joins() {
+    let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+    let held = Rc::new(());
+    let inner = Rc::clone(&held);
+    let taken = event_loop
+        .handle()
+        .spawn(async |_| -> Result<Rc<()>> { Ok(inner) });
+    let inner = Rc::clone(&held);
+    let dropped = event_loop
+        .handle()
+        .spawn(async |_| -> Result<Rc<()>> { Ok(inner) });
+    let _ = event_loop.run().unwrap();
+    drop(event_loop);
+    assert!(taken.is_finished());
+    let value = taken.now_or_never().expect("it has ended").unwrap();
+    assert_eq!(Rc::strong_count(&held), 3);
+    drop((value, dropped));
+    assert_eq!(Rc::strong_count(&held), 1);
+}
+
 #[test]
 fn a_loop_dropped_with_many_values_whose_drop_panics_drops_them_all() {
     let (event_loop, incidents) = watched();

@@ -23,7 +23,7 @@ use crate::call::{Call, Calls};
 use crate::error::Error;
 use crate::hub::engine::{Hub, OrderKey};
 use crate::hub::turns::Turn;
-use crate::record::Flags;
+use crate::record::{Flags, Tie};
 use crate::waits::Lender;
 
 /// A message for a worker.
@@ -94,7 +94,7 @@ where
 
     /// Sends one more worker.
     fn spawn(self: &Rc<Self>) {
-        let id = self.shared.enter(self.site);
+        let id = self.shared.enter(self.site, Tie::Loose);
         let (seat, is_limited) = {
             let seats = &mut self.table.borrow_mut().seats;
             (seats.add(id), seats.is_limited())
