@@ -19,11 +19,9 @@
 
 use std::num::NonZero;
 
+use crate::waiter::WaiterSlot;
 use mio::Token;
 use mio::event::Event;
-use slab::Slab;
-
-use crate::waiter::WaiterSlot;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("yieldpoint packs a 64-bit token and needs a 64-bit target");
@@ -81,8 +79,8 @@ pub(crate) struct Before(u8);
 /// One registered socket, in 40 bytes: there is one for every connection, however idle.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Which tenant of its place it is (invariant 3).
-    generation: NonZero<u32>,
+    /// Which tenant of its place it is (invariant 3); 0 where the place is free.
+    generation: u32,
     /// What is said of it: every [`Bit`] for both directions.
     bits: u8,
     /// How many transfers it made in its last busy resume.
@@ -95,7 +93,7 @@ pub(crate) struct Source {
 
 impl Source {
     /// A socket taken to be ready both ways, until a try says otherwise.
-    fn new(generation: NonZero<u32>) -> Self {
+    fn new(generation: u32) -> Self {
         Source {
             generation,
             bits: Bit::READY.of_both(),
@@ -236,7 +234,9 @@ impl Source {
 #[derive(Debug)]
 pub(crate) struct Sources {
     /// Each in its place.
-    places: Slab<Source>,
+    places: Vec<Source>,
+    /// Which places are free.
+    free: Vec<Place>,
     /// The generation of the next one.
     next: NonZero<u32>,
     /// How many were taken out of a sparse table since it was last shrunk.
@@ -247,7 +247,8 @@ impl Sources {
     /// No sources yet.
     pub(crate) const fn new() -> Self {
         Sources {
-            places: Slab::new(),
+            places: Vec::new(),
+            free: Vec::new(),
             next: NonZero::<u32>::MIN,
             sparse_removals: 0,
         }
@@ -257,17 +258,28 @@ impl Sources {
     pub(crate) fn insert(&mut self) -> (Place, Token) {
         let generation = self.next;
         self.next = generation.checked_add(1).unwrap_or(NonZero::<u32>::MIN);
-        let index = self.places.insert(Source::new(generation));
-        let place = u32::try_from(index).expect("fewer than 2^32 descriptors");
-        let token = Token(index | (generation.get() as usize) << 32);
-        (Place(place), token)
+        let source = Source::new(generation.get());
+        let place = if let Some(place) = self.free.pop() {
+            *self.at(place) = source;
+            place
+        } else {
+            let index = u32::try_from(self.places.len()).expect("fewer than 2^32 descriptors");
+            self.places.push(source);
+            Place(index)
+        };
+        let token = place.0 as usize | (generation.get() as usize) << 32;
+        (place, Token(token))
     }
 
     /// Takes a source out (invariant 4). Gives who waited for it.
     pub(crate) fn remove(&mut self, place: Place) -> [WaiterSlot; 2] {
-        let mut source = self.places.remove(place.0 as usize);
+        let source = self.at(place);
+        let waiters =
+            [Direction::Read, Direction::Write].map(|direction| source.give_up(direction));
+        source.generation = 0;
+        self.free.push(place);
         self.shrink();
-        [Direction::Read, Direction::Write].map(|direction| source.give_up(direction))
+        waiters
     }
 
     /// The source in a place, which stays there as long as its socket (invariant 4).
@@ -280,39 +292,44 @@ impl Sources {
     #[inline]
     pub(crate) fn of(&mut self, token: Token) -> Option<&mut Source> {
         let source = self.places.get_mut(token.0 & 0xFFFF_FFFF)?;
-        (source.generation.get() as usize == token.0 >> 32).then_some(source)
+        (source.generation as usize == token.0 >> 32).then_some(source)
     }
 
     /// How many sources there are.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.places.len()
+        self.places.len() - self.free.len()
     }
 
     /// How many sources are waited for.
     pub(crate) fn waited_for(&self) -> usize {
-        let waited_for = |(_, source): &(usize, &Source)| source.is_waited_for();
+        let waited_for = |source: &&Source| source.is_waited_for();
         self.places.iter().filter(waited_for).count()
     }
 
     /// Whether anybody waits for any source.
     pub(crate) fn are_waited_for(&self) -> bool {
-        self.places.iter().any(|(_, source)| source.is_waited_for())
+        self.places.iter().any(Source::is_waited_for)
     }
 
     /// Gives memory back where at most a quarter of many places is in use. A shrink looks at every place, so it waits until an eighth
     /// of them was vacated since the last.
     fn shrink(&mut self) {
         let capacity = self.places.capacity();
-        if capacity <= KEPT || self.places.len() > capacity / 4 {
+        if capacity <= KEPT || self.len() > capacity / 4 {
             return;
         }
         self.sparse_removals += 1;
-        if self.places.is_empty() {
-            self.places = Slab::new();
-            self.sparse_removals = 0;
-        } else if self.sparse_removals >= capacity / 8 {
+        if self.len() == 0 || self.sparse_removals >= capacity / 8 {
+            let last = self
+                .places
+                .iter()
+                .rposition(|source| source.generation != 0);
+            let kept = last.map_or(0, |last| last + 1);
+            self.places.truncate(kept);
             self.places.shrink_to_fit();
+            self.free.retain(|place| (place.0 as usize) < kept);
+            self.free.shrink_to_fit();
             self.sparse_removals = 0;
         }
     }
@@ -323,15 +340,9 @@ mod tests {
     use super::*;
     use crate::arena::Id;
 
-    /// As the table has it: a source, or the next free place.
-    enum Entry {
-        _Vacant(usize),
-        _Occupied(Source),
-    }
-
     #[test]
-    fn a_source_in_its_place_is_40_bytes() {
-        assert_eq!(size_of::<Entry>(), 40);
+    fn a_source_is_40_bytes() {
+        assert_eq!(size_of::<Source>(), 40);
     }
 
     #[test]
@@ -360,7 +371,7 @@ mod tests {
     #[test]
     fn what_is_so_for_good_survives_a_drain_and_not_a_would_block() {
         let (read, write) = (Direction::Read, Direction::Write);
-        let mut source = Source::new(NonZero::<u32>::MIN);
+        let mut source = Source::new(1);
         source.begin(read, true);
         assert!(!source.is_ready(read) && source.is_ready(write));
         source.not_drained(read);
@@ -378,7 +389,7 @@ mod tests {
     #[test]
     fn a_wait_ends_with_a_try_and_goes_on_if_that_would_block() {
         let (read, write) = (Direction::Read, Direction::Write);
-        let mut source = Source::new(NonZero::<u32>::MIN);
+        let mut source = Source::new(1);
         source.park(read, WaiterSlot::direct(Id::from_bits(7), 5));
         assert!(source.waiter(read).is_waiting() && source.is_waited_for());
         assert!(!source.waiter(write).is_waiting());
@@ -398,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_64_transfers_of_one_resume_unless_one_may_not_wait() {
-        let mut source = Source::new(NonZero::<u32>::MIN);
+        let mut source = Source::new(1);
         for resume in [1, 3] {
             for _ in 0..64 {
                 assert!(!source.is_burst_spent(resume, false));
