@@ -79,12 +79,8 @@ impl<T> State<T> {
 }
 
 impl<T: 'static> OneShot<T> {
-    /// A cell and its resolver.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "most of it is a look into a list; as a function it would save registers first"
-    )]
+    /// A cell and its resolver. In line it would make a `Task` slower, by measure.
+    #[inline(never)]
     pub(crate) fn new(shared: &Rc<Shared>, created_at: Site) -> (Rc<Self>, Resolver<T>) {
         let spare = shared.spare_cells.borrow_mut().take(Fit::of::<Self>());
         if let Some(spare) = spare

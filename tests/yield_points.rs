@@ -759,3 +759,41 @@ fn a_key_forgotten_while_it_is_waited_for_is_unknown_to_every_wait() {
     })
     .unwrap();
 }
+
+/// More keys than are found by a scan: in two rounds, so that places are used again, and mixed with text.
+#[test]
+fn a_hundred_keys_are_found_freed_and_reported_each_by_its_name() {
+    let mut event_loop = EventLoop::builder()
+        .fail_on_error()
+        .build()
+        .expect("a loop");
+    let ended = event_loop.block_on(async |co| -> Result<Vec<Key>> {
+        for round in 0..2u32 {
+            for n in 0..50u32 {
+                co.callback::<u32>(n)?.resolve(n + round);
+                co.callback::<u32>(format!("text {n}"))?
+                    .resolve(n * 2 + round);
+            }
+            assert!(co.callback::<u32>(7).is_err(), "it is pending");
+            for n in (0..50u32).rev() {
+                assert_eq!(co.wait::<u32>(n).await?, n + round);
+                assert_eq!(co.wait::<u32>(format!("text {n}")).await?, n * 2 + round);
+                assert!(co.wait::<u32>(n).await.is_err(), "it is free");
+            }
+        }
+        let _never: Vec<_> = (0..20).map(|n| co.callback::<()>(19 - n)).collect();
+        co.forget(10)?;
+        co.forget(0)?;
+        let _again = co.callback::<()>(10)?;
+        let snapshot = co.handle().snapshot();
+        let keys = snapshot.coroutines[0].keys.iter();
+        let keys = keys.map(|pending| pending.key.clone()).collect();
+        assert_eq!(co.forget_all(), 19);
+        Ok(keys)
+    });
+    let order = (1..20).rev().filter(|n| *n != 10).chain([10]);
+    assert_eq!(
+        ended.expect("the body ends well"),
+        order.map(Key::from).collect::<Vec<_>>()
+    );
+}
