@@ -115,9 +115,10 @@ fn one_queue() -> Result<[Worst; 2]> {
                     call.sleep(CALL).await
                 },
             );
-        send_all(&co, |key| {
-            Ok(engine.try_send((key, log.send(co.handle())))?)
-        })
+        send_all(
+            &co,
+            |key| Ok(engine.try_send((key, log.send(co.handle())))?),
+        )
         .await?;
         engine.finish().await?;
         Ok(log.worst())
@@ -140,10 +141,7 @@ fn keyed(concurrency: usize) -> Result<[Worst; 2]> {
                     call.sleep(CALL).await
                 },
             );
-        send_all(&co, |key| {
-            Ok(engine.try_send(key, log.send(co.handle()))?)
-        })
-        .await?;
+        send_all(&co, |key| Ok(engine.try_send(key, log.send(co.handle()))?)).await?;
         engine.finish().await?;
         Ok(log.worst())
     })
