@@ -84,20 +84,20 @@ impl<K, S, H> Service<K, S, H> {
     /// Puts the box for a key's state on the shelf.
     #[inline]
     fn put(&self, key: Id, state: Box<Option<S>>) {
-        let mut shelf = self.shelf.borrow_mut();
-        match shelf.get_mut(key.index()) {
+        let mut places = self.shelf.borrow_mut();
+        match places.get_mut(key.index()) {
             // It was lent out: forgetting that saves the look whether it must be dropped.
             Some(place) => std::mem::forget(place.replace(state)),
-            None => put_first(&mut shelf, key, state),
+            None => put_first(&mut places, key, state),
         }
     }
 }
 
 /// Puts a box on a shelf that had none of so high a place before.
 #[cold]
-fn put_first<S>(shelf: &mut Vec<Option<Box<Option<S>>>>, key: Id, state: Box<Option<S>>) {
-    shelf.resize_with(key.index(), || None);
-    shelf.push(Some(state));
+fn put_first<S>(places: &mut Vec<Option<Box<Option<S>>>>, key: Id, state: Box<Option<S>>) {
+    places.resize_with(key.index(), || None);
+    places.push(Some(state));
 }
 
 /// The state of one key, on loan.

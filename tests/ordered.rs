@@ -1507,3 +1507,31 @@ fn queue_and_state_survive_an_error_type_whose_from_panics() {
     assert_eq!(state, [1, 2]);
     assert_once(&heard, "cannot be made");
 }
+
+#[test]
+fn results_of_many_asks_come_in_the_order_of_asking_which_is_that_of_completion() {
+    run(async |co| {
+        let engine = Ordered::with_state(0).serve(
+            co.handle(),
+            async |call: Call, sum: &mut u64, n: u64| -> Result<u64> {
+                call.sleep(ms(n)).await?;
+                *sum += n;
+                Ok(*sum)
+            },
+        );
+        let all = co.all([30, 10, 20].map(|n| engine.ask(n))).await;
+        let all: Vec<u64> = all.into_iter().collect::<Result<_>>()?;
+        assert_eq!(all, [30, 40, 60]);
+        let mut completed = co.as_completed([3, 1, 2].map(|n| engine.ask(n)));
+        let mut order = vec![];
+        while let Some((place, result)) = completed.next().await {
+            order.push((place, result?));
+        }
+        assert_eq!(
+            order,
+            [(0, 63), (1, 64), (2, 66)],
+            "one owner: none is done early"
+        );
+        Ok(())
+    });
+}

@@ -96,6 +96,10 @@ impl<K, M, R, E> Table<K, M, R, E> {
                 return Turn::PutDown(held, true);
             }
             if has_more && may && (seat.credit > 0 || ring.is_empty()) {
+                if seat.credit == 0 {
+                    // Nobody waits: as if it had been put down and taken again.
+                    seat.credit = key.weight;
+                }
                 begun = begin(held, key, seat, queues);
             } else {
                 seat.key = Id::NONE;
