@@ -25,6 +25,7 @@ mod ending;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::arena::Id;
@@ -40,7 +41,7 @@ pub(crate) struct Root<'a> {
     /// The body.
     pub(crate) body: Pin<&'a mut (dyn Body + 'a)>,
     /// Its own waker, once a foreign future has asked for one.
-    pub(crate) own: Option<Box<OwnedWaker>>,
+    pub(crate) own: Option<Rc<OwnedWaker>>,
     /// Whether it has ended.
     pub(crate) done: bool,
     /// What it panicked with: that goes on to the caller.
@@ -52,9 +53,11 @@ pub(crate) struct Bodies {
     /// By the index of their id (invariant 1).
     slots: Vec<Slot>,
     /// By the same: the waker of a coroutine whose foreign future has asked for one. Its slot is marked.
-    own: Vec<Option<Box<OwnedWaker>>>,
+    own: Vec<Option<Rc<OwnedWaker>>>,
     /// The waker of everybody who has none of his own.
-    common: OwnedWaker,
+    common: Rc<OwnedWaker>,
+    /// Whether that is another one than when it was last asked for. Until then no coroutine is resumed in the common way.
+    renewed: bool,
 }
 
 /// The place of one body.
@@ -106,7 +109,8 @@ impl Bodies {
         Bodies {
             slots: Vec::new(),
             own: Vec::new(),
-            common: OwnedWaker::common(&shared.inbox),
+            common: Rc::new(OwnedWaker::common(&shared.inbox)),
+            renewed: false,
         }
     }
 
@@ -115,13 +119,26 @@ impl Bodies {
         shared.set_current_waker(self.common.waker());
     }
 
-    /// Resumes the coroutine of this job in the common way. Tells whether that will do.
+    /// The waker of everybody who has none of his own, for the contexts of resumes in the common way.
+    pub(crate) fn common(&mut self, shared: &Shared) -> Rc<OwnedWaker> {
+        if std::mem::take(&mut self.renewed) {
+            shared.detours.set(shared.detours.get() - 1);
+        }
+        Rc::clone(&self.common)
+    }
+
+    /// Whether it was given away since it was asked for.
+    pub(crate) fn is_renewed(&self) -> bool {
+        self.renewed
+    }
+
+    /// Resumes the coroutine of this job in the common way, with a context of the common waker. Tells whether that will do.
     ///
     /// It is written out, and looks at nothing but the slot: a spawned coroutine that has started, has no waker of its own, and gives way or ends, while
     /// none is being cancelled and nothing interrupts the loop. An entry for a coroutine that has ended finds another id in the slot, or none.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as the step it is the most of")]
-    pub(crate) fn resume(&mut self, shared: &Shared, job: Job) -> bool {
+    pub(crate) fn resume(&mut self, shared: &Shared, job: Job, cx: &mut Context<'_>) -> bool {
         let Job(id) = job;
         if shared.detours.get() > 0 {
             return false;
@@ -129,11 +146,11 @@ impl Bodies {
         let slot = match self.slots.get_mut(id.index()) {
             Some(slot) if slot.id == id => slot,
             // Where nobody is, it may be one that starts.
-            Some(slot) => return slot.is_empty() && self.start(shared, id),
-            None => return !id.is_marked() && self.start(shared, id),
+            Some(slot) => return slot.is_empty() && self.start(shared, id, cx),
+            None => return !id.is_marked() && self.start(shared, id, cx),
         };
         shared.begin_resume(id);
-        let outcome = poll(slot.body.as_mut(), &self.common);
+        let outcome = poll(slot.body.as_mut(), cx);
         self.resumed(shared, id, outcome);
         true
     }
@@ -142,14 +159,14 @@ impl Bodies {
     ///
     /// It needs a slot only if it does not end at once.
     #[inline(never)]
-    fn start(&mut self, shared: &Shared, id: Id) -> bool {
+    fn start(&mut self, shared: &Shared, id: Id, cx: &mut Context<'_>) -> bool {
         let Some(mut body) = shared.newcomers.borrow_mut().take(id) else {
             return false;
         };
         shared.begin_resume(id);
-        let outcome = poll(body.as_mut(), &self.common);
+        let outcome = poll(body.as_mut(), cx);
         if let Ok(Poll::Ready(how)) = outcome {
-            shared.running.set(Id::NONE);
+            shared.end_resume();
             self.conclude(shared, id, body, how);
         } else {
             self.settle_in_slot(id, body);
@@ -162,11 +179,16 @@ impl Bodies {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as the resume it is a part of")]
     fn resumed(&mut self, shared: &Shared, id: Id, outcome: Outcome) {
-        shared.running.set(Id::NONE);
         match outcome {
             Ok(Poll::Pending) => self.park(shared, id, None),
-            Ok(Poll::Ready(how)) => self.ended(shared, id, how),
-            Err(panic) => self.panicked(shared, id, panic, None),
+            Ok(Poll::Ready(how)) => {
+                shared.end_resume();
+                self.ended(shared, id, how);
+            }
+            Err(panic) => {
+                shared.end_resume();
+                self.panicked(shared, id, panic, None);
+            }
         }
     }
 
@@ -193,7 +215,9 @@ impl Bodies {
     #[inline]
     fn poll(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) -> Option<Outcome> {
         shared.begin_resume(id);
-        let Bodies { slots, own, common } = self;
+        let Bodies {
+            slots, own, common, ..
+        } = self;
         let outcome = match root {
             Some(root) if root.id == id => {
                 run(shared, root.body.as_mut(), root.own.as_deref(), common)
@@ -201,8 +225,8 @@ impl Bodies {
             _ => {
                 let slot = slots.get_mut(id.index());
                 let Some(slot) = slot.filter(|slot| !slot.is_empty()) else {
-                    shared.running.set(Id::NONE);
                     shared.park_coroutine(id);
+                    shared.end_resume();
                     return None;
                 };
                 let own = own.get(id.index()).and_then(Option::as_deref);
@@ -215,6 +239,9 @@ impl Bodies {
 
     /// Draws the conclusion from a resume.
     fn settle(&mut self, shared: &Shared, id: Id, outcome: Outcome, root: Option<&mut Root<'_>>) {
+        if !matches!(outcome, Ok(Poll::Pending)) {
+            shared.end_resume();
+        }
         match outcome {
             Ok(Poll::Pending) => self.park(shared, id, root),
             Ok(Poll::Ready(how)) => {
@@ -240,6 +267,7 @@ impl Bodies {
         }
         shared.park_coroutine(id);
         if kept {
+            shared.end_resume();
             self.hand_over(shared, id, root);
         }
     }
@@ -252,7 +280,7 @@ impl Bodies {
         if used.take_woken() {
             shared.wake(id);
         }
-        let used = Some(Box::new(used));
+        let used = Some(used);
         match root {
             Some(root) if root.id == id => root.own = used,
             _ => {
@@ -269,9 +297,12 @@ impl Bodies {
     }
 
     /// Replaces the common waker and gives the old one out.
-    fn renew_common(&mut self, shared: &Shared) -> OwnedWaker {
-        let fresh = OwnedWaker::common(&shared.inbox);
+    fn renew_common(&mut self, shared: &Shared) -> Rc<OwnedWaker> {
+        let fresh = Rc::new(OwnedWaker::common(&shared.inbox));
         shared.set_current_waker(fresh.waker());
+        if !std::mem::replace(&mut self.renewed, true) {
+            shared.detours.set(shared.detours.get() + 1);
+        }
         std::mem::replace(&mut self.common, fresh)
     }
 
@@ -352,19 +383,17 @@ fn run(
     common: &OwnedWaker,
 ) -> Outcome {
     let Some(own) = own else {
-        return poll(body, common);
+        return poll(body, &mut Context::from_waker(common.waker()));
     };
     own.take_woken();
     shared.set_current_waker(own.waker());
-    let outcome = poll(body, own);
+    let outcome = poll(body, &mut Context::from_waker(own.waker()));
     shared.set_current_waker(common.waker());
     outcome
 }
 
-/// Polls a body with a waker, and contains its panic.
+/// Polls a body, and contains its panic.
 #[inline]
-fn poll(body: Pin<&mut (dyn Body + '_)>, waker: &OwnedWaker) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| {
-        body.resume(&mut Context::from_waker(waker.waker()))
-    }))
+fn poll(body: Pin<&mut (dyn Body + '_)>, cx: &mut Context<'_>) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| body.resume(cx)))
 }

@@ -13,7 +13,7 @@ use crate::arena::Id;
 use crate::incident::Incident;
 use crate::record::{Body, CancelCause, Flags, Record, Tie};
 use crate::records::{Concluded, Plain};
-use crate::shared::{Job, Next, Shared};
+use crate::shared::{Job, Shared};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
 use crate::timers::TimerId;
@@ -26,7 +26,8 @@ impl Shared {
         self.records.borrow_mut().enter(site, tie)
     }
 
-    /// The flags of a coroutine that comes from the ready queue to be resumed. The mark of the queue is left to [`Next`].
+    /// The flags of a coroutine that comes from the ready queue to be resumed. The mark of the queue stays set
+    /// while it runs.
     pub(crate) fn take_queued(&self, id: Id) -> Option<Flags> {
         let mut records = self.records.borrow_mut();
         let record = records.get_mut(id)?;
@@ -40,14 +41,31 @@ impl Shared {
     pub(crate) fn begin_resume(&self, id: Id) {
         self.running.set(id);
         // Odd, and so never 0, which stands for "never".
-        self.resume.set(self.resume.get().wrapping_add(2));
-        self.next.set(Next::Parks);
+        let (number, again) = self.resume.get().overflowing_add(2);
+        self.resume.set(number);
+        if again {
+            // The numbers come again: what one of them says of before must not be taken for now.
+            self.gives_way_in.set(0);
+        }
+    }
+
+    /// Notes that no coroutine runs any more. The next resume does so too: in between nothing but the loop's own code may run without this.
+    #[inline]
+    pub(crate) fn end_resume(&self) {
+        self.running.set(Id::NONE);
+        self.queued.set(false);
+    }
+
+    /// Whether the running coroutine has given way.
+    #[inline]
+    pub(crate) fn gives_way(&self) -> bool {
+        self.gives_way_in.get() == self.resume.get()
     }
 
     /// Notes what a coroutine has parked on, or queues it again if it only gave way.
     #[inline]
     pub(crate) fn park_coroutine(&self, id: Id) {
-        if self.next.get() == Next::GivesWay {
+        if self.gives_way() {
             // Within a turn nobody has to be told.
             self.ready.borrow_mut().push(Job(id));
         } else {
@@ -58,7 +76,7 @@ impl Shared {
     /// Notes what a coroutine has parked on, unless it was woken while it ran.
     #[inline(never)]
     fn note_parked(&self, id: Id) {
-        if self.next.get() == Next::Queued {
+        if self.queued.replace(false) {
             return;
         }
         let note = self.note();
@@ -71,8 +89,8 @@ impl Shared {
     /// Makes the running coroutine go to the back of the ready queue when it has given way.
     #[inline]
     pub(crate) fn give_way(&self) {
-        if self.next.get() == Next::Parks {
-            self.next.set(Next::GivesWay);
+        if !self.queued.get() {
+            self.gives_way_in.set(self.resume.get());
         }
     }
 

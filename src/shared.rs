@@ -68,18 +68,6 @@ impl Job {
     }
 }
 
-/// What the running coroutine does when it has given way. Its mark of the ready queue stays set while it runs, so that one that only
-/// gives way needs no look at its record.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// It waits to be woken.
-    Parks,
-    /// It goes to the back of the ready queue.
-    GivesWay,
-    /// It is in the ready queue already: it was woken while it ran.
-    Queued,
-}
-
 /// What a timer does when it is due. It owns nothing, so that arming and cancelling moves words and drops none.
 #[derive(Clone, Copy)]
 pub(crate) enum Fire {
@@ -148,8 +136,11 @@ pub(crate) struct Shared {
     pub(crate) waker_place: Cell<*const Waker>,
     /// The same, or null during a cancel: a point polled with the waker at this place needs no further look to park.
     pub(crate) plain_place: Cell<*const Waker>,
-    /// What the running coroutine does when it has given way.
-    pub(crate) next: Cell<Next>,
+    /// In which resume a coroutine last gave way and so goes to the back of the ready queue, which is done when that resume is over. Its mark
+    /// of the queue stays set meanwhile, so that one that only gives way needs no look at its record.
+    pub(crate) gives_way_in: Cell<u32>,
+    /// Whether the running coroutine was woken while it ran, and so is in the ready queue already.
+    pub(crate) queued: Cell<bool>,
     /// Whether points parked in earlier resumes are to end with `Cancelled`.
     pub(crate) cancelling: Cell<bool>,
     /// How many reasons there are against the common way of a resume: coroutines that are being cancelled or aborted, an interruption.
@@ -222,7 +213,8 @@ impl Shared {
             current_waker: Cell::new((ptr::null(), ptr::null())),
             waker_place: Cell::new(ptr::null()),
             plain_place: Cell::new(ptr::null()),
-            next: Cell::new(Next::Parks),
+            gives_way_in: Cell::new(0),
+            queued: Cell::new(false),
             cancelling: Cell::new(false),
             detours: Cell::new(0),
             parked_anew: Cell::new(false),
@@ -347,9 +339,10 @@ impl Shared {
             return;
         };
         if record.flags.has(Flags::QUEUED) {
-            if self.running.get() != id || self.next.replace(Next::Queued) == Next::Queued {
+            if self.running.get() != id || self.queued.replace(true) {
                 return;
             }
+            self.gives_way_in.set(0);
         } else {
             record.flags.set(Flags::QUEUED);
         }
@@ -497,7 +490,8 @@ impl Shared {
         let records = self.records.borrow();
         let running = self.running.get();
         let waits = |id, record: &Record| {
-            record.flags.has(Flags::QUEUED) && (id != running || self.next.get() != Next::Parks)
+            record.flags.has(Flags::QUEUED)
+                && (id != running || self.queued.get() || self.gives_way())
         };
         let coroutines = records.iter().filter(|(id, record)| waits(*id, record));
         coroutines.count() + self.calls.len() + self.due_calls.get()

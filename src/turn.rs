@@ -24,6 +24,7 @@
 //!    descriptor at most once a turn, at its end.
 
 use std::os::fd::{AsRawFd, RawFd};
+use std::task::Context;
 
 use crate::bodies::Root;
 use crate::budget::{Budget, TurnReport};
@@ -31,12 +32,25 @@ use crate::clock::nanos;
 use crate::error::Result;
 use crate::event_loop::{EventLoop, Outcome};
 use crate::newcomers::BURST;
-use crate::shared::Job;
+use crate::shared::{Job, Shared};
 use crate::timers::Nanos;
 use crate::waker::InTurn;
 
 /// After so many steps the loop looks at timers, sockets and inbox again, however much is ready.
 const LOOK_EVERY: usize = 128;
+
+/// Why the loop runs no further job for now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    /// It has run as many as it was to.
+    Spent,
+    /// None is ready.
+    Idle,
+    /// Something asks it to look up: a stop, or the end of the body of `block_on`.
+    Interrupted,
+    /// The time is up.
+    Late,
+}
 
 impl EventLoop {
     /// Runs until nothing is left, [`Handle::stop`](crate::Handle::stop) was called, or nothing can ever move again.
@@ -86,45 +100,83 @@ impl EventLoop {
             if let Some(verdict) = self.look(true, report, root.as_deref())? {
                 return Ok(verdict);
             }
-            for _ in 0..LOOK_EVERY {
-                // Written out, so that the common case makes no `Option` of it.
-                let job = if let Some(job) = self.batch.pop() {
-                    job
-                } else if let Some(job) = self.refill() {
-                    job
-                } else {
-                    break;
-                };
-                if self.bodies.resume(&self.shared, job) {
-                    continue;
+            let (_, pause) = self.steps(LOOK_EVERY, |_| false, root.as_deref_mut());
+            if pause == Pause::Interrupted {
+                if root.as_ref().is_some_and(|root| root.done) {
+                    self.shared.heed();
+                    // A stop in the very last step was meant for this run, which it ends.
+                    self.shared.stopping.set(false);
+                    return Ok(Outcome::Done);
                 }
-                if self.shared.is_interrupted() {
-                    // By the step before: this job is one of those that were ready then.
-                    self.batch.push(job);
-                } else {
-                    self.step_rare(job, root.as_deref_mut());
-                }
-                if self.shared.is_interrupted() {
-                    if root.as_ref().is_some_and(|root| root.done) {
-                        self.shared.heed();
-                        // A stop in this very step was meant for this run, which it ends.
-                        self.shared.stopping.set(false);
-                        return Ok(Outcome::Done);
-                    }
-                    if self.shared.stopping.get() {
-                        break;
-                    }
+                if !self.shared.stopping.get() {
                     self.shared.heed();
                 }
             }
         }
     }
 
+    /// Runs jobs, so many at most. Tells how many it has run, and why no more.
+    ///
+    /// All are polled with one context, made anew only where the common waker was given away.
+    #[inline]
+    fn steps(
+        &mut self,
+        most: usize,
+        late: impl Fn(&Shared) -> bool,
+        mut root: Option<&mut Root<'_>>,
+    ) -> (usize, Pause) {
+        let mut left = most;
+        let pause = 'pause: loop {
+            let common = self.bodies.common(&self.shared);
+            let mut cx = Context::from_waker(common.waker());
+            loop {
+                if left == 0 {
+                    break 'pause Pause::Spent;
+                }
+                // Written out, so that the common case makes no `Option` of it.
+                let job = if let Some(job) = self.batch.pop() {
+                    job
+                } else if let Some(job) = self.refill() {
+                    job
+                } else {
+                    break 'pause Pause::Idle;
+                };
+                left -= 1;
+                if !self.bodies.resume(&self.shared, job, &mut cx) {
+                    if self.bodies.is_renewed() {
+                        self.batch.push(job);
+                        left += 1;
+                        continue 'pause;
+                    }
+                    if self.shared.is_interrupted() {
+                        // By the step before: this job is one of those that were ready then.
+                        self.batch.push(job);
+                        left += 1;
+                    } else {
+                        self.step_rare(job, root.as_deref_mut());
+                    }
+                    if self.shared.is_interrupted() {
+                        break 'pause Pause::Interrupted;
+                    }
+                }
+                if late(&self.shared) {
+                    break 'pause Pause::Late;
+                }
+            }
+        };
+        // Nobody runs between two resumes. Said here, it is not said after each.
+        self.shared.end_resume();
+        (most - left, pause)
+    }
+
     /// Runs what is ready now and nothing that becomes ready by it.
     fn finish_ready(&mut self, mut root: Option<&mut Root<'_>>) {
-        for _ in 0..self.ready() {
-            let Some(job) = self.next_job() else { break };
-            self.step(job, root.as_deref_mut());
+        let mut left = self.ready();
+        while left > 0 {
+            // A further stop is a part of this one.
+            self.shared.heed();
+            let (ran, pause) = self.steps(left, |_| false, root.as_deref_mut());
+            left = if pause == Pause::Idle { 0 } else { left - ran };
         }
     }
 
@@ -137,8 +189,6 @@ impl EventLoop {
         self.begin();
         let mut report = TurnReport::default();
         let spent = self.spend(budget, &mut report);
-        // A stop is meant for a run.
-        self.shared.heed();
         // After an error too, or the descriptor would be silent from then on.
         self.end_turn(&mut report)?;
         spent?;
@@ -154,18 +204,16 @@ impl EventLoop {
             .map(|limit| self.shared.clock.now().saturating_add(nanos(limit)));
         loop {
             let _ = self.look(false, report, None)?;
-            for _ in 0..LOOK_EVERY {
-                if report.steps >= steps {
-                    return Ok(());
-                }
-                let Some(job) = self.next_job() else {
-                    return Ok(());
-                };
-                self.step(job, None);
-                report.steps += 1;
-                if until.is_some_and(|until| self.shared.clock.now() >= until) {
-                    return Ok(());
-                }
+            let (ran, pause) = self.steps(
+                LOOK_EVERY.min(steps - report.steps),
+                |shared| until.is_some_and(|until| shared.clock.now() >= until),
+                None,
+            );
+            report.steps += ran;
+            // A stop is meant for a run.
+            self.shared.heed();
+            if matches!(pause, Pause::Idle | Pause::Late) || report.steps >= steps {
+                return Ok(());
             }
         }
     }
@@ -175,12 +223,6 @@ impl EventLoop {
         self.shared.set_nudge(false);
         self.shared.inbox.wake_up();
         self.bodies.settle_in(&self.shared);
-    }
-
-    /// Takes the front of the ready queue.
-    #[inline]
-    fn next_job(&mut self) -> Option<Job> {
-        self.batch.pop().or_else(|| self.refill())
     }
 
     /// Takes the whole ready queue over (keeps invariant 3), and its front out.
@@ -201,21 +243,10 @@ impl EventLoop {
         ready.pop()
     }
 
-    /// Runs one job.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "the hottest call there is, from three places"
-    )]
-    fn step(&mut self, job: Job, root: Option<&mut Root<'_>>) {
-        if !self.bodies.resume(&self.shared, job) {
-            self.step_rare(job, root);
-        }
-    }
-
     /// Runs a callback, or a coroutine in the longer way.
     #[inline(never)]
     fn step_rare(&mut self, job: Job, root: Option<&mut Root<'_>>) {
+        self.shared.end_resume();
         match job.coroutine() {
             Some(id) => self.bodies.resume_rare(&self.shared, id, root),
             None => self.call(job),

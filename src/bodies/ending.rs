@@ -166,6 +166,7 @@ impl Bodies {
         root: Option<&mut Root<'_>>,
         error: impl FnOnce(Label, Vec<PendingKey>) -> Error,
     ) {
+        shared.end_resume();
         match root {
             Some(root) if root.id == id => {
                 // The caller of `block_on` drops its own.
