@@ -222,8 +222,8 @@ impl<K: OrderKey, S: 'static, M: 'static> KeyedBuilder<K, S, M> {
         self
     }
 
-    /// Sets how many messages in a row a key may have handled while others wait for their turn: 1 unless set, and at least 1. It is asked
-    /// when a key comes.
+    /// Sets how many messages in a row a key may have handled while others wait for their turn: 1 unless set, from 1 to 65 535. It is
+    /// asked when a key comes.
     pub fn weight(mut self, weight: impl Fn(&K) -> u32 + 'static) -> Self {
         self.rules.weight = Some(Box::new(weight));
         self

@@ -1,7 +1,7 @@
 //! One owner's messages, strictly one at a time: what every door of an ordered engine leads to.
 //!
-//! It is apart from the engines because it knows neither the state nor the key nor the handler: those rest in it between busy
-//! periods as one sealed thing. `Ordered` is one lane; a keyed engine is one lane a key.
+//! It is apart from the engine because it knows neither the state nor the handler: those rest in it between busy periods as one
+//! sealed thing.
 //!
 //! Invariants:
 //! 1. At most one worker at a time, and at most one message with it. The next is taken after the call before it was settled.

@@ -91,7 +91,7 @@ where
         let weight = match &self.rules.weight {
             None => 1,
             Some(weight) => {
-                let weight = weight(&key).max(1);
+                let weight = u16::try_from(weight(&key).max(1)).unwrap_or(u16::MAX);
                 // It may have sent to the key that it was asked about.
                 if let Some(id) = self.find(&key) {
                     return id;

@@ -109,7 +109,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
     }
 
     /// Enters a key; without a hash, one that is never found again.
-    pub(crate) fn enter(&mut self, key: K, hash: Option<u32>, weight: u32) -> Id {
+    pub(crate) fn enter(&mut self, key: K, hash: Option<u32>, weight: u16) -> Id {
         let name = match self.spare.pop() {
             Some(blank) => blank.name(key),
             None => KeyName::new(key),

@@ -98,7 +98,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
             if has_more && may && (seat.credit > 0 || ring.is_empty()) {
                 if seat.credit == 0 {
                     // Nobody waits: as if it had been put down and taken again.
-                    seat.credit = key.weight;
+                    seat.credit = u32::from(key.weight);
                 }
                 begun = begin(held, key, seat, queues);
             } else {
@@ -118,7 +118,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
                 key.in_ring = false;
                 if key.is_ready() {
                     key.seat = at;
-                    seat.credit = key.weight;
+                    seat.credit = u32::from(key.weight);
                     begun = begin(id, key, seat, queues);
                 }
             }
