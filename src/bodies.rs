@@ -194,11 +194,7 @@ impl Bodies {
 
     /// Resumes a coroutine that is not the common case, if it is still there.
     pub(crate) fn resume_rare(&mut self, shared: &Shared, id: Id, mut root: Option<&mut Root<'_>>) {
-        let newcomer = shared.newcomers.borrow_mut().take(id);
-        let starts = newcomer.is_some();
-        if let Some(body) = newcomer {
-            self.settle_in_slot(id, body);
-        }
+        let starts = self.is_vacant(id) && self.admit(shared, id);
         let Some(flags) = shared.take_queued(id) else {
             return;
         };
@@ -343,6 +339,20 @@ impl Bodies {
         if self.slots.len() <= self.slots.capacity() / 4 {
             self.slots.shrink_to(self.slots.len() * 2);
         }
+    }
+
+    /// Whether no body is in the slot of this id.
+    #[inline]
+    fn is_vacant(&self, id: Id) -> bool {
+        self.slots.get(id.index()).is_none_or(Slot::is_empty)
+    }
+
+    /// Takes a newcomer into its slot. Tells whether this is one.
+    fn admit(&mut self, shared: &Shared, id: Id) -> bool {
+        let newcomer = shared.newcomers.borrow_mut().take(id);
+        let Some(body) = newcomer else { return false };
+        self.settle_in_slot(id, body);
+        true
     }
 
     /// Puts a body into its slot.

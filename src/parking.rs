@@ -97,11 +97,14 @@ impl Shared {
     }
 
     /// Sets the waker the loop polls with, which stays where it is until it is set anew or the turn ends.
+    #[inline]
     pub(crate) fn set_current_waker(&self, waker: &Waker) {
         self.current_waker
             .set((waker.data(), ptr::from_ref(waker.vtable())));
         self.waker_place.set(waker);
-        self.set_cancelling(self.cancelling());
+        if !self.cancelling.get() {
+            self.plain_place.set(waker);
+        }
     }
 
     /// Forgets where that waker is: the loop may be moved between turns, and something else lie there.

@@ -114,10 +114,12 @@ impl WakeCell {
 /// Wakes a coroutine of the loop that is in a turn here.
 #[inline(never)]
 fn wake_here(id: Id) {
-    let here = HERE.with(|here| here.borrow().clone());
-    if let Some(shared) = here {
-        shared.wake(id);
-    }
+    HERE.with(|here| {
+        // Waking a coroutine runs nobody's code.
+        if let Some(shared) = &*here.borrow() {
+            shared.wake(id);
+        }
+    });
 }
 
 /// A cell with the waker made from it.
