@@ -145,12 +145,28 @@ impl Bodies {
         }
         let slot = match self.slots.get_mut(id.index()) {
             Some(slot) if slot.id == id => slot,
+            Some(slot) if slot.id == id.marked() => return self.resume_own(shared, id),
             // Where nobody is, it may be one that starts.
             Some(slot) => return slot.is_empty() && self.start(shared, id, cx),
             None => return !id.is_marked() && self.start(shared, id, cx),
         };
         shared.begin_resume(id);
         let outcome = poll(slot.body.as_mut(), cx);
+        self.resumed(shared, id, outcome);
+        true
+    }
+
+    /// Resumes a coroutine that has a waker of its own, while nothing else is unusual.
+    #[inline(never)]
+    fn resume_own(&mut self, shared: &Shared, id: Id) -> bool {
+        let Bodies {
+            slots, own, common, ..
+        } = self;
+        let (Some(slot), Some(Some(own))) = (slots.get_mut(id.index()), own.get(id.index())) else {
+            return false;
+        };
+        shared.begin_resume(id);
+        let outcome = run(shared, slot.body.as_mut(), Some(own), common);
         self.resumed(shared, id, outcome);
         true
     }
