@@ -34,13 +34,10 @@ fn serve<const BUFFER: usize>(mut event_loop: EventLoop, load: Load) -> Measured
         for _ in 0..load.connections {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            joins.push(
-                co.handle()
-                    .spawn(async move |_| echo::<BUFFER>(stream).await),
-            );
+            joins.push(co.handle().spawn_future(echo::<BUFFER>(stream)));
         }
         for join in joins {
-            join.await?;
+            join.await??;
         }
         Ok(running)
     };
