@@ -225,22 +225,34 @@ impl EventLoop {
         self.bodies.settle_in(&self.shared);
     }
 
+    /// Takes the front of the ready queue out.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "where coroutines wake each other, it comes before every step"
+    )]
+    fn refill(&mut self) -> Option<Job> {
+        let mut ready = self.shared.ready.borrow_mut();
+        if ready.len() > 1 || self.batch.capacity() > BURST {
+            drop(ready);
+            return self.take_over();
+        }
+        // One alone is handed on as it is: what waits for it need not wait for the lists to be written and read.
+        ready.pop()
+    }
+
     /// Takes the whole ready queue over (keeps invariant 3), and its front out.
     #[inline(never)]
-    fn refill(&mut self) -> Option<Job> {
+    fn take_over(&mut self) -> Option<Job> {
         let mut ready = self.shared.ready.borrow_mut();
         if self.batch.capacity() > BURST && ready.len() <= BURST {
             // A burst is over, and it may be long until the loop rests.
             self.batch = Vec::new();
             self.shared.newcomers.borrow_mut().rest(BURST);
         }
-        if ready.len() > 1 {
-            std::mem::swap(&mut self.batch, &mut *ready);
-            self.batch.reverse();
-            return self.batch.pop();
-        }
-        // One alone is handed on as it is: what waits for it need not wait for the lists to be written and read.
-        ready.pop()
+        std::mem::swap(&mut self.batch, &mut *ready);
+        self.batch.reverse();
+        self.batch.pop()
     }
 
     /// Runs a callback, or a coroutine in the longer way.
