@@ -209,6 +209,7 @@ impl Bodies {
     }
 
     /// Resumes a coroutine that is not the common case, if it is still there.
+    #[inline(never)]
     pub(crate) fn resume_rare(&mut self, shared: &Shared, id: Id, mut root: Option<&mut Root<'_>>) {
         let starts = self.is_vacant(id) && self.admit(shared, id);
         let Some(flags) = shared.take_queued(id) else {

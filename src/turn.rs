@@ -33,7 +33,7 @@ use crate::error::Result;
 use crate::event_loop::{EventLoop, Outcome};
 use crate::newcomers::BURST;
 use crate::shared::{Job, Shared};
-use crate::timers::Nanos;
+use crate::timers::{Nanos, TimerId};
 use crate::waker::InTurn;
 
 /// After so many steps the loop looks at timers, sockets and inbox again, however much is ready.
@@ -256,7 +256,7 @@ impl EventLoop {
     }
 
     /// Runs a callback, or a coroutine in the longer way.
-    #[inline(never)]
+    #[inline]
     fn step_rare(&mut self, job: Job, root: Option<&mut Root<'_>>) {
         self.shared.end_resume();
         match job.coroutine() {
@@ -266,16 +266,21 @@ impl EventLoop {
     }
 
     /// Runs a callback.
-    #[inline]
+    #[inline(never)]
     fn call(&mut self, job: Job) {
         match job.timer_or_row() {
             Err(row) => self.shared.call_next(row),
-            Ok(id) => {
-                self.shared.due_calls.set(self.shared.due_calls.get() - 1);
-                if let Some(callback) = self.shared.take_due(id) {
-                    self.shared.contain("callback", || callback(&self.shared));
-                }
-            }
+            Ok(id) => self.call_timer(id),
+        }
+    }
+
+    /// Runs the callback of a timer, if it was not cancelled meanwhile.
+    #[inline(never)]
+    fn call_timer(&mut self, id: TimerId) {
+        let shared = &self.shared;
+        shared.due_calls.set(shared.due_calls.get() - 1);
+        if let Some(callback) = shared.take_due(id) {
+            shared.contain("callback", || callback(shared));
         }
     }
 
