@@ -64,7 +64,7 @@ impl EventLoop {
     /// Reads the clock, gives new timers their deadline, and queues what is due. Gives the number of due timers.
     fn tick(&mut self) -> usize {
         let now = self.shared.clock.now();
-        self.shared.looked_at.set(now);
+        self.shared.set_looked_at(now);
         self.shared.timers.borrow_mut().stamp(now);
         let mut due = 0;
         while let Some((id, fire)) = self.next_due(now) {
@@ -225,7 +225,7 @@ impl EventLoop {
         let nothing =
             self.events.iter().all(|event| source_of(event).is_none()) && self.posts.is_empty();
         if nothing && now >= alarm && !self.shared.records.borrow().is_empty() {
-            self.shared.looked_at.set(now);
+            self.shared.set_looked_at(now);
             if let Some(stall) = &mut self.stall {
                 stall.told = true;
             }

@@ -145,12 +145,11 @@ pub(crate) enum Tie {
 
 /// A reading of the clock in whole microseconds, in six bytes: enough for nine years, and it leaves room for the flags in one word.
 #[derive(Clone, Copy)]
-struct Micros([u16; 3]);
+pub(crate) struct Micros([u16; 3]);
 
 impl Micros {
     /// This reading.
-    #[inline]
-    fn new(at: Nanos) -> Self {
+    pub(crate) fn new(at: Nanos) -> Self {
         let micros = at / 1000;
         #[expect(clippy::cast_possible_truncation, reason = "cut into its parts")]
         let part = |n: u32| (micros >> (16 * n)) as u16;
@@ -232,11 +231,11 @@ impl Record {
 
     /// Notes what it has parked on, at this reading of the clock.
     #[inline]
-    pub(crate) fn park(&mut self, note: Note, at: Nanos) {
+    pub(crate) fn park(&mut self, note: Note, at: Micros) {
         self.flags.clear(Flags::QUEUED);
         self.parked_on = note.kind;
         self.parked_at = note.site;
-        self.since = Micros::new(at);
+        self.since = at;
     }
 
     /// The loop's clock at the look before it parked.

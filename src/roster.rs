@@ -76,13 +76,14 @@ impl Shared {
     /// Notes what a coroutine has parked on, unless it was woken while it ran.
     #[inline(never)]
     fn note_parked(&self, id: Id) {
-        if self.queued.replace(false) {
+        if self.queued.get() {
+            self.queued.set(false);
             return;
         }
         let note = self.note();
         let mut records = self.records.borrow_mut();
         if let Some(record) = records.get_mut(id) {
-            record.park(note, self.looked_at.get());
+            record.park(note, self.looked_at_micros.get());
         }
     }
 

@@ -28,7 +28,7 @@ use crate::incident::{self, Incident};
 use crate::newcomers::Newcomers;
 use crate::pool::Pool;
 use crate::reactor::Reactor;
-use crate::record::{Flags, Record};
+use crate::record::{Flags, Micros, Record};
 use crate::records::Records;
 use crate::shelves::Shelves;
 use crate::site::Site;
@@ -126,6 +126,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// The clock at the last look.
     pub(crate) looked_at: Cell<Nanos>,
+    /// The same, as a coroutine that parks notes it.
+    pub(crate) looked_at_micros: Cell<Micros>,
     /// The coroutine that is being resumed.
     pub(crate) running: Cell<Id>,
     /// The number of the current resume; see [`WaiterSlot`].
@@ -193,7 +195,7 @@ impl Shared {
         hook: ErrorHook,
         pool: Pool,
     ) -> Rc<Self> {
-        let looked_at = Cell::new(clock.now());
+        let now = clock.now();
         Rc::new(Shared {
             records: RefCell::new(Records::new()),
             newcomers: RefCell::default(),
@@ -207,7 +209,8 @@ impl Shared {
             reactor: RefCell::new(reactor),
             inbox,
             clock,
-            looked_at,
+            looked_at: Cell::new(now),
+            looked_at_micros: Cell::new(Micros::new(now)),
             running: Cell::new(Id::NONE),
             resume: Cell::new(1),
             current_waker: Cell::new((ptr::null(), ptr::null())),
@@ -464,6 +467,12 @@ impl Shared {
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
+    }
+
+    /// Sets the clock at the last look.
+    pub(crate) fn set_looked_at(&self, now: Nanos) {
+        self.looked_at.set(now);
+        self.looked_at_micros.set(Micros::new(now));
     }
 
     /// Makes the loop look up after this step.

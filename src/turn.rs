@@ -291,7 +291,7 @@ impl EventLoop {
         // Moved by hand, the clock may have passed a deadline since the look.
         if shared.timers.borrow().has_fresh() || shared.clock.as_manual().is_some() {
             let now = shared.clock.now();
-            shared.looked_at.set(now);
+            shared.set_looked_at(now);
             shared.timers.borrow_mut().stamp(now);
         }
         let deadline = shared.timers.borrow().next_deadline();
