@@ -183,7 +183,10 @@ impl EventLoop {
             self.shared.inbox.wake_up();
             return Ok(());
         }
-        let now = self.shared.looked_at.get();
+        // Who stayed awake before may have taken the timer's event out of the poll, which does not come again: what was due by then must
+        // not count as still to come.
+        let fell_asleep = self.may_stay_awake().then(|| self.shared.clock.now());
+        let now = fell_asleep.unwrap_or(self.shared.looked_at.get());
         let deadline = self.shared.timers.borrow().wake_at(now);
         let alarm = self
             .stall
@@ -191,7 +194,6 @@ impl EventLoop {
             .filter(|stall| !stall.told)
             .map(|stall| now.saturating_add(nanos(stall.after)));
         let until = [deadline, alarm].into_iter().flatten().min();
-        let fell_asleep = self.may_stay_awake().then(|| self.shared.clock.now());
         self.sleep_until(until.filter(|at| *at < NEVER), now)?;
         if let (Some(busy_poll), Some(since)) = (&mut self.busy_poll, fell_asleep) {
             busy_poll.slept(self.shared.clock.now().saturating_sub(since));

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::Trace;
+use yieldpoint::net::TcpListener;
 use yieldpoint::{Budget, EventLoop, Incident, ManualClock, Outcome, Result, SendResolver, ms};
 
 /// A loop that stays awake as long as it may.
@@ -136,4 +137,54 @@ fn a_stall_is_told_of_a_loop_that_stays_awake() {
             .await
         })
         .unwrap();
+}
+
+/// A poll that looks while it is awake takes the event of the timer descriptor, which tells of a deadline once.
+#[test]
+fn a_deadline_that_passes_while_the_loop_gives_up_staying_awake_is_not_slept_over() {
+    let mut event_loop = EventLoop::builder()
+        .busy_poll(Duration::from_micros(20))
+        .fail_on_error()
+        .build()
+        .unwrap();
+    let handle = event_loop.handle();
+    let _polled = TcpListener::bind(&handle, "127.0.0.1:0").unwrap();
+    let (tries, tried) = mpsc::channel();
+    let (ends, ended) = mpsc::channel();
+    let remote = handle.remote();
+    // Posts for about as long as each sleep, so that the deadline is set before the last wait awake, and passes at about its end.
+    let poster = thread::spawn(move || {
+        let mut slept_over = 0;
+        for n in tried {
+            let silence = Duration::from_nanos(85_000 + (n * 7919) % 40_000);
+            let (started, mut posts) = (Instant::now(), 1);
+            while started.elapsed() < silence {
+                if started.elapsed() > Duration::from_micros(8) * posts {
+                    remote.post(|_| ()).unwrap();
+                    posts += 1;
+                }
+            }
+            if ended.recv_timeout(Duration::from_secs(2)).is_err() {
+                slept_over += 1;
+                remote.post(|_| ()).unwrap();
+            }
+        }
+        slept_over
+    });
+    let over = Instant::now() + Duration::from_millis(1000);
+    event_loop
+        .block_on(async |co| -> Result {
+            for n in 0u64.. {
+                if Instant::now() > over {
+                    break;
+                }
+                tries.send(n).unwrap();
+                co.sleep(Duration::from_micros(120)).await?;
+                ends.send(()).unwrap();
+            }
+            Ok(())
+        })
+        .unwrap();
+    drop(tries);
+    assert_eq!(poster.join().unwrap(), 0);
 }
