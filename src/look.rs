@@ -3,7 +3,7 @@
 //! It is apart from the turn because a look takes things in and queues them, and runs nothing.
 //!
 //! Invariants:
-//! 1. It waits only when nothing is ready and something could still wake.
+//! 1. It waits only when nothing is ready, nobody has asked it to stop, every timer has its deadline, and something could still wake.
 //! 2. One reading of the clock serves a look.
 //! 3. While it waits awake, no poster makes a system call; asleep it is marked, and then looks at the inbox once more before it sleeps.
 
@@ -37,7 +37,7 @@ impl EventLoop {
             if moved || self.shared.timers.borrow().has_fresh() {
                 report.timers += self.tick();
             }
-            if self.is_idle() {
+            if self.is_idle() && !self.was_told() {
                 if let Some(verdict) = self.wait(root)? {
                     return Ok(Some(verdict));
                 }
@@ -59,6 +59,11 @@ impl EventLoop {
             stall.told = false;
         }
         Ok(None)
+    }
+
+    /// Whether a waker of somebody else's, which a timer has just woken, has stopped the loop or set a timer: it must not wait now.
+    fn was_told(&self) -> bool {
+        self.shared.is_interrupted() || self.shared.timers.borrow().has_fresh()
     }
 
     /// Reads the clock, gives new timers their deadline, and queues what is due. Gives the number of due timers.

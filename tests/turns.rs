@@ -4,10 +4,15 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use support::{Trace, strict};
-use yieldpoint::{Budget, Co, ErrorKind, EventLoop, ManualClock, Outcome, Resolver, Result, ms};
+use support::{Trace, poll_with, strict};
+use yieldpoint::{
+    Budget, Co, ErrorKind, EventLoop, Handle, ManualClock, Outcome, Resolver, Result, Sleep,
+    YieldPoint, ms,
+};
 
 /// Timers by deadline, then the inbox, behind what was ready before.
 #[test]
@@ -385,4 +390,55 @@ fn a_deadline_that_a_callback_moved_the_clock_past_is_work_left() {
     assert_eq!((report.steps, report.work_left), (1, true));
     let report = event_loop.turn(Budget::default()).unwrap();
     assert_eq!((report.steps, report.work_left), (1, false));
+}
+
+thread_local! {
+    /// What [`Doing`] does.
+    static ON_WAKE: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
+}
+
+/// A waker of another executor of this thread, which does something at once.
+struct Doing;
+
+impl Wake for Doing {
+    fn wake(self: Arc<Self>) {
+        ON_WAKE.with_borrow(|on_wake| on_wake.as_ref().unwrap()());
+    }
+}
+
+/// Runs a loop in which nothing is ready, a coroutine is parked for ever, and the first look wakes a waker that does this.
+fn run_with_a_waker_that(does: impl Fn(&Handle) + 'static) -> Outcome {
+    let mut event_loop = strict();
+    let handle = event_loop.handle();
+    let lent = Rc::new(RefCell::new(None));
+    let lend = Rc::clone(&lent);
+    drop(handle.spawn(async move |co: Co| -> Result {
+        lend.replace(Some(co));
+        std::future::pending().await
+    }));
+    event_loop.turn(Budget::default()).unwrap();
+    ON_WAKE.set(Some(Box::new(move || does(&handle))));
+    let mut sleep = Sleep::new(ms(0)).start(lent.borrow().as_ref().unwrap());
+    assert!(poll_with(&mut sleep, &Waker::from(Arc::new(Doing))).is_pending());
+    let outcome = event_loop.run().unwrap();
+    ON_WAKE.take();
+    lent.take();
+    outcome
+}
+
+#[test]
+fn a_stop_by_a_waker_in_a_look_ends_the_run_before_it_waits() {
+    let outcome = run_with_a_waker_that(Handle::stop);
+    assert!(matches!(outcome, Outcome::Stopped));
+}
+
+#[test]
+fn a_timer_that_a_waker_sets_in_a_look_is_not_waited_past() {
+    let trace = Trace::new();
+    let log = trace.clone();
+    let outcome = run_with_a_waker_that(move |handle| {
+        handle.call_later(ms(1), log.noting("timer"));
+    });
+    assert!(matches!(outcome, Outcome::Stuck(_)));
+    assert_eq!(trace.all(), "timer");
 }
