@@ -290,6 +290,10 @@ where
     E: From<Error> + fmt::Display + 'static,
 {
     let (shared, id) = (entered.shared, entered.id);
+    if shared.is_closed() {
+        // Whoever made the body has dropped the loop meanwhile.
+        return refused(shared, site, ErrorKind::LoopGone.into());
+    }
     let spare = shared.shelves.borrow_mut().take::<Runner<F, T, E>>();
     let runner = match spare {
         // Written where it belongs: by way of another place it would be copied from what was just written, and stall the CPU.

@@ -555,3 +555,23 @@ fn a_door_of_a_coroutine_that_outlives_the_loop_says_that_the_loop_is_gone() {
     assert!(gone.is_loop_gone(), "{gone}");
     assert_eq!(incidents.all(), "");
 }
+
+#[test]
+fn a_loop_that_is_dropped_while_a_body_for_it_is_made_leaves_neither_the_body_nor_a_join_open() {
+    let event_loop = strict();
+    let handle = event_loop.handle();
+    let drops = Drops::new();
+    let held = drops.one();
+    let mut join = handle.spawn(move |co: Co| {
+        drop(event_loop);
+        async move {
+            let _held = held;
+            co.yield_now().await
+        }
+    });
+    assert_eq!(drops.count(), 1);
+    let (_, waker) = Wakes::new();
+    assert!(
+        matches!(poll_with(&mut join, &waker), Poll::Ready(Err(error)) if error.is_loop_gone())
+    );
+}
