@@ -192,7 +192,14 @@ impl EventLoop {
         // not count as still to come.
         let fell_asleep = self.may_stay_awake().then(|| self.shared.clock.now());
         let now = fell_asleep.unwrap_or(self.shared.looked_at.get());
-        let deadline = self.shared.timers.borrow().wake_at(now);
+        let deadline = {
+            let timers = self.shared.timers.borrow();
+            // A clock moved by hand stands at each deadline, however close they are.
+            match self.shared.clock.as_manual() {
+                Some(_) => timers.next_deadline(),
+                None => timers.wake_at(now),
+            }
+        };
         let alarm = self
             .stall
             .as_ref()

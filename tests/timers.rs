@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use support::{Drops, Trace, strict};
-use yieldpoint::{Budget, EventLoop, ManualClock, Result, ms};
+use yieldpoint::{Budget, EventLoop, ManualClock, Outcome, Result, ms};
 
 /// A loop with the clock that moves it.
 fn by_hand() -> (EventLoop, ManualClock) {
@@ -286,4 +286,24 @@ fn timers_that_come_due_in_one_look_run_in_the_order_of_their_deadlines() {
     let _ = event_loop.turn(Budget::default()).unwrap();
     times.sort_unstable();
     assert_eq!(*order.borrow(), times);
+}
+
+#[test]
+fn a_clock_that_the_loop_moves_stands_at_each_deadline_however_close_they_are() {
+    let clock = ManualClock::auto();
+    let mut event_loop = EventLoop::builder()
+        .clock(&clock)
+        .fail_on_error()
+        .build()
+        .unwrap();
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let deadlines: Vec<Duration> = (1..=20).map(Duration::from_micros).collect();
+    for &after in &deadlines {
+        let (clock, seen) = (clock.clone(), Rc::clone(&seen));
+        event_loop
+            .handle()
+            .call_later(after, move || seen.borrow_mut().push(clock.elapsed()));
+    }
+    assert!(matches!(event_loop.run().unwrap(), Outcome::Done));
+    assert_eq!(*seen.borrow(), deadlines);
 }
