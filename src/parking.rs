@@ -4,7 +4,7 @@
 //!
 //! Invariants:
 //! 1. A point takes the short way only with the waker the loop polls with at that moment, known by its place; whom it wakes is whom the
-//!    loop runs then. Between turns no place is known: the loop may be moved.
+//!    loop runs then. Between turns no waker is known: the loop may be gone, and another waker lie where its own was.
 //! 2. A foreign waker is kept in the record of the coroutine in which it was used, under the token in the point's slot. A token is given
 //!    back by its point, so it never reaches another point's waker.
 //! 3. A waker is cloned, woken and dropped with nothing borrowed: that is user code.
@@ -107,8 +107,9 @@ impl Shared {
         }
     }
 
-    /// Forgets where that waker is: the loop may be moved between turns, and something else lie there.
-    pub(crate) fn forget_waker_place(&self) {
+    /// Forgets that waker, and where it is: once the loop is gone, another loop's waker may lie there and point to the same place.
+    pub(crate) fn forget_current_waker(&self) {
+        self.current_waker.set((ptr::null(), ptr::null()));
         self.waker_place.set(ptr::null());
         self.plain_place.set(ptr::null());
     }

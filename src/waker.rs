@@ -59,7 +59,7 @@ impl Drop for InTurn {
         HERE_INBOX.set(inbox.unwrap_or(ptr::null()));
         let over = HERE.replace(outer);
         if let Some(shared) = over {
-            shared.forget_waker_place();
+            shared.forget_current_waker();
         }
     }
 }

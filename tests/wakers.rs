@@ -16,6 +16,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::task::AtomicWaker;
 use support::{Trace, Wakes, poll_with, strict, watched};
+use yieldpoint::sync::queue;
 use yieldpoint::{Budget, Co, EventLoop, Outcome, Resolver, Result, SendResolver, ms};
 
 #[test]
@@ -564,4 +565,25 @@ fn a_waker_that_panics_when_a_point_of_a_row_wakes_it_does_not_take_the_loop_dow
         "{}",
         incidents.all()
     );
+}
+
+#[test]
+fn a_point_of_a_loop_that_is_gone_knows_no_waker_of_another_loop_wherever_that_lies() {
+    let mut gone = EventLoop::new().unwrap();
+    let (_sender, receiver) = queue::<u32>(&gone.handle(), 1);
+    gone.block_on(async |_| -> Result { Ok(()) }).unwrap();
+    drop(gone);
+    let mut event_loop = EventLoop::new().unwrap();
+    // Each coroutine keeps its waker, so that the next has another one: some lie where the loop that is gone had its own.
+    let kept: Vec<Waker> = (0..200)
+        .map(|_| {
+            let body = async |_| -> Result<Waker> {
+                let error = receiver.recv().await.unwrap_err();
+                assert!(error.is_loop_gone());
+                Ok(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await)
+            };
+            event_loop.block_on(body).unwrap()
+        })
+        .collect();
+    assert_eq!(kept.len(), 200);
 }
