@@ -342,3 +342,58 @@ impl AsRawFd for EventLoop {
         self.shared.reactor.borrow().as_raw_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::Co;
+
+    #[test]
+    fn who_parks_is_left_alone_where_the_number_of_a_resume_that_gave_way_comes_again() {
+        let mut event_loop = EventLoop::new().unwrap();
+        let handle = event_loop.handle();
+        for _ in 0..5 {
+            drop(handle.spawn(async |co: Co| -> Result { co.yield_now().await }));
+        }
+        assert!(matches!(event_loop.run().unwrap(), Outcome::Done));
+        event_loop.shared().resume.set(u32::MAX - 4);
+        drop(handle.spawn(async |co: Co| -> Result {
+            for _ in 0..30 {
+                // By way of two callbacks, so that a resume too many would come in between.
+                let (handle, second) = (co.handle(), co.handle().clone());
+                co.task(|done| {
+                    handle.call_soon(move || second.call_soon(move || done.resolve(())));
+                })
+                .await?;
+            }
+            Ok(())
+        }));
+        let report = event_loop.turn(Budget::steps(1000)).unwrap();
+        assert_eq!(report.steps, 1 + 3 * 30);
+        assert!(event_loop.shared().resume.get() < 100, "they began anew");
+    }
+
+    #[test]
+    fn two_that_give_way_alternate_while_the_numbers_of_the_resumes_begin_anew() {
+        let mut event_loop = EventLoop::new().unwrap();
+        event_loop.shared().resume.set(u32::MAX - 20);
+        let log = Rc::new(RefCell::new(String::new()));
+        for name in ['a', 'b'] {
+            let log = Rc::clone(&log);
+            drop(event_loop.handle().spawn(async move |co: Co| -> Result {
+                for _ in 0..20 {
+                    log.borrow_mut().push(name);
+                    co.yield_now().await?;
+                }
+                Ok(())
+            }));
+        }
+        let report = event_loop.turn(Budget::steps(1000)).unwrap();
+        assert_eq!(*log.borrow(), "ab".repeat(20));
+        assert_eq!(report.steps, 2 * (1 + 20));
+        assert!(event_loop.shared().resume.get() < 100, "they began anew");
+    }
+}
