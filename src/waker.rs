@@ -38,6 +38,8 @@ thread_local! {
 
 /// Marks a loop as being in a turn on this thread until it is dropped; turns of different loops may nest.
 pub(crate) struct InTurn {
+    /// Whose turn it is.
+    shared: Rc<Shared>,
     /// Whose turn this one interrupts.
     outer: Option<Rc<Shared>>,
 }
@@ -45,9 +47,14 @@ pub(crate) struct InTurn {
 impl InTurn {
     /// Enters a turn.
     pub(crate) fn enter(shared: &Rc<Shared>) -> Self {
-        HERE_INBOX.set(Arc::as_ptr(&shared.inbox));
+        let outer = HERE.try_with(|here| here.replace(Some(Rc::clone(shared))));
+        // A loop that ends with its thread may come after what is said here of the thread; its wakers then go by way of the inbox.
+        if outer.is_ok() {
+            HERE_INBOX.set(Arc::as_ptr(&shared.inbox));
+        }
         InTurn {
-            outer: HERE.replace(Some(Rc::clone(shared))),
+            shared: Rc::clone(shared),
+            outer: outer.ok().flatten(),
         }
     }
 }
@@ -57,10 +64,8 @@ impl Drop for InTurn {
         let outer = self.outer.take();
         let inbox = outer.as_ref().map(|shared| Arc::as_ptr(&shared.inbox));
         HERE_INBOX.set(inbox.unwrap_or(ptr::null()));
-        let over = HERE.replace(outer);
-        if let Some(shared) = over {
-            shared.forget_current_waker();
-        }
+        drop(HERE.try_with(|here| here.replace(outer)));
+        self.shared.forget_current_waker();
     }
 }
 

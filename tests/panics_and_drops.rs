@@ -575,3 +575,28 @@ fn a_loop_that_is_dropped_while_a_body_for_it_is_made_leaves_neither_the_body_no
         matches!(poll_with(&mut join, &waker), Poll::Ready(Err(error)) if error.is_loop_gone())
     );
 }
+
+thread_local! {
+    /// A loop that lives as long as its thread.
+    static OF_THE_THREAD: RefCell<Option<EventLoop>> = const { RefCell::new(None) };
+}
+
+#[test]
+fn a_loop_that_ends_with_its_thread_drops_what_is_in_it() {
+    let drops = Drops::new();
+    let held = drops.one();
+    std::thread::spawn(move || {
+        OF_THE_THREAD.set(Some(strict()));
+        OF_THE_THREAD.with_borrow_mut(|event_loop| {
+            let event_loop = event_loop.as_mut().unwrap();
+            drop(event_loop.handle().spawn(async move |_| -> Result {
+                let _held = held;
+                std::future::pending().await
+            }));
+            event_loop.turn(Budget::default()).unwrap();
+        });
+    })
+    .join()
+    .unwrap();
+    assert_eq!(drops.count(), 1);
+}
