@@ -149,13 +149,13 @@ fn a_deadline_that_passes_while_the_loop_gives_up_staying_awake_is_not_slept_ove
         .unwrap();
     let handle = event_loop.handle();
     let _polled = TcpListener::bind(&handle, "127.0.0.1:0").unwrap();
-    let (tries, tried) = mpsc::channel();
-    let (ends, ended) = mpsc::channel();
+    let (naps, begun) = mpsc::channel();
+    let (wakes, woken) = mpsc::channel();
     let remote = handle.remote();
     // Posts for about as long as each sleep, so that the deadline is set before the last wait awake, and passes at about its end.
     let poster = thread::spawn(move || {
         let mut slept_over = 0;
-        for n in tried {
+        for n in begun {
             let silence = Duration::from_nanos(85_000 + (n * 7919) % 40_000);
             let (started, mut posts) = (Instant::now(), 1);
             while started.elapsed() < silence {
@@ -164,27 +164,27 @@ fn a_deadline_that_passes_while_the_loop_gives_up_staying_awake_is_not_slept_ove
                     posts += 1;
                 }
             }
-            if ended.recv_timeout(Duration::from_secs(2)).is_err() {
+            if woken.recv_timeout(Duration::from_secs(2)).is_err() {
                 slept_over += 1;
                 remote.post(|_| ()).unwrap();
             }
         }
         slept_over
     });
-    let over = Instant::now() + Duration::from_millis(1000);
+    let over = Instant::now() + Duration::from_secs(1);
     event_loop
         .block_on(async |co| -> Result {
             for n in 0u64.. {
                 if Instant::now() > over {
                     break;
                 }
-                tries.send(n).unwrap();
+                naps.send(n).unwrap();
                 co.sleep(Duration::from_micros(120)).await?;
-                ends.send(()).unwrap();
+                wakes.send(()).unwrap();
             }
             Ok(())
         })
         .unwrap();
-    drop(tries);
+    drop(naps);
     assert_eq!(poster.join().unwrap(), 0);
 }

@@ -411,9 +411,9 @@ fn run_with_a_waker_that(does: impl Fn(&Handle) + 'static) -> Outcome {
     let mut event_loop = strict();
     let handle = event_loop.handle();
     let lent = Rc::new(RefCell::new(None));
-    let lend = Rc::clone(&lent);
+    let give = Rc::clone(&lent);
     drop(handle.spawn(async move |co: Co| -> Result {
-        lend.replace(Some(co));
+        give.replace(Some(co));
         std::future::pending().await
     }));
     event_loop.turn(Budget::default()).unwrap();
