@@ -30,8 +30,8 @@ impl Bodies {
             self.conclude(shared, id, body, how);
         } else {
             // The caller of `block_on` has its end.
-            shared.leave(id);
             self.cut_off(shared);
+            shared.leave(id);
         }
     }
 
@@ -48,6 +48,7 @@ impl Bodies {
         body: Pin<Box<dyn Body>>,
         how: Ended,
     ) {
+        self.cut_off(shared);
         let concluded = match how {
             Ended::Well => shared.conclude_plainly(id, body),
             Ended::Badly => Err(body),
@@ -55,7 +56,6 @@ impl Bodies {
         if let Err(body) = concluded {
             judge(shared, id, body);
         }
-        self.cut_off(shared);
     }
 
     /// Sees to it that whatever still holds the waker of a coroutine that has just ended reaches nobody.
