@@ -10,7 +10,7 @@ use crate::arena::Id;
 use crate::error::{Error, Result};
 use crate::hub::crowding::{Arrived, Patience};
 use crate::hub::engine::{Hub, OrderKey};
-use crate::hub::message::Want;
+use crate::hub::message::{Item, Want};
 use crate::ordered_gate::Gate;
 use crate::ordered_queue::Intake;
 use crate::waiter::Note;
@@ -116,13 +116,24 @@ where
                 self.release_one();
                 continue;
             };
-            let want = Want::Outside(self.item(message, None));
+            let want = Want::Outside(self.outside(message));
             if !matches!(
                 self.arrive_at(id, want, Patience::Outside),
                 Ok(Arrived::InLine(_))
             ) {
                 self.release_one();
             }
+        }
+    }
+
+    /// A message of another thread. One whose size cannot be told is larger than any limit.
+    fn outside(&self, message: M) -> Item<M, R, E> {
+        let size = self.shared.contain("callback", || self.size(&message));
+        Item {
+            message,
+            asker: None,
+            size: size.unwrap_or(usize::MAX),
+            since: self.shared.looked_at.get(),
         }
     }
 
