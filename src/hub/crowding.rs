@@ -178,9 +178,10 @@ where
         }
     }
 
-    /// Drops so many messages of a key, the oldest first.
+    /// Drops so many messages of a key, the oldest first, and none that the hook sends meanwhile.
     fn make_room(self: &Rc<Self>, id: Id, most: usize) {
-        for _ in 0..most {
+        let there = self.table.borrow().count(id);
+        for _ in 0..most.min(there) {
             let oldest = self.table.borrow_mut().pop(id);
             let Some(oldest) = oldest else { break };
             self.discard(id, oldest, DropReason::Overflow);
@@ -192,6 +193,7 @@ where
         let limits = self.rules.limits;
         let (what, limit) = match room {
             Room::NoneOfKey => (KEY, limits.per_key),
+            _ if self.rules.size.is_some() && self.table.borrow().fits(0) => (BYTES, limits.bytes),
             _ => (ENGINE, limits.total),
         };
         ErrorKind::Refused {

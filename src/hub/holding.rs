@@ -34,9 +34,10 @@ where
         self.clear(id, DropReason::Stopped);
     }
 
-    /// Drops what is queued for a key, and turns away who waits for room in it.
+    /// Drops what is queued for a key, and turns away who waits for room in it. What the hook sends meanwhile is new.
     fn clear(self: &Rc<Self>, id: Id, why: DropReason) {
-        loop {
+        let there = self.table.borrow().count(id);
+        for _ in 0..there {
             let item = self.table.borrow_mut().pop(id);
             let Some(item) = item else { break };
             self.discard(id, item, why);
