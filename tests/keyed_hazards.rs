@@ -302,3 +302,22 @@ fn an_error_hook_that_resumes_the_key_it_hears_of_finds_it_parked() {
     event_loop.block_on(body).expect("the body ends well");
     assert_eq!(*resumed.borrow(), [true]);
 }
+
+#[test]
+fn after_it_has_finished_nothing_arrives_by_a_door_that_keeps_nothing_alive() {
+    let heard = run_heard(async |co| {
+        let engine = Keyed::with_state(|_: &u32| ()).serve(
+            co.handle(),
+            async |_: Call<u32>, (): &mut (), _: u32| -> Result { Ok(()) },
+        );
+        let door: KeyedDoor<u32, u32> = engine.downgrade();
+        engine.ask(1, 1).await?;
+        assert!(door.is_open());
+        engine.finish().await?;
+        assert!(!door.is_open());
+        assert!(door.try_send(1, 2).is_err());
+        assert!(door.ask(1, 3).await.is_err());
+        Ok(())
+    });
+    assert_eq!(heard, [""; 0]);
+}

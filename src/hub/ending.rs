@@ -191,6 +191,8 @@ where
         }
         let site = note.site.unwrap_or(self.site);
         if self.is_finished() {
+            // Doors that hold nothing open may still be about.
+            self.close();
             return Waiting::poll_over(wait, cx, site).map(Ok);
         }
         if let Err(error) = self.shared.wait_for(wait, self.end_edge(), site) {
