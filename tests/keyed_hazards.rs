@@ -321,3 +321,61 @@ fn after_it_has_finished_nothing_arrives_by_a_door_that_keeps_nothing_alive() {
     });
     assert_eq!(heard, [""; 0]);
 }
+
+#[test]
+fn what_a_thread_sent_is_not_lost_with_a_key_that_users_code_forgets_meanwhile() {
+    for by_hook in [false, true] {
+        let (lost, log) = (Log::default(), Log::default());
+        let (hook, noted) = (Rc::clone(&lost), Rc::clone(&log));
+        let door = Rc::new(OnceCell::<KeyedDoor<u32, u32>>::new());
+        let (sized, dropped) = (Rc::clone(&door), Rc::clone(&door));
+        let forget = |door: &OnceCell<KeyedDoor<u32, u32>>| {
+            door.get().expect("it is set").forget_key(&7);
+        };
+        let heard = run_heard(async |co| {
+            let engine = Keyed::with_state(|_: &u32| ())
+                .per_key(1)
+                .overflow(Overflow::KeepLast)
+                .after_failure(AfterKeyFailure::ParkKey)
+                .bytes(100, move |n: &u32| {
+                    if *n == 2 && !by_hook {
+                        forget(&sized);
+                    }
+                    1
+                })
+                .on_drop(move |key, n, why| {
+                    hook.borrow_mut().push((*key, n, why));
+                    forget(&dropped);
+                })
+                .serve(
+                    co.handle(),
+                    async move |_: Call<u32>, (): &mut (), n: u32| -> Result {
+                        noted.borrow_mut().push(n);
+                        if n == 0 {
+                            Err(Error::other("declined"))
+                        } else {
+                            Ok(())
+                        }
+                    },
+                );
+            let _ = door.set(engine.downgrade());
+            assert!(engine.ask(7, 0).await.is_err());
+            if by_hook {
+                engine.try_send(7, 1)?;
+            }
+            let remote = engine.remote();
+            let sending = thread::spawn(move || remote.try_send(7, 2).expect("there is room"));
+            sending.join().expect("it ends well");
+            engine.finish().await
+        });
+        assert_eq!(heard, [""; 0]);
+        let over = DropReason::Overflow;
+        if by_hook {
+            assert_eq!(*lost.borrow(), [(7, 1, over), (7, 2, over)]);
+            assert_eq!(*log.borrow(), [0]);
+        } else {
+            assert_eq!(*lost.borrow(), []);
+            assert_eq!(*log.borrow(), [0, 2]);
+        }
+    }
+}

@@ -36,6 +36,7 @@ where
 
     /// Drops what is queued for a key, and turns away who waits for room in it. What the hook sends meanwhile is new.
     fn clear(self: &Rc<Self>, id: Id, why: DropReason) {
+        let name = self.name_of(id);
         let there = self.table.borrow().count(id);
         for _ in 0..there {
             let item = self.table.borrow_mut().pop(id);
@@ -50,7 +51,7 @@ where
             gate.release(outside.len());
         }
         for item in outside {
-            self.discard(id, item, why);
+            self.discard_of(name.clone(), item, why);
         }
         self.admit();
     }
