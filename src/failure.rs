@@ -131,6 +131,8 @@ pub enum DropReason {
     Stopped,
     /// Its key was forgotten.
     Forgotten,
+    /// Its key was parked when the last door of the engine was dropped.
+    Ended,
 }
 
 impl DropReason {
@@ -140,6 +142,7 @@ impl DropReason {
             DropReason::Overflow => "its key had no room for it",
             DropReason::Stopped => "its key was stopped after a failure",
             DropReason::Forgotten => "its key was forgotten",
+            DropReason::Ended => "its engine ended first",
         }
     }
 }

@@ -43,7 +43,7 @@ const NAMELESS: &str = "a keyed engine";
 /// one order.
 ///
 /// This is a door; clones lead to the same engine. When the last door is dropped, what is queued is still handled, and the states are
-/// dropped after it.
+/// dropped after it. What is queued for a parked key goes to [`on_drop`](KeyedBuilder::on_drop), or is reported: nobody can resume it.
 ///
 /// ```
 /// # use yieldpoint::{Call, EventLoop, Keyed, Result, ms};

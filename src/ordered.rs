@@ -362,8 +362,8 @@ impl<S, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Ordered
     /// As [`finish`](Ordered::finish).
     ///
     /// ```
-    /// # use yieldpoint::{Call, EventLoop, Ordered, Result, ms};
-    /// # EventLoop::builder().on_error(|_| {}).build()?.block_on(async |co| -> Result {
+    /// # use yieldpoint::{Call, EventLoop, ManualClock, Ordered, Result, ms};
+    /// # EventLoop::builder().clock(&ManualClock::auto()).on_error(|_| {}).build()?.block_on(async |co| -> Result {
     /// let engine = Ordered::with_state(vec![]).serve(co.handle(), async |call: Call, log: &mut Vec<u32>, n: u32| -> Result {
     ///     call.sleep(ms(10)).await?;
     ///     log.push(n);

@@ -243,6 +243,7 @@ impl Drop for Waiting {
         };
         drop(edge);
         if let Some((lender, seat)) = self.lender.take() {
+            self.shared.unpark(lender.slot(seat));
             lender.force_back(seat);
         }
     }

@@ -619,7 +619,7 @@ fn by_key(events: &mut Vec<Event>) -> Vec<Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(400), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_engine_does_what_a_map_of_queues_does(rules in rules(), steps in prop::collection::vec(step(), 1..60)) {

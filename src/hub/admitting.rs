@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use crate::arena::Id;
 use crate::error::{Error, Result};
 use crate::hub::crowding::{Arrived, Patience};
-use crate::hub::engine::{Hub, OrderKey};
-use crate::hub::message::Want;
+use crate::hub::engine::{Hub, OrderKey, count};
+use crate::hub::message::{Item, Want};
 use crate::ordered_gate::Gate;
 use crate::ordered_queue::Intake;
 use crate::waiter::Note;
@@ -108,21 +108,32 @@ where
             let Some((key, message)) = self.gate.get().and_then(|gate| Gate::pop_held(gate)) else {
                 return self.settle_down();
             };
-            let Some(key) = self.shared.contain("key's Hash", || self.locate(key)) else {
+            // Its size is asked for first: a key that was found may go while the user's code runs.
+            let want = Want::Outside(self.outside(message));
+            let found = || self.locate_and_keep(key);
+            let Some(Ok((id, spare))) = self.shared.contain("key's Hash", found) else {
+                count(&self.counts.dropped);
                 self.release_one();
                 continue;
             };
-            let Ok(id) = key else {
-                self.release_one();
-                continue;
-            };
-            let want = Want::Outside(self.item(message, None));
             if !matches!(
                 self.arrive_at(id, want, Patience::Outside),
                 Ok(Arrived::InLine(_))
             ) {
                 self.release_one();
             }
+            self.shared.contain("drop", || drop(spare));
+        }
+    }
+
+    /// A message of another thread. One whose size cannot be told is larger than any limit.
+    fn outside(&self, message: M) -> Item<M, R, E> {
+        let size = self.shared.contain("callback", || self.size(&message));
+        Item {
+            message,
+            asker: None,
+            size: size.unwrap_or(usize::MAX),
+            since: self.shared.looked_at.get(),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::failure::{DropReason, Overflow};
 use crate::hub::engine::{BYTES, ENGINE, Hub, KEY, OrderKey, count};
 use crate::hub::message::{Item, Want};
 use crate::hub::room::Room;
+use crate::key_name::KeyName;
 use crate::site::Site;
 
 /// How a newcomer fared.
@@ -121,12 +122,13 @@ where
                     Overflow::KeepLast => usize::MAX,
                     _ => 1,
                 };
+                let name = self.name_of(id);
                 if !self.table.borrow().fits_instead(id, most, want.size()) {
                     // Nothing is dropped in vain.
-                    return self.refused_or_dropped(id, want, Room::NoneAtAll);
+                    return self.refused_or_dropped(name, want, Room::NoneAtAll);
                 }
                 self.make_room(id, most);
-                self.arrive_again(id, want)
+                self.arrive_again(id, name, want)
             }
             _ => Err((want, self.full(room))),
         }
@@ -143,6 +145,7 @@ where
     fn arrive_again(
         self: &Rc<Self>,
         id: Id,
+        name: Option<KeyName<K>>,
         want: Want<M, R, E>,
     ) -> Result<Arrived, TurnedAway<M, R, E>> {
         {
@@ -159,28 +162,29 @@ where
             }
         }
         self.admit();
-        self.refused_or_dropped(id, want, Room::NoneOfKey)
+        self.refused_or_dropped(name, want, Room::NoneOfKey)
     }
 
     /// Gives back what found no room, or drops it if it has been taken from a thread that has gone on.
     fn refused_or_dropped(
         &self,
-        id: Id,
+        name: Option<KeyName<K>>,
         want: Want<M, R, E>,
         room: Room,
     ) -> Result<Arrived, TurnedAway<M, R, E>> {
         match want {
             Want::Outside(item) => {
-                self.discard(id, item, DropReason::Overflow);
+                self.discard_of(name, item, DropReason::Overflow);
                 Ok(Arrived::Dropped)
             }
             want => Err((want, self.full(room))),
         }
     }
 
-    /// Drops so many messages of a key, the oldest first.
+    /// Drops so many messages of a key, the oldest first, and none that the hook sends meanwhile.
     fn make_room(self: &Rc<Self>, id: Id, most: usize) {
-        for _ in 0..most {
+        let there = self.table.borrow().count(id);
+        for _ in 0..most.min(there) {
             let oldest = self.table.borrow_mut().pop(id);
             let Some(oldest) = oldest else { break };
             self.discard(id, oldest, DropReason::Overflow);
@@ -192,6 +196,7 @@ where
         let limits = self.rules.limits;
         let (what, limit) = match room {
             Room::NoneOfKey => (KEY, limits.per_key),
+            _ if self.rules.size.is_some() && self.table.borrow().fits(0) => (BYTES, limits.bytes),
             _ => (ENGINE, limits.total),
         };
         ErrorKind::Refused {
@@ -204,11 +209,23 @@ where
 
     /// Hands a message that will not be handled to the hook, and tells who asked. Nothing is borrowed here.
     pub(super) fn discard(&self, id: Id, item: Item<M, R, E>, why: DropReason) {
+        self.discard_of(self.name_of(id), item, why);
+    }
+
+    /// A key's name.
+    pub(super) fn name_of(&self, id: Id) -> Option<KeyName<K>> {
+        let table = self.table.borrow();
+        table.keys.get(id).map(|key| key.name.clone())
+    }
+
+    /// The same where the hook may have had the key let go since.
+    pub(super) fn discard_of(
+        &self,
+        name: Option<KeyName<K>>,
+        item: Item<M, R, E>,
+        why: DropReason,
+    ) {
         count(&self.counts.dropped);
-        let name = {
-            let table = self.table.borrow();
-            table.keys.get(id).map(|key| key.name.clone())
-        };
         let Item { message, asker, .. } = item;
         match (&self.rules.on_drop, name) {
             (Some(hook), Some(name)) => {

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind, Result};
+use crate::failure::DropReason;
 use crate::hub::engine::{Hub, KEY, OrderKey};
 use crate::incident::Incident;
 use crate::ordered_gate::Shut;
@@ -51,6 +52,8 @@ where
     /// Ends the engine before it is dry: nothing more is taken, running calls are cancelled, the rest is kept for `drain`.
     pub(crate) fn cut_off(self: &Rc<Self>, reason: &'static str, site: Site) {
         self.close();
+        // What other threads have sent stands behind the messages of its keys.
+        self.pull();
         self.table.borrow_mut().intake = Intake::Ended;
         let ids: Vec<Id> = {
             let table = self.table.borrow();
@@ -58,13 +61,6 @@ where
         };
         for &id in &ids {
             self.take_left(id);
-        }
-        if let Some(gate) = self.gate.get() {
-            let outside = gate.take_all();
-            let outside = outside
-                .into_iter()
-                .map(|(key, message)| (key, vec![message]));
-            self.left_over.borrow_mut().extend(outside);
         }
         let workers: Vec<Id> = {
             let table = self.table.borrow();
@@ -195,6 +191,8 @@ where
         }
         let site = note.site.unwrap_or(self.site);
         if self.is_finished() {
+            // Doors that hold nothing open may still be about.
+            self.close();
             return Waiting::poll_over(wait, cx, site).map(Ok);
         }
         if let Err(error) = self.shared.wait_for(wait, self.end_edge(), site) {
@@ -240,12 +238,24 @@ where
 }
 
 impl<K, M, R, E> Drop for Hub<K, M, R, E> {
-    /// Reports what nobody will ever take.
+    /// Hands to the hook what waits for keys that nobody can resume any more, and reports what nobody will ever take.
     fn drop(&mut self) {
         self.shared.engines.set(self.shared.engines.get() - 1);
+        if self.shared.is_closed() {
+            return;
+        }
         let left = self.left_over.get_mut();
-        let left: usize = left.iter().map(|(_, messages)| messages.len()).sum();
-        if left > 0 && !self.shared.is_closed() {
+        let mut left: usize = left.iter().map(|(_, messages)| messages.len()).sum();
+        for (name, message) in self.table.get_mut().take_all() {
+            let Some(hook) = &self.rules.on_drop else {
+                left += 1;
+                self.shared.contain("drop", || drop(message));
+                continue;
+            };
+            let told = || hook(name.get(), message, DropReason::Ended);
+            self.shared.contain("callback", told);
+        }
+        if left > 0 {
             self.shared.report(&Incident::OrderedFailed {
                 engine: self.rules.name.clone(),
                 created_at: self.site,

@@ -26,22 +26,16 @@ where
     R: 'static,
     E: From<Error> + fmt::Display + 'static,
 {
+    /// A message's size. This is user code.
+    #[inline]
+    pub(super) fn size(&self, message: &M) -> usize {
+        self.rules.size.as_ref().map_or(0, |size| size(message))
+    }
+
     /// A message's size and since when it waits. The first is user code.
     #[inline]
     fn weigh(&self, message: &M) -> (usize, Nanos) {
-        let size = self.rules.size.as_ref().map_or(0, |size| size(message));
-        (size, self.shared.looked_at.get())
-    }
-
-    /// A message as it stands in line.
-    pub(super) fn item(&self, message: M, asker: Asker<R, E>) -> Item<M, R, E> {
-        let (size, since) = self.weigh(&message);
-        Item {
-            message,
-            asker,
-            size,
-            since,
-        }
+        (self.size(message), self.shared.looked_at.get())
     }
 
     /// Queues a message if there is room now.
@@ -201,7 +195,13 @@ where
 
     /// Queues a message at a kept place.
     pub(crate) fn push_kept(self: &Rc<Self>, id: Id, message: M) -> Result<(), Refused<M>> {
-        let item = self.item(message, None);
+        let (size, since) = self.weigh(&message);
+        let item = Item {
+            message,
+            asker: None,
+            size,
+            since,
+        };
         let refused = {
             let mut table = self.table.borrow_mut();
             let key = table.keys.get(id);

@@ -17,6 +17,12 @@ use crate::hub::index::{Probe, hash};
 /// A key's own code came back to the engine that runs it.
 struct Reentered;
 
+/// The error of that.
+#[cold]
+fn reentered() -> Error {
+    Error::other("a key's Hash or Eq used the engine that it is a key of")
+}
+
 /// Says that a key's own code runs, until it is dropped.
 struct Comparing<'a>(&'a Cell<bool>);
 
@@ -79,9 +85,22 @@ where
                 Ok(id)
             }
             Ok((None, hash)) => Ok(self.enter(key, hash)),
-            Err(Reentered) => Err(Error::other(
-                "a key's Hash or Eq used the engine that it is a key of",
-            )),
+            Err(Reentered) => Err(reentered()),
+        }
+    }
+
+    /// The same for a message that nobody can take back: a key that is there already is given back, to be dropped once the message is in.
+    /// Dropping it may have the other let go.
+    pub(super) fn locate_and_keep(&self, key: K) -> Result<(Id, Option<K>), Error> {
+        if let Some(free) = &self.rules.free
+            && free(&key)
+        {
+            return Ok((self.table.borrow_mut().enter(key, None, 1), None));
+        }
+        match self.search(&key) {
+            Ok((Some(id), _)) => Ok((id, Some(key))),
+            Ok((None, hash)) => Ok((self.enter(key, hash), None)),
+            Err(Reentered) => Err(reentered()),
         }
     }
 

@@ -34,9 +34,11 @@ where
         self.clear(id, DropReason::Stopped);
     }
 
-    /// Drops what is queued for a key, and turns away who waits for room in it.
+    /// Drops what is queued for a key, and turns away who waits for room in it. What the hook sends meanwhile is new.
     fn clear(self: &Rc<Self>, id: Id, why: DropReason) {
-        loop {
+        let name = self.name_of(id);
+        let there = self.table.borrow().count(id);
+        for _ in 0..there {
             let item = self.table.borrow_mut().pop(id);
             let Some(item) = item else { break };
             self.discard(id, item, why);
@@ -49,7 +51,7 @@ where
             gate.release(outside.len());
         }
         for item in outside {
-            self.discard(id, item, why);
+            self.discard_of(name.clone(), item, why);
         }
         self.admit();
     }

@@ -198,14 +198,17 @@ impl<R, E> Seats<R, E> {
         self.busy
     }
 
-    /// Lends a permit out.
-    pub(crate) fn lend(&mut self, seat: u32) {
-        if let Some(seat) = self.workers.get_mut(seat as usize) {
-            if seat.lent == 0 {
-                self.lent += 1;
-            }
-            seat.lent += 1;
+    /// Lends a permit out. Gives the slot of a wait of the same call that was over but for its permit: it needs none any more, since
+    /// the call waits again.
+    pub(crate) fn lend(&mut self, index: u32) -> Option<WaiterSlot> {
+        let seat = self.workers.get_mut(index as usize)?;
+        if seat.lent == 0 {
+            self.lent += 1;
         }
+        seat.lent += 1;
+        let mut line = self.line.iter();
+        let at = line.position(|(waiting, _)| *waiting == index)?;
+        self.line.remove(at).map(|(_, slot)| slot)
     }
 
     /// One wait less. False if it was the last and there is no permit now: the call then stands in line for one.

@@ -100,14 +100,15 @@ where
         if let Some(limit) = limit {
             self.shared.disarm(limit);
         }
-        match asker.filter(Resolver::is_wanted) {
-            Some(asker) => asker.resolve(Err(error)),
-            None => self.report_untaken(name.get(), &error),
-        }
         match after {
             Some(AfterKeyFailure::ParkKey) => self.hold(key, Hold::Parked),
             Some(AfterKeyFailure::StopKey) => self.stop(key),
             _ => {}
+        }
+        // Whoever hears of it may resume the key at once.
+        match asker.filter(Resolver::is_wanted) {
+            Some(asker) => asker.resolve(Err(error)),
+            None => self.report_untaken(name.get(), &error),
         }
     }
 
@@ -126,9 +127,13 @@ where
             if let Some(error) = self.shared.contain("error's From", || E::from(error)) {
                 self.fail(seat, kind, error);
             } else {
-                let unsettled = self.table.borrow_mut().seats.settle(seat);
+                count(&self.counts.failed);
+                let (asker, limit) = self.table.borrow_mut().seats.settle(seat);
+                if let Some(limit) = limit {
+                    self.shared.disarm(limit);
+                }
                 // Dropping the asker tells it.
-                drop(unsettled);
+                drop(asker);
             }
         } else if let ErrorKind::Panicked { coroutine, message } = error.into_kind() {
             self.shared.report(&Incident::Panicked {

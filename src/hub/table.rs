@@ -248,10 +248,32 @@ impl<K, M, R, E> Table<K, M, R, E> {
         Some(item)
     }
 
+    /// Takes all messages out, queued or in line, with their keys.
+    pub(crate) fn take_all(&mut self) -> Vec<(KeyName<K>, M)> {
+        let ids: Vec<Id> = self.keys.iter().map(|(id, _)| id).collect();
+        let mut all = Vec::new();
+        for id in ids {
+            let Some(name) = self.keys.get(id).map(|key| key.name.clone()) else {
+                continue;
+            };
+            while let Some(item) = self.pop(id) {
+                all.push((name.clone(), item.message));
+            }
+            let (_, outside) = self.turn_away(id);
+            all.extend(outside.into_iter().map(|item| (name.clone(), item.message)));
+        }
+        all
+    }
+
     /// The sizes of a key's messages and since when they wait, first to last.
     pub(crate) fn messages(&self, id: Id) -> impl Iterator<Item = (usize, Nanos)> {
         let queue = self.keys.get(id).map_or(Queue::EMPTY, |key| key.queue);
         self.queues.iter(queue)
+    }
+
+    /// How many messages a key has.
+    pub(crate) fn count(&self, id: Id) -> usize {
+        self.keys.get(id).map_or(0, |key| key.queue.len())
     }
 
     /// Keeps a place.

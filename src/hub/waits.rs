@@ -115,7 +115,10 @@ where
     E: From<Error> + fmt::Display + 'static,
 {
     fn lend(&self, seat: u32) {
-        self.table.borrow_mut().seats.lend(seat);
+        let goes_on = self.table.borrow_mut().seats.lend(seat);
+        if let Some(slot) = goes_on {
+            self.shared.wake_waiter(slot);
+        }
         self.grant_permits();
         self.advance_here();
     }
