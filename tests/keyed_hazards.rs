@@ -379,3 +379,56 @@ fn what_a_thread_sent_is_not_lost_with_a_key_that_users_code_forgets_meanwhile()
         }
     }
 }
+
+thread_local! {
+    /// What the next [`Leaving`] that is dropped does.
+    static LEAVES: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// A key with code to run when it is dropped.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Leaving(u32);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(leave) = LEAVES.take() {
+            leave();
+        }
+    }
+}
+
+#[test]
+fn what_a_thread_sent_is_not_lost_where_its_key_came_in_meanwhile_and_is_forgotten_as_it_is_dropped()
+{
+    let lost = Log::default();
+    let hook = Rc::clone(&lost);
+    let door = Rc::new(OnceCell::<KeyedDoor<Leaving, u32>>::new());
+    let (weighed, asked) = (Rc::clone(&door), Cell::new(false));
+    let heard = run_heard(async |co| {
+        let engine = Keyed::with_state(|_: &Leaving| ())
+            .weight(move |key| {
+                if !asked.replace(true) {
+                    let door = Rc::clone(&weighed);
+                    let send = || door.get().expect("it is set").try_send(key.clone(), 1);
+                    send().expect("there is room");
+                    LEAVES.set(Some(Box::new(move || {
+                        door.get().expect("it is set").forget_key(&Leaving(7));
+                    })));
+                }
+                1
+            })
+            .on_drop(move |key, n, why| hook.borrow_mut().push((key.0, n, why)))
+            .serve(
+                co.handle(),
+                async |_: Call<Leaving>, (): &mut (), _: u32| -> Result { Ok(()) },
+            );
+        let _ = door.set(engine.downgrade());
+        let remote = engine.remote();
+        let sending = thread::spawn(move || remote.try_send(Leaving(7), 2).expect("there is room"));
+        sending.join().expect("it ends well");
+        engine.finish().await
+    });
+    assert_eq!(heard, [""; 0]);
+    let forgotten = DropReason::Forgotten;
+    assert_eq!(*lost.borrow(), [(7, 1, forgotten), (7, 2, forgotten)]);
+}
