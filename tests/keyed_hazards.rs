@@ -399,7 +399,7 @@ impl Drop for Leaving {
 
 #[test]
 fn what_a_thread_sent_is_not_lost_where_its_key_came_in_meanwhile_and_is_forgotten_as_it_is_dropped()
-{
+ {
     let lost = Log::default();
     let hook = Rc::clone(&lost);
     let door = Rc::new(OnceCell::<KeyedDoor<Leaving, u32>>::new());

@@ -84,7 +84,7 @@ where
                 drop(key);
                 Ok(id)
             }
-            Ok((None, hash)) => Ok(self.enter(key, hash)),
+            Ok((None, hash)) => Ok(self.enter(key, hash).0),
             Err(Reentered) => Err(reentered()),
         }
     }
@@ -99,26 +99,27 @@ where
         }
         match self.search(&key) {
             Ok((Some(id), _)) => Ok((id, Some(key))),
-            Ok((None, hash)) => Ok((self.enter(key, hash), None)),
+            Ok((None, hash)) => Ok(self.enter(key, hash)),
             Err(Reentered) => Err(reentered()),
         }
     }
 
-    /// Enters a key that was not found.
+    /// Enters a key that was not found. Gives it back if it is there by now.
     #[cold]
-    fn enter(&self, key: K, hash: u32) -> Id {
+    fn enter(&self, key: K, hash: u32) -> (Id, Option<K>) {
         let weight = match &self.rules.weight {
             None => 1,
             Some(weight) => {
                 let weight = u16::try_from(weight(&key).max(1)).unwrap_or(u16::MAX);
                 // It may have sent to the key that it was asked about.
                 if let Some(id) = self.find(&key) {
-                    return id;
+                    return (id, Some(key));
                 }
                 weight
             }
         };
-        self.table.borrow_mut().enter(key, Some(hash), weight)
+        let id = self.table.borrow_mut().enter(key, Some(hash), weight);
+        (id, None)
     }
 
     /// Lets a key go if nothing of it is worth keeping (keeps invariant 2).
