@@ -30,8 +30,9 @@ use std::task::{Context, Poll};
 
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind};
+use crate::job::Job;
 use crate::record::{Body, Ended, Flags};
-use crate::shared::{Job, Shared};
+use crate::shared::Shared;
 use crate::waker::OwnedWaker;
 
 /// A body that borrows from the caller of `block_on` and therefore stays on its stack.

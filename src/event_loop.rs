@@ -19,7 +19,8 @@ use crate::builder::Builder;
 use crate::busy_poll::BusyPoll;
 use crate::error::Result;
 use crate::handle::{Handle, snapshot};
-use crate::shared::{Job, Post, Shared};
+use crate::job::Job;
+use crate::shared::{Post, Shared};
 use crate::snapshot::Snapshot;
 
 /// The number of entries up to which an empty queue keeps its memory.

@@ -88,6 +88,7 @@ mod sources;
 mod reactor;
 mod shelves;
 
+mod job;
 mod record;
 mod spares;
 

@@ -11,9 +11,10 @@ use std::pin::Pin;
 
 use crate::arena::Id;
 use crate::incident::Incident;
+use crate::job::Job;
 use crate::record::{Body, CancelCause, Flags, Record, Tie};
 use crate::records::{Concluded, Plain};
-use crate::shared::{Job, Shared};
+use crate::shared::Shared;
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
 use crate::timers::TimerId;
@@ -105,9 +106,11 @@ impl Shared {
 
     /// Queues the coroutine of `block_on`, which was just entered.
     pub(crate) fn begin(&self, id: Id) {
-        if let Some(record) = self.records.borrow_mut().get_mut(id) {
+        let mut records = self.records.borrow_mut();
+        if let Some(record) = records.get_mut(id) {
             record.flags.set(Flags::UNSTARTED);
         }
+        drop(records);
         self.push(Job(id));
     }
 

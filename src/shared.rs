@@ -25,6 +25,7 @@ use crate::calls::{Boxed, Calls};
 use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::incident::{self, Incident};
+use crate::job::Job;
 use crate::newcomers::Newcomers;
 use crate::pool::Pool;
 use crate::reactor::Reactor;
@@ -42,31 +43,6 @@ pub(crate) type Callback = Boxed<Rc<Shared>>;
 
 /// A call that another thread posts.
 pub(crate) type PostedCall = Box<dyn FnOnce(&Rc<Shared>) + Send>;
-
-/// One entry of the ready queue, in one word.
-#[derive(Clone, Copy)]
-pub(crate) struct Job(pub(crate) Id);
-
-impl Job {
-    /// To run the oldest callback of this row.
-    #[inline]
-    fn call(row: usize) -> Job {
-        Job(Id::nothing(row).marked())
-    }
-
-    /// The coroutine to resume, if it is not a callback.
-    #[inline]
-    pub(crate) fn coroutine(self) -> Option<Id> {
-        (!self.0.is_marked()).then_some(self.0)
-    }
-
-    /// Of a callback: the timer it belongs to, unless it was cancelled meanwhile, or the row of which it is the oldest.
-    #[inline]
-    pub(crate) fn timer_or_row(self) -> Result<TimerId, usize> {
-        let id = self.0.unmarked();
-        id.which_nothing().map_or(Ok(id), Err)
-    }
-}
 
 /// What a timer does when it is due. It owns nothing, so that arming and cancelling moves words and drops none.
 #[derive(Clone, Copy)]

@@ -1,30 +1,30 @@
-//! Emptied boxes, kept to be filled again: a coroutine, or a queued callback, of a type that was there before costs no allocation.
+//! Emptied cells of one-shots, kept to be filled again: one of a type that was there before costs no allocation.
 //!
-//! They are apart because whoever spawns or queues takes one, and may be anywhere; and because two lists are kept in this way.
+//! They are apart because whoever makes a one-shot takes one, and may be anywhere, and no list need know what it keeps.
 //!
 //! Invariants:
-//! 1. What is kept holds nothing of the user's: what was in it was dropped, or called, before it came here.
+//! 1. What is kept holds nothing of the user's: what was in it was taken or dropped before it came here.
 //! 2. Memory is bounded: so many shelves, so many bytes on each. A kind that meets another one's shelf takes it over.
 //!
 //! ```text
-//!   take, refill ──▶ in use ── ended, or called ──▶ put ──▶ on the shelf of what fits ──┐
+//!   take, refill ──▶ in use ── taken, or dropped ─▶ put ──▶ on the shelf of what fits ──┐
 //!        ▲                                                                              │
 //!        └──────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
 use crate::fit::Fit;
 
-/// How many kinds of body are kept at most.
+/// How many kinds are kept at most.
 const SHELVES: usize = 16;
 
-/// How many bytes are kept of one kind, with what each box holds on to.
+/// How many bytes are kept of one kind, with what each box takes beside.
 const KEPT: usize = 256 * 1024;
 
 /// How many boxes of one kind are kept while the loop rests.
 const RESTING: usize = 32;
 
-/// What a kept box holds on to beside itself: the cell of its result.
-const CELL: usize = 80;
+/// What a kept box takes beside what is in it: the two counts of its owners, and the allocator's word.
+const BESIDE: usize = 24;
 
 /// The boxes that are kept.
 pub(crate) struct Spares<B> {
@@ -64,7 +64,7 @@ impl<B> Default for Shelf<B> {
 }
 
 impl<B> Spares<B> {
-    /// A box for a body of this kind, if one is kept.
+    /// A box for a value of this kind, if one is kept.
     #[inline]
     pub(crate) fn take(&mut self, fit: Fit) -> Option<B> {
         let kept = &mut self.shelves[fit.shelf(SHELVES)];
@@ -121,7 +121,7 @@ impl<B> Shelf<B> {
     fn take_over(&mut self, fit: Fit, size: usize) {
         *self = Shelf {
             fit,
-            room: KEPT / (size + CELL),
+            room: KEPT / (size + BESIDE),
             boxes: Vec::new(),
         };
     }
@@ -144,7 +144,7 @@ mod tests {
     fn a_shelf_keeps_so_many_bytes_and_drops_the_rest() {
         let mut spares = Spares::default();
         let fit = Fit::of::<u8>();
-        let size = KEPT / 4 - CELL;
+        let size = KEPT / 4 - BESIDE;
         for n in 0..10 {
             spares.put(fit, size, n);
         }

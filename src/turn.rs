@@ -31,8 +31,9 @@ use crate::budget::{Budget, TurnReport};
 use crate::clock::nanos;
 use crate::error::Result;
 use crate::event_loop::{EventLoop, Outcome};
+use crate::job::Job;
 use crate::newcomers::BURST;
-use crate::shared::{Job, Shared};
+use crate::shared::Shared;
 use crate::timers::{Nanos, TimerId};
 use crate::waker::InTurn;
 

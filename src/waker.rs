@@ -121,7 +121,8 @@ impl WakeCell {
 fn wake_here(id: Id) {
     HERE.with(|here| {
         // Waking a coroutine runs nobody's code.
-        if let Some(shared) = &*here.borrow() {
+        let here = here.borrow();
+        if let Some(shared) = &*here {
             shared.wake(id);
         }
     });

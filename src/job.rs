@@ -1,0 +1,31 @@
+//! One entry of the ready queue.
+//!
+//! It is apart because the queue, the turn and the bodies all read it, and what it says is in the marks of one word.
+
+use crate::arena::Id;
+use crate::timers::TimerId;
+
+/// One entry of the ready queue, in one word.
+#[derive(Clone, Copy)]
+pub(crate) struct Job(pub(crate) Id);
+
+impl Job {
+    /// To run the oldest callback of this row.
+    #[inline]
+    pub(crate) fn call(row: usize) -> Job {
+        Job(Id::nothing(row).marked())
+    }
+
+    /// The coroutine to resume, if it is not a callback.
+    #[inline]
+    pub(crate) fn coroutine(self) -> Option<Id> {
+        (!self.0.is_marked()).then_some(self.0)
+    }
+
+    /// Of a callback: the timer it belongs to, unless it was cancelled meanwhile, or the row of which it is the oldest.
+    #[inline]
+    pub(crate) fn timer_or_row(self) -> Result<TimerId, usize> {
+        let id = self.0.unmarked();
+        id.which_nothing().map_or(Ok(id), Err)
+    }
+}
