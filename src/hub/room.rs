@@ -74,10 +74,14 @@ impl<K, M, R, E> Table<K, M, R, E> {
 
     /// Turns everybody in a key's line away. Gives the slots to wake, and the messages of other threads.
     pub(crate) fn turn_away(&mut self, id: Id) -> (Vec<WaiterSlot>, Vec<Item<M, R, E>>) {
-        match self.keys.get_mut(id) {
-            Some(key) => self.lines.turn_away(&mut key.line),
-            None => (Vec::new(), Vec::new()),
+        let Some(key) = self.keys.get_mut(id) else {
+            return (Vec::new(), Vec::new());
+        };
+        if std::mem::replace(&mut key.in_room_ring, false) {
+            // Who comes to the key's line from now on has not waited as long as those of other keys.
+            self.room_ring.retain(|ready| *ready != id);
         }
+        self.lines.turn_away(&mut key.line)
     }
 
     /// Whether who waits in this key's line waits for room of all, and not for the key's.
