@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestCaseResult};
 use yieldpoint::{
     Budget, Call, Error, EventLoop, Keyed, ManualClock, Resolver, Result,
     ordered::{AfterKeyFailure, DropReason, KeyedRemote, Overflow},
@@ -618,46 +618,94 @@ fn by_key(events: &mut Vec<Event>) -> Vec<Event> {
     events
 }
 
+/// Takes a schedule in both, and compares them after each step and at the end.
+fn compare(rules: Rules, steps: &[Step]) -> TestCaseResult {
+    let (mut model, mut subject) = (Model::new(rules), Subject::new(rules));
+    let mut fates = BTreeMap::<u32, u32>::new();
+    for (n, step) in (0..).zip(steps) {
+        take(&mut model, *step, n);
+        subject.take(*step, n);
+        let told = by_key(&mut subject.log.borrow_mut());
+        for event in &told {
+            if let Event::Began(_, n, _) | Event::Dropped(_, n) | Event::Refused(n) = event {
+                *fates.entry(*n).or_default() += 1;
+            }
+        }
+        prop_assert_eq!(
+            told,
+            by_key(&mut model.events),
+            "in step {} of {:?}",
+            n,
+            steps
+        );
+        let stats = subject.engine.stats();
+        prop_assert_eq!(stats.queued, model.queued());
+        prop_assert_eq!(stats.running, model.running());
+        prop_assert_eq!(
+            stats.waiting,
+            model.keys.values().map(|key| key.line.len()).sum::<usize>()
+        );
+        prop_assert!(stats.queued <= rules.total && stats.running <= rules.concurrency);
+    }
+    // Everything that is held goes on, every call ends, and then every message has met exactly one fate.
+    for key in 0..FREE {
+        subject.take(Step::Resume(key), 0);
+    }
+    for _ in 0..=steps.len() {
+        for key in 0..=FREE {
+            subject.take(Step::End(key, End::Well), 0);
+        }
+    }
+    for event in subject.log.borrow().iter() {
+        if let Event::Began(_, n, _) | Event::Dropped(_, n) | Event::Refused(n) = event {
+            *fates.entry(*n).or_default() += 1;
+        }
+    }
+    let sent = (0..)
+        .zip(steps)
+        .filter(|(_, step)| matches!(step, Step::TrySend(..) | Step::Send(..) | Step::Remote(..)));
+    let expected: BTreeMap<u32, u32> = sent.map(|(n, _)| (n, 1)).collect();
+    prop_assert_eq!(fates, expected);
+    prop_assert_eq!(subject.engine.stats().queued, 0);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(400), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_engine_does_what_a_map_of_queues_does(rules in rules(), steps in prop::collection::vec(step(), 1..60)) {
-        let (mut model, mut subject) = (Model::new(rules), Subject::new(rules));
-        let mut fates = BTreeMap::<u32, u32>::new();
-        for (n, step) in (0..).zip(&steps) {
-            take(&mut model, *step, n);
-            subject.take(*step, n);
-            let told = by_key(&mut subject.log.borrow_mut());
-            for event in &told {
-                if let Event::Began(_, n, _) | Event::Dropped(_, n) | Event::Refused(n) = event {
-                    *fates.entry(*n).or_default() += 1;
-                }
-            }
-            prop_assert_eq!(told, by_key(&mut model.events), "in step {} of {:?}", n, steps);
-            let stats = subject.engine.stats();
-            prop_assert_eq!(stats.queued, model.queued());
-            prop_assert_eq!(stats.running, model.running());
-            prop_assert_eq!(stats.waiting, model.keys.values().map(|key| key.line.len()).sum::<usize>());
-            prop_assert!(stats.queued <= rules.total && stats.running <= rules.concurrency);
-        }
-        // Everything that is held goes on, every call ends, and then every message has met exactly one fate.
-        for key in 0..FREE {
-            subject.take(Step::Resume(key), 0);
-        }
-        for _ in 0..=steps.len() {
-            for key in 0..=FREE {
-                subject.take(Step::End(key, End::Well), 0);
-            }
-        }
-        for event in subject.log.borrow().iter() {
-            if let Event::Began(_, n, _) | Event::Dropped(_, n) | Event::Refused(n) = event {
-                *fates.entry(*n).or_default() += 1;
-            }
-        }
-        let sent = (0..).zip(&steps).filter(|(_, step)| matches!(step, Step::TrySend(..) | Step::Send(..) | Step::Remote(..)));
-        let expected: BTreeMap<u32, u32> = sent.map(|(n, _)| (n, 1)).collect();
-        prop_assert_eq!(fates, expected);
-        prop_assert_eq!(subject.engine.stats().queued, 0);
+        compare(rules, &steps)?;
     }
+}
+
+/// The rules of the schedules below: little room, and everybody waits for it.
+const NARROW: Rules = Rules {
+    per_key: 2,
+    total: 2,
+    bytes: 6,
+    concurrency: 3,
+    overflow: Overflow::Wait,
+    after: AfterKeyFailure::Continue,
+    weighted: false,
+};
+
+#[test]
+fn who_comes_to_a_key_after_it_was_forgotten_does_not_pass_those_who_wait_for_room_of_all() {
+    let steps = [
+        Step::Remote(1, 1),
+        Step::TrySend(1, 1),
+        Step::End(0, End::Well),
+        Step::Send(2, 1),
+        Step::Remote(2, 1),
+        Step::Send(2, 1),
+        Step::Send(3, 1),
+        Step::Remote(1, 1),
+        Step::Send(4, 1),
+        Step::Forget(1),
+        Step::Send(1, 1),
+        Step::End(1, End::Well),
+        Step::End(2, End::Well),
+    ];
+    compare(NARROW, &steps).expect("the engine does as the model");
 }
