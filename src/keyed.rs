@@ -511,7 +511,8 @@ impl<K: OrderKey, S, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'st
     }
 
     /// Closes the engine, waits up to `limit` for it to handle what is queued, and then cuts it off: running calls are cancelled, and
-    /// what no call was made for is given back.
+    /// what no call was made for is given back. A call that goes on after its cancel, to clean up, is waited for: an engine whose calls may
+    /// never end bounds them with [`HeadLimit::then_abort`].
     ///
     /// # Errors
     /// As [`finish`](Keyed::finish).
