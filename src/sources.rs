@@ -4,7 +4,8 @@
 //!
 //! Invariants:
 //! 1. Readiness is bits: set by an event, cleared by who found the socket empty ("would block", or a read that came up short).
-//! 2. A closed peer stays readable, and a broken socket both: no later event would say so again.
+//! 2. A closed peer stays readable, and a broken socket both: no later event would say so again. A socket with urgent data stays
+//!    readable until a try would block: a read stops short before such data, though more is there.
 //! 3. A token carries a generation: an event for a source that is gone reaches nobody, also within one batch.
 //! 4. A place is known to one socket only, which gives it up once: who comes by place needs no generation.
 //! 5. What a slot holds counts only as far as the bits say: whether somebody waits in it, and whether the number of the resume in it is
@@ -54,7 +55,7 @@ struct Bit(u8);
 impl Bit {
     /// A try is worth making.
     const READY: Bit = Bit(0);
-    /// And that can no longer change (invariant 2).
+    /// And no transfer that comes up short changes that (invariant 2).
     const FOR_GOOD: Bit = Bit(2);
     /// Somebody waits in the slot.
     const WAITS: Bit = Bit(4);
@@ -242,8 +243,9 @@ impl Source<'_> {
     #[inline]
     pub(crate) fn ready_by(&mut self, event: &Event) -> [Option<WaiterSlot>; 2] {
         let mut ready = u8::from(event.is_readable()) | u8::from(event.is_writable()) << 1;
-        if event.is_error() || event.is_read_closed() || event.is_write_closed() {
-            ready |= self.ended(event);
+        let lasts = event.is_error() || event.is_read_closed() || event.is_write_closed();
+        if lasts || event.is_priority() {
+            ready |= self.lasts(event);
         }
         let woken = self.row.bits & ready << Bit::WAITS.0;
         self.row.bits = (self.row.bits | ready) & !woken;
@@ -253,15 +255,15 @@ impl Source<'_> {
         })
     }
 
-    /// Takes in that something has ended for good. Gives for which directions.
+    /// Takes in what no short transfer ends (keeps invariant 2). Gives for which directions.
     #[cold]
-    fn ended(&mut self, event: &Event) -> u8 {
+    fn lasts(&mut self, event: &Event) -> u8 {
         let broken = event.is_error();
-        let read = event.is_read_closed() || broken;
+        let read = event.is_read_closed() || event.is_priority() || broken;
         let write = event.is_write_closed() || broken;
-        let ended = u8::from(read) | u8::from(write) << 1;
-        self.row.bits |= ended << Bit::FOR_GOOD.0;
-        ended
+        let lasting = u8::from(read) | u8::from(write) << 1;
+        self.row.bits |= lasting << Bit::FOR_GOOD.0;
+        lasting
     }
 }
 
