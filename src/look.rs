@@ -98,7 +98,7 @@ impl EventLoop {
             };
             count += 1;
             let mut reactor = self.shared.reactor.borrow_mut();
-            let Some(source) = reactor.sources.of(token) else {
+            let Some(mut source) = reactor.sources.of(token) else {
                 continue;
             };
             let [reader, writer] = source.ready_by(event);

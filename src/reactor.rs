@@ -22,6 +22,14 @@ const WAKE: Token = Token(usize::MAX);
 /// The token of the timer descriptor.
 const TIMER: Token = Token(usize::MAX - 1);
 
+/// What a socket is watched for: both directions, and urgent data where the system tells of it.
+#[cfg(target_os = "linux")]
+const INTEREST: Interest = Interest::READABLE
+    .add(Interest::WRITABLE)
+    .add(Interest::PRIORITY);
+#[cfg(not(target_os = "linux"))]
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 /// The poll and its sources.
 pub(crate) struct Reactor {
     /// The operating system's selector.
@@ -50,8 +58,7 @@ impl Reactor {
     /// Registers a socket for both directions. It is taken to be ready until a try says otherwise.
     pub(crate) fn register(&mut self, socket: &mut impl mio::event::Source) -> io::Result<Place> {
         let (place, token) = self.sources.insert();
-        let both = Interest::READABLE | Interest::WRITABLE;
-        match self.poll.registry().register(socket, token, both) {
+        match self.poll.registry().register(socket, token, INTEREST) {
             Ok(()) => Ok(place),
             Err(error) => {
                 self.sources.remove(place);

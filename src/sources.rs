@@ -4,11 +4,14 @@
 //!
 //! Invariants:
 //! 1. Readiness is bits: set by an event, cleared by who found the socket empty ("would block", or a read that came up short).
-//! 2. A closed peer stays readable, and a broken socket both: no later event would say so again.
+//! 2. A closed peer stays readable, and a broken socket both: no later event would say so again. A socket with urgent data stays
+//!    readable until a try would block: a read stops short before such data, though more is there.
 //! 3. A token carries a generation: an event for a source that is gone reaches nobody, also within one batch.
 //! 4. A place is known to one socket only, which gives it up once: who comes by place needs no generation.
 //! 5. What a slot holds counts only as far as the bits say: whether somebody waits in it, and whether the number of the resume in it is
 //!    of the wait under way. So a wake-up and the end of a wait change bits only, and who begins a wait finds no trace of one before.
+//! 6. Who waits to read sits in the row; who waits to write in a list of its own, which reaches as far as the highest place in which
+//!    that ever happened. A server whose kernel always has room has none.
 //!
 //! ```text
 //!           parks              event, or a try
@@ -52,7 +55,7 @@ struct Bit(u8);
 impl Bit {
     /// A try is worth making.
     const READY: Bit = Bit(0);
-    /// And that can no longer change (invariant 2).
+    /// And no transfer that comes up short changes that (invariant 2).
     const FOR_GOOD: Bit = Bit(2);
     /// Somebody waits in the slot.
     const WAITS: Bit = Bit(4);
@@ -76,9 +79,9 @@ impl Bit {
 #[derive(Clone, Copy)]
 pub(crate) struct Before(u8);
 
-/// One registered socket, in 40 bytes: there is one for every connection, however idle.
+/// What is kept of one registered socket, in 24 bytes: there is one for every connection, however idle.
 #[derive(Debug)]
-pub(crate) struct Source {
+struct Row {
     /// Which tenant of its place it is (invariant 3); 0 where the place is free.
     generation: u32,
     /// What is said of it: every [`Bit`] for both directions.
@@ -87,33 +90,51 @@ pub(crate) struct Source {
     transfers: u8,
     /// The lower half of that resume's number. Taken for another's, a socket gives way too early.
     resume: u16,
-    /// Who waits, or waited last, a slot a direction (invariant 5).
-    waiters: [WaiterSlot; 2],
+    /// Who waits to read, or waited last (invariant 5).
+    reader: WaiterSlot,
 }
 
-impl Source {
+/// One registered socket.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    /// What is kept of it.
+    row: &'a mut Row,
+    /// Who waits to write, by place (invariant 6).
+    writers: &'a mut Vec<WaiterSlot>,
+    /// Its place.
+    place: Place,
+}
+
+impl Row {
     /// A socket taken to be ready both ways, until a try says otherwise.
     fn new(generation: u32) -> Self {
-        Source {
+        Row {
             generation,
             bits: Bit::READY.of_both(),
             transfers: 0,
             resume: 0,
-            waiters: [WaiterSlot::EMPTY; 2],
+            reader: WaiterSlot::EMPTY,
         }
     }
 
+    /// Whether anybody waits.
+    fn is_waited_for(&self) -> bool {
+        self.bits & Bit::WAITS.of_both() != 0
+    }
+}
+
+impl Source<'_> {
     /// Whether a try is worth making.
     #[inline]
     pub(crate) fn is_ready(&self, direction: Direction) -> bool {
-        self.bits & Bit::READY.of(direction) != 0
+        self.row.bits & Bit::READY.of(direction) != 0
     }
 
     /// Begins a try, which ends the wait under way. Gives what was said before. A try that `drains` is taken to leave nothing.
     #[inline]
     pub(crate) fn begin(&mut self, direction: Direction, drains: bool) -> Before {
-        let before = Before(self.bits);
-        self.bits &= !(Bit::WAITS.of(direction) | Bit::UNDER_WAY.of(direction));
+        let before = Before(self.row.bits);
+        self.row.bits &= !(Bit::WAITS.of(direction) | Bit::UNDER_WAY.of(direction));
         if drains {
             self.drained(direction);
         }
@@ -123,22 +144,22 @@ impl Source {
     /// Notes that a try has, or will have, taken all there was (keeps invariant 2).
     #[inline]
     pub(crate) fn drained(&mut self, direction: Direction) {
-        self.bits &= !Bit::READY.of(direction) | self.bits >> Bit::FOR_GOOD.0;
+        self.row.bits &= !Bit::READY.of(direction) | self.row.bits >> Bit::FOR_GOOD.0;
     }
 
     /// Notes that a try left something, so that another one is worth making.
     pub(crate) fn not_drained(&mut self, direction: Direction) {
-        self.bits |= Bit::READY.of(direction);
+        self.row.bits |= Bit::READY.of(direction);
     }
 
     /// Notes that a try found nothing at all, whatever was said before.
     pub(crate) fn would_block(&mut self, direction: Direction) {
-        self.bits &= !(Bit::READY.of(direction) | Bit::FOR_GOOD.of(direction));
+        self.row.bits &= !(Bit::READY.of(direction) | Bit::FOR_GOOD.of(direction));
     }
 
     /// Notes that the wait that was under way before a try goes on.
     pub(crate) fn go_on(&mut self, direction: Direction, before: Before) {
-        self.bits |= before.0 & Bit::UNDER_WAY.of(direction);
+        self.row.bits |= before.0 & Bit::UNDER_WAY.of(direction);
     }
 
     /// Counts a transfer in the resume of this number. Tells whether it is one too many; the count begins anew then. Who `may_not_wait`
@@ -146,15 +167,15 @@ impl Source {
     #[inline]
     pub(crate) fn is_burst_spent(&mut self, resume: u32, may_not_wait: bool) -> bool {
         let resume = (resume & 0xFFFF) as u16;
-        self.transfers = if self.resume == resume {
-            self.transfers.wrapping_add(1)
+        self.row.transfers = if self.row.resume == resume {
+            self.row.transfers.wrapping_add(1)
         } else {
-            self.resume = resume;
+            self.row.resume = resume;
             1
         };
-        let spent = self.transfers > BURST && !may_not_wait;
+        let spent = self.row.transfers > BURST && !may_not_wait;
         if spent {
-            self.transfers = 0;
+            self.row.transfers = 0;
         }
         spent
     }
@@ -162,71 +183,87 @@ impl Source {
     /// Whether somebody waits.
     #[inline]
     pub(crate) fn waits(&self, direction: Direction) -> bool {
-        self.bits & Bit::WAITS.of(direction) != 0
+        self.row.bits & Bit::WAITS.of(direction) != 0
     }
 
     /// Who waits, as far as that is still so (invariant 5).
     pub(crate) fn waiter(&self, direction: Direction) -> WaiterSlot {
-        let slot = self.waiters[direction as usize];
         if self.waits(direction) {
-            slot
-        } else if self.bits & Bit::UNDER_WAY.of(direction) != 0 {
-            slot.vacated()
+            self.slot(direction)
+        } else if self.row.bits & Bit::UNDER_WAY.of(direction) != 0 {
+            self.slot(direction).vacated()
         } else {
             WaiterSlot::EMPTY
+        }
+    }
+
+    /// What is in a slot in which somebody has waited.
+    #[inline]
+    fn slot(&self, direction: Direction) -> WaiterSlot {
+        match direction {
+            Direction::Read => self.row.reader,
+            Direction::Write => self.writers[self.place.0 as usize],
         }
     }
 
     /// Notes that somebody waits.
     #[inline]
     pub(crate) fn park(&mut self, direction: Direction, slot: WaiterSlot) {
-        self.bits |= Bit::WAITS.of(direction) | Bit::UNDER_WAY.of(direction);
-        self.waiters[direction as usize] = slot;
+        self.row.bits |= Bit::WAITS.of(direction) | Bit::UNDER_WAY.of(direction);
+        match direction {
+            Direction::Read => self.row.reader = slot,
+            Direction::Write => self.seat_writer(slot),
+        }
+    }
+
+    /// Puts who waits to write into the slot (keeps invariant 6).
+    fn seat_writer(&mut self, slot: WaiterSlot) {
+        let place = self.place.0 as usize;
+        if self.writers.len() <= place {
+            self.writers.resize(place + 1, WaiterSlot::EMPTY);
+        }
+        self.writers[place] = slot;
     }
 
     /// Notes that nobody waits any more, though the wait is not over. Gives who waited.
     pub(crate) fn vacate(&mut self, direction: Direction) -> WaiterSlot {
         let slot = self.waiter(direction);
-        self.bits &= !Bit::WAITS.of(direction);
+        self.row.bits &= !Bit::WAITS.of(direction);
         slot
     }
 
     /// Notes that the wait, if there was one, is over. Gives who waited.
     pub(crate) fn give_up(&mut self, direction: Direction) -> WaiterSlot {
         let slot = self.vacate(direction);
-        self.bits &= !Bit::UNDER_WAY.of(direction);
+        self.row.bits &= !Bit::UNDER_WAY.of(direction);
         slot
-    }
-
-    /// Whether anybody waits.
-    fn is_waited_for(&self) -> bool {
-        self.bits & Bit::WAITS.of_both() != 0
     }
 
     /// Takes in one event. Gives who is to be woken, first who reads.
     #[inline]
     pub(crate) fn ready_by(&mut self, event: &Event) -> [Option<WaiterSlot>; 2] {
         let mut ready = u8::from(event.is_readable()) | u8::from(event.is_writable()) << 1;
-        if event.is_error() || event.is_read_closed() || event.is_write_closed() {
-            ready |= self.ended(event);
+        let lasts = event.is_error() || event.is_read_closed() || event.is_write_closed();
+        if lasts || event.is_priority() {
+            ready |= self.lasts(event);
         }
-        let woken = self.bits & ready << Bit::WAITS.0;
-        self.bits = (self.bits | ready) & !woken;
+        let woken = self.row.bits & ready << Bit::WAITS.0;
+        self.row.bits = (self.row.bits | ready) & !woken;
         [Direction::Read, Direction::Write].map(|direction| {
             let is_woken = woken & Bit::WAITS.of(direction) != 0;
-            is_woken.then_some(self.waiters[direction as usize])
+            is_woken.then(|| self.slot(direction))
         })
     }
 
-    /// Takes in that something has ended for good. Gives for which directions.
+    /// Takes in what no short transfer ends (keeps invariant 2). Gives for which directions.
     #[cold]
-    fn ended(&mut self, event: &Event) -> u8 {
+    fn lasts(&mut self, event: &Event) -> u8 {
         let broken = event.is_error();
-        let read = event.is_read_closed() || broken;
+        let read = event.is_read_closed() || event.is_priority() || broken;
         let write = event.is_write_closed() || broken;
-        let ended = u8::from(read) | u8::from(write) << 1;
-        self.bits |= ended << Bit::FOR_GOOD.0;
-        ended
+        let lasting = u8::from(read) | u8::from(write) << 1;
+        self.row.bits |= lasting << Bit::FOR_GOOD.0;
+        lasting
     }
 }
 
@@ -234,7 +271,9 @@ impl Source {
 #[derive(Debug)]
 pub(crate) struct Sources {
     /// Each in its place.
-    places: Vec<Source>,
+    places: Vec<Row>,
+    /// Who waits to write, by the same places (invariant 6).
+    writers: Vec<WaiterSlot>,
     /// Which places are free.
     free: Vec<Place>,
     /// The generation of the next one.
@@ -248,6 +287,7 @@ impl Sources {
     pub(crate) const fn new() -> Self {
         Sources {
             places: Vec::new(),
+            writers: Vec::new(),
             free: Vec::new(),
             next: NonZero::<u32>::MIN,
             sparse_removals: 0,
@@ -258,13 +298,13 @@ impl Sources {
     pub(crate) fn insert(&mut self) -> (Place, Token) {
         let generation = self.next;
         self.next = generation.checked_add(1).unwrap_or(NonZero::<u32>::MIN);
-        let source = Source::new(generation.get());
+        let row = Row::new(generation.get());
         let place = if let Some(place) = self.free.pop() {
-            *self.at(place) = source;
+            self.places[place.0 as usize] = row;
             place
         } else {
             let index = u32::try_from(self.places.len()).expect("fewer than 2^32 descriptors");
-            self.places.push(source);
+            self.places.push(row);
             Place(index)
         };
         let token = place.0 as usize | (generation.get() as usize) << 32;
@@ -273,10 +313,10 @@ impl Sources {
 
     /// Takes a source out (invariant 4). Gives who waited for it.
     pub(crate) fn remove(&mut self, place: Place) -> [WaiterSlot; 2] {
-        let source = self.at(place);
+        let mut source = self.at(place);
         let waiters =
             [Direction::Read, Direction::Write].map(|direction| source.give_up(direction));
-        source.generation = 0;
+        source.row.generation = 0;
         self.free.push(place);
         self.shrink();
         waiters
@@ -284,15 +324,20 @@ impl Sources {
 
     /// The source in a place, which stays there as long as its socket (invariant 4).
     #[inline]
-    pub(crate) fn at(&mut self, place: Place) -> &mut Source {
-        &mut self.places[place.0 as usize]
+    pub(crate) fn at(&mut self, place: Place) -> Source<'_> {
+        Source {
+            row: &mut self.places[place.0 as usize],
+            writers: &mut self.writers,
+            place,
+        }
     }
 
     /// The source an event is for, if it is still there (invariant 3).
     #[inline]
-    pub(crate) fn of(&mut self, token: Token) -> Option<&mut Source> {
-        let source = self.places.get_mut(token.0 & 0xFFFF_FFFF)?;
-        (source.generation as usize == token.0 >> 32).then_some(source)
+    pub(crate) fn of(&mut self, token: Token) -> Option<Source<'_>> {
+        let place = Place((token.0 & 0xFFFF_FFFF) as u32);
+        let row = self.places.get(place.0 as usize)?;
+        (row.generation as usize == token.0 >> 32).then(|| self.at(place))
     }
 
     /// How many sources there are.
@@ -303,13 +348,13 @@ impl Sources {
 
     /// How many sources are waited for.
     pub(crate) fn waited_for(&self) -> usize {
-        let waited_for = |source: &&Source| source.is_waited_for();
+        let waited_for = |row: &&Row| row.is_waited_for();
         self.places.iter().filter(waited_for).count()
     }
 
     /// Whether anybody waits for any source.
     pub(crate) fn are_waited_for(&self) -> bool {
-        self.places.iter().any(Source::is_waited_for)
+        self.places.iter().any(Row::is_waited_for)
     }
 
     /// Gives memory back where at most a quarter of many places is in use. A shrink looks at every place, so it waits until an eighth
@@ -321,13 +366,12 @@ impl Sources {
         }
         self.sparse_removals += 1;
         if self.len() == 0 || self.sparse_removals >= capacity / 8 {
-            let last = self
-                .places
-                .iter()
-                .rposition(|source| source.generation != 0);
+            let last = self.places.iter().rposition(|row| row.generation != 0);
             let kept = last.map_or(0, |last| last + 1);
             self.places.truncate(kept);
             self.places.shrink_to_fit();
+            self.writers.truncate(kept);
+            self.writers.shrink_to_fit();
             self.free.retain(|place| (place.0 as usize) < kept);
             self.free.shrink_to_fit();
             self.sparse_removals = 0;
@@ -341,8 +385,27 @@ mod tests {
     use crate::arena::Id;
 
     #[test]
-    fn a_source_is_40_bytes() {
-        assert_eq!(size_of::<Source>(), 40);
+    fn a_source_is_24_bytes() {
+        assert_eq!(size_of::<Row>(), 24);
+    }
+
+    #[test]
+    fn only_who_waits_to_write_takes_a_place_among_the_writers() {
+        let mut sources = Sources::new();
+        let places: Vec<_> = (0..10).map(|_| sources.insert().0).collect();
+        for (id, &place) in (1..).zip(&places) {
+            let slot = WaiterSlot::direct(Id::from_bits(id), 5);
+            sources.at(place).park(Direction::Read, slot);
+            assert!(!sources.at(place).give_up(Direction::Write).is_waiting());
+        }
+        assert_eq!(sources.writers.len(), 0);
+
+        let slot = WaiterSlot::direct(Id::from_bits(77), 5);
+        sources.at(places[3]).park(Direction::Write, slot);
+        assert_eq!(sources.writers.len(), 4);
+        assert_eq!(sources.waited_for(), 10);
+        let [reader, writer] = sources.remove(places[3]).map(WaiterSlot::owner);
+        assert_eq!((reader, writer), (Id::from_bits(4), Id::from_bits(77)));
     }
 
     #[test]
@@ -371,12 +434,14 @@ mod tests {
     #[test]
     fn what_is_so_for_good_survives_a_drain_and_not_a_would_block() {
         let (read, write) = (Direction::Read, Direction::Write);
-        let mut source = Source::new(1);
+        let mut sources = Sources::new();
+        let place = sources.insert().0;
+        let mut source = sources.at(place);
         source.begin(read, true);
         assert!(!source.is_ready(read) && source.is_ready(write));
         source.not_drained(read);
         assert!(source.is_ready(read));
-        source.bits |= Bit::FOR_GOOD.of(write);
+        source.row.bits |= Bit::FOR_GOOD.of(write);
         source.drained(read);
         source.drained(write);
         assert!(!source.is_ready(read) && source.is_ready(write));
@@ -389,13 +454,15 @@ mod tests {
     #[test]
     fn a_wait_ends_with_a_try_and_goes_on_if_that_would_block() {
         let (read, write) = (Direction::Read, Direction::Write);
-        let mut source = Source::new(1);
+        let mut sources = Sources::new();
+        let place = sources.insert().0;
+        let mut source = sources.at(place);
         source.park(read, WaiterSlot::direct(Id::from_bits(7), 5));
-        assert!(source.waiter(read).is_waiting() && source.is_waited_for());
+        assert!(source.waiter(read).is_waiting() && source.row.is_waited_for());
         assert!(!source.waiter(write).is_waiting());
 
         assert!(source.vacate(read).is_waiting());
-        assert!(!source.is_waited_for());
+        assert!(!source.row.is_waited_for());
         assert!(source.waiter(read).parked_before(9), "the wait goes on");
 
         let before = source.begin(read, true);
@@ -409,7 +476,9 @@ mod tests {
 
     #[test]
     fn a_burst_is_64_transfers_of_one_resume_unless_one_may_not_wait() {
-        let mut source = Source::new(1);
+        let mut sources = Sources::new();
+        let place = sources.insert().0;
+        let mut source = sources.at(place);
         for resume in [1, 3] {
             for _ in 0..64 {
                 assert!(!source.is_burst_spent(resume, false));

@@ -1,7 +1,7 @@
 //! What a socket is known to be ready for, and waits without a buffer.
 
 use std::cell::Cell;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::task::Poll;
@@ -268,6 +268,33 @@ fn a_cancelled_read_whose_bytes_another_took_is_told_at_once() {
         co.yield_now().await?;
         assert_eq!(told.get(), 1, "in its next resume");
         join.await.expect_err("cancelled");
+        Ok(())
+    });
+}
+
+#[test]
+fn urgent_data_hides_nothing_that_follows_it() {
+    run(async |co| {
+        let (client, mut server) = pair(co.handle()).await?;
+        let reading = co.handle().spawn(async move |_| -> Result<Vec<u8>> {
+            let (mut all, mut buf) = (vec![], [0; 64]);
+            while all.len() < 6 {
+                let n = server.read(&mut buf).await?;
+                all.extend_from_slice(&buf[..n]);
+            }
+            Ok(all)
+        });
+        co.yield_now().await?;
+        let mut client = twin(&client)?;
+        client.write_all(b"abc")?;
+        // A read stops short before it, though more is there.
+        socket2::SockRef::from(&client).send_out_of_band(b"!")?;
+        client.write_all(b"def")?;
+        for _ in 0..1000 {
+            co.yield_now().await?;
+        }
+        assert!(reading.is_finished());
+        assert_eq!(reading.await?, b"abcdef");
         Ok(())
     });
 }

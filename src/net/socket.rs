@@ -33,7 +33,7 @@ use mio::event::Source;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
 use crate::shared::Shared;
-use crate::sources::{Before, Direction, Place};
+use crate::sources::{self, Before, Direction, Place};
 use crate::waiter::{Note, WaiterSlot};
 
 /// A socket that the loop watches. Dropping it takes it out and closes it.
@@ -141,7 +141,7 @@ impl<S: Source> Socket<S> {
     ) -> Step {
         let shared = &*self.shared;
         let mut reactor = shared.reactor.borrow_mut();
-        let source = reactor.sources.at(self.place);
+        let mut source = reactor.sources.at(self.place);
         if !source.is_ready(direction) {
             if !source.waits(direction)
                 && let Some(slot) = shared.park_direct(cx, note())
@@ -222,9 +222,9 @@ impl<S: Source> Socket<S> {
 
     /// Changes what the loop knows of this socket.
     #[inline]
-    fn change<R>(&self, change: impl FnOnce(&mut crate::sources::Source) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut sources::Source<'_>) -> R) -> R {
         let mut reactor = self.shared.reactor.borrow_mut();
-        change(reactor.sources.at(self.place))
+        change(&mut reactor.sources.at(self.place))
     }
 
     /// Forgets who waits, if anybody does.

@@ -4,8 +4,8 @@
 //!
 //! Invariants:
 //! 1. A read takes bytes from the kernel only in the poll in which it hands them out.
-//! 2. A read that came up short, and a write that did, say that the kernel is drained; a read of nothing means the peer has closed,
-//!    which stays so.
+//! 2. A read that came up short, and a write that did, say that the kernel is drained, but for urgent data, which the sources know of;
+//!    a read of nothing means the peer has closed, which stays so.
 //! 3. A transfer that is done has no bytes left to move: dropping it forgets no wait, and polling it again moves nothing.
 
 #![expect(

@@ -112,16 +112,18 @@ fn serve<const BUFFER: usize>(load: Load) -> Measured {
 }
 
 /// The buffer is the kernel's during a read or a write, and so travels with it; it is boxed, as it must be for that.
-async fn echo<const BUFFER: usize>(mut stream: TcpStream) {
-    let mut buffer = Vec::with_capacity(BUFFER);
-    loop {
-        let BufResult(count, filled) = stream.read(buffer).await;
-        if count.expect("the connection holds") == 0 {
-            return;
+fn echo<const BUFFER: usize>(mut stream: TcpStream) -> impl Future<Output = ()> {
+    async move {
+        let mut buffer = Vec::with_capacity(BUFFER);
+        loop {
+            let BufResult(count, filled) = stream.read(buffer).await;
+            if count.expect("the connection holds") == 0 {
+                return;
+            }
+            let BufResult(written, emptied) = stream.write_all(filled).await;
+            written.expect("the client reads");
+            buffer = emptied;
+            buffer.clear();
         }
-        let BufResult(written, emptied) = stream.write_all(filled).await;
-        written.expect("the client reads");
-        buffer = emptied;
-        buffer.clear();
     }
 }

@@ -107,19 +107,21 @@ fn serve<const BUFFER: usize>(load: Load) -> Measured {
     async_io::block_on(executor.run(serving)).finish()
 }
 
-async fn echo<const BUFFER: usize>(mut stream: TcpStream) {
-    let mut buffer = [0; BUFFER];
-    loop {
-        let count = stream
-            .read(&mut buffer)
-            .await
-            .expect("the connection holds");
-        if count == 0 {
-            return;
+fn echo<const BUFFER: usize>(mut stream: TcpStream) -> impl Future<Output = ()> {
+    async move {
+        let mut buffer = [0; BUFFER];
+        loop {
+            let count = stream
+                .read(&mut buffer)
+                .await
+                .expect("the connection holds");
+            if count == 0 {
+                return;
+            }
+            stream
+                .write_all(&buffer[..count])
+                .await
+                .expect("the client reads");
         }
-        stream
-            .write_all(&buffer[..count])
-            .await
-            .expect("the client reads");
     }
 }

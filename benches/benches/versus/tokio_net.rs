@@ -53,21 +53,23 @@ pub struct Connection<const BUFFER: usize>(TcpStream);
 
 impl<const BUFFER: usize> Connection<BUFFER> {
     /// Sends back what arrives until the client closes.
-    pub async fn echo(self) {
-        let mut stream = self.0;
-        let mut buffer = [0; BUFFER];
-        loop {
-            let count = stream
-                .read(&mut buffer)
-                .await
-                .expect("the connection holds");
-            if count == 0 {
-                return;
+    pub fn echo(mut self) -> impl Future<Output = ()> {
+        async move {
+            let mut buffer = [0; BUFFER];
+            loop {
+                let count = self
+                    .0
+                    .read(&mut buffer)
+                    .await
+                    .expect("the connection holds");
+                if count == 0 {
+                    return;
+                }
+                self.0
+                    .write_all(&buffer[..count])
+                    .await
+                    .expect("the client reads");
             }
-            stream
-                .write_all(&buffer[..count])
-                .await
-                .expect("the client reads");
         }
     }
 }

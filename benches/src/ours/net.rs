@@ -48,13 +48,15 @@ fn serve<const BUFFER: usize>(mut event_loop: EventLoop, load: Load) -> Measured
 }
 
 /// Sends back what arrives until the client closes.
-async fn echo<const BUFFER: usize>(mut stream: TcpStream) -> Result {
-    let mut buffer = [0; BUFFER];
-    loop {
-        let count = stream.read(&mut buffer).await?;
-        if count == 0 {
-            return Ok(());
+fn echo<const BUFFER: usize>(mut stream: TcpStream) -> impl Future<Output = Result> {
+    async move {
+        let mut buffer = [0; BUFFER];
+        loop {
+            let count = stream.read(&mut buffer).await?;
+            if count == 0 {
+                return Ok(());
+            }
+            stream.write_all(&buffer[..count]).await?;
         }
-        stream.write_all(&buffer[..count]).await?;
     }
 }
