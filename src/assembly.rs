@@ -44,7 +44,6 @@ impl Builder {
         Ok(EventLoop {
             bodies: Bodies::new(&shared),
             shared,
-            batch: Vec::new(),
             events: mio::Events::with_capacity(EVENTS),
             posts,
             handed_out: Cell::new(false),
@@ -73,7 +72,6 @@ impl Drop for EventLoop {
         // What is dropped may drop, resolve, or try to queue more: go on until nothing is left (keeps invariant 1).
         loop {
             let bodies = self.bodies.drop_all(&shared);
-            self.batch.clear();
             let held = shared.take_all();
             let nothing = held.is_empty();
             // One by one: a second panic within one drop would end the process.

@@ -123,7 +123,7 @@ impl Bodies {
     /// The waker of everybody who has none of his own, for the contexts of resumes in the common way.
     pub(crate) fn common(&mut self, shared: &Shared) -> Rc<OwnedWaker> {
         if std::mem::take(&mut self.renewed) {
-            shared.detours.set(shared.detours.get() - 1);
+            shared.end_detour();
         }
         Rc::clone(&self.common)
     }
@@ -135,15 +135,12 @@ impl Bodies {
 
     /// Resumes the coroutine of this job in the common way, with a context of the common waker. Tells whether that will do.
     ///
-    /// It is written out, and looks at nothing but the slot: a spawned coroutine that has started, has no waker of its own, and gives way or ends, while
-    /// none is being cancelled and nothing interrupts the loop. An entry for a coroutine that has ended finds another id in the slot, or none.
+    /// It may be asked while there is no detour. It is written out, and looks at nothing but the slot: a spawned coroutine that has started, has
+    /// no waker of its own, and gives way or ends. An entry for a coroutine that has ended finds another id in the slot, or none.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as the step it is the most of")]
     pub(crate) fn resume(&mut self, shared: &Shared, job: Job, cx: &mut Context<'_>) -> bool {
         let Job(id) = job;
-        if shared.detours.get() > 0 {
-            return false;
-        }
         let slot = match self.slots.get_mut(id.index()) {
             Some(slot) if slot.id == id => slot,
             Some(slot) if slot.id == id.marked() => return self.resume_own(shared, id),
@@ -275,10 +272,7 @@ impl Bodies {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the common resume")]
     fn park(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
-        let kept = self.common.clones() > 0;
-        if !kept && self.common.forget_woken() {
-            shared.give_way();
-        }
+        let kept = self.common.is_held();
         shared.park_coroutine(id);
         if kept {
             shared.end_resume();
@@ -289,12 +283,7 @@ impl Bodies {
     /// The poll just over left a clone of the common waker behind: it becomes the coroutine's own.
     #[cold]
     fn hand_over(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
-        let used = self.renew_common(shared);
-        used.adopt(id);
-        if used.take_woken() {
-            shared.wake(id);
-        }
-        let used = Some(used);
+        let used = Some(self.renew_common(shared, id));
         match root {
             Some(root) if root.id == id => root.own = used,
             _ => {
@@ -310,12 +299,13 @@ impl Bodies {
         }
     }
 
-    /// Replaces the common waker and gives the old one out.
-    fn renew_common(&mut self, shared: &Shared) -> Rc<OwnedWaker> {
+    /// Replaces the common waker, of which this coroutine has kept a clone. The old one is its own.
+    fn renew_common(&mut self, shared: &Shared, id: Id) -> Rc<OwnedWaker> {
+        self.common.adopt(id);
         let fresh = Rc::new(OwnedWaker::common(&shared.inbox));
         shared.set_current_waker(fresh.waker());
         if !std::mem::replace(&mut self.renewed, true) {
-            shared.detours.set(shared.detours.get() + 1);
+            shared.begin_detour();
         }
         std::mem::replace(&mut self.common, fresh)
     }

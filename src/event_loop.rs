@@ -1,10 +1,6 @@
 //! The event loop: what it owns, and what is said of it from outside a turn.
 //!
 //! It is apart from the look and the turn, which are what it does.
-//!
-//! Invariants:
-//! 1. The ready queue is in two parts: what handles add goes to the back of the shared part; the loop takes that part over whole, when it
-//!    has run what it took before, and runs it front first. So a step costs no borrow of the queue.
 
 use std::cell::Cell;
 use std::fmt;
@@ -19,7 +15,6 @@ use crate::builder::Builder;
 use crate::busy_poll::BusyPoll;
 use crate::error::Result;
 use crate::handle::{Handle, snapshot};
-use crate::job::Job;
 use crate::shared::{Post, Shared};
 use crate::snapshot::Snapshot;
 
@@ -54,8 +49,6 @@ pub struct EventLoop {
     pub(crate) shared: Rc<Shared>,
     /// The coroutines' bodies.
     pub(crate) bodies: Bodies,
-    /// The front of the ready queue, last job first (invariant 1).
-    pub(crate) batch: Vec<Job>,
     /// Filled by the poll.
     pub(crate) events: mio::Events,
     /// The loop's end of the inbox.
@@ -130,15 +123,12 @@ impl EventLoop {
 
     /// How many jobs are ready.
     pub(crate) fn ready(&self) -> usize {
-        self.batch.len() + self.shared.ready.borrow().len()
+        self.shared.ready.len()
     }
 
     /// Gives back the memory of a burst, before a wait that may be long. What stays is for the next turns, so that they allocate nothing.
     pub(crate) fn rest(&mut self) {
         self.bodies.rest();
-        if self.batch.is_empty() && self.batch.capacity() > KEPT {
-            self.batch = Vec::new();
-        }
         self.shared.rest(KEPT);
     }
 

@@ -284,7 +284,7 @@ impl Pace {
     /// Begins to count.
     fn new(shared: &Shared) -> Self {
         Pace {
-            resume: shared.resume.get(),
+            resume: shared.resume_number(),
             run: 0,
         }
     }
@@ -292,7 +292,7 @@ impl Pace {
     /// Counts a call. Tells whether it is time to give way (keeps invariant 3).
     #[inline]
     fn is_out_of_breath(&mut self, shared: &Shared) -> bool {
-        let resume = shared.resume.get();
+        let resume = shared.resume_number();
         if self.resume != resume {
             *self = Pace { resume, run: 0 };
             return false;

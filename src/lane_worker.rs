@@ -92,17 +92,17 @@ where
     if let Some(pair) = &mut lent.pair {
         let co = Co::new(Handle::new(Rc::clone(lane.shared())), id);
         let mut calls = Calls::new(co, lane.back());
-        let (mut resume, mut run) = (lane.shared().resume.get(), 0);
+        let (mut resume, mut run) = (lane.shared().resume_number(), 0);
         while let Some(message) = lane.next() {
             let call = calls.begin(pair.key.clone());
             let result = (pair.handler)(call, &mut pair.state, message).await;
             lane.settle(id, result, &mut **pair);
             run += 1;
-            if lane.shared().resume.get() != resume {
-                (resume, run) = (lane.shared().resume.get(), 0);
+            if lane.shared().resume_number() != resume {
+                (resume, run) = (lane.shared().resume_number(), 0);
             } else if run >= RUN {
                 give_way(&lane, id).await;
-                (resume, run) = (lane.shared().resume.get(), 0);
+                (resume, run) = (lane.shared().resume_number(), 0);
             }
             if lane.is_doomed(id) {
                 break;

@@ -89,6 +89,7 @@ mod reactor;
 mod shelves;
 
 mod job;
+mod ready;
 mod record;
 mod spares;
 

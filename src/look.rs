@@ -124,6 +124,7 @@ impl EventLoop {
             };
             match post {
                 Post::Wake(id) => self.shared.wake(id),
+                Post::Waker(waker) => waker.wake(),
                 Post::Call(call) => self.shared.push_boxed(call),
             }
         }

@@ -23,7 +23,7 @@ use std::task::{Context, Waker};
 
 use crate::error::{Error, ErrorKind};
 use crate::record::CancelCause;
-use crate::shared::{Fire, PolledChild, Shared};
+use crate::shared::{Fire, PLAIN, PolledChild, Shared};
 use crate::timers::TimerId;
 use crate::waiter::{Foreign, Note, Parent, WaiterSlot};
 
@@ -55,8 +55,9 @@ impl Shared {
         if !self.is_plain(cx.waker()) {
             return None;
         }
-        self.set_note(note);
-        Some(WaiterSlot::direct(self.running.get(), self.resume.get()))
+        let resume = self.resume.get();
+        self.set_note_in(resume, note);
+        Some(WaiterSlot::direct(self.running.get(), resume))
     }
 
     /// Parks a point that was parked elsewhere, or whose coroutine is being cancelled.
@@ -67,7 +68,7 @@ impl Shared {
         cx: &Context<'_>,
         note: Note,
     ) -> Result<WaiterSlot, Error> {
-        let resume = self.resume.get();
+        let resume = self.resume_number();
         self.unpark(slot);
         if self.cancelling() && slot.parked_before(resume) {
             return Err(self.cancelled());
@@ -82,7 +83,8 @@ impl Shared {
         self.park_foreign(cx, note)
     }
 
-    /// Whether a point polled with this waker parks in the short way: it is the very waker the loop polls with, and no cancel is being told.
+    /// Whether a point polled with this waker parks or gives way in the short way: it is the very waker the loop polls with, no cancel is
+    /// being told, and the coroutine is not queued.
     #[inline]
     pub(crate) fn is_plain(&self, waker: &Waker) -> bool {
         ptr::eq(waker, self.plain_place.get())
@@ -102,9 +104,17 @@ impl Shared {
         self.current_waker
             .set((waker.data(), ptr::from_ref(waker.vtable())));
         self.waker_place.set(waker);
-        if !self.cancelling.get() {
-            self.plain_place.set(waker);
-        }
+        self.settle_place();
+    }
+
+    /// Says whether points go the short way.
+    pub(crate) fn settle_place(&self) {
+        let place = if self.cancelling() || self.queued.get() {
+            ptr::null()
+        } else {
+            self.waker_place.get()
+        };
+        self.plain_place.set(place);
     }
 
     /// Forgets that waker, and where it is: once the loop is gone, another loop's waker may lie there and point to the same place.
@@ -117,18 +127,22 @@ impl Shared {
     /// Whether points parked in earlier resumes are to end with `Cancelled`.
     #[inline]
     pub(crate) fn cancelling(&self) -> bool {
-        self.cancelling.get()
+        self.resume.get() & PLAIN == 0
+    }
+
+    /// The number of the current resume; see [`WaiterSlot`].
+    #[inline]
+    pub(crate) fn resume_number(&self) -> u32 {
+        self.resume.get() | PLAIN
     }
 
     /// Sets whether points parked in earlier resumes are to end with `Cancelled`. Tells whether they were.
     pub(crate) fn set_cancelling(&self, on: bool) -> bool {
-        let place = if on {
-            ptr::null()
-        } else {
-            self.waker_place.get()
-        };
-        self.plain_place.set(place);
-        self.cancelling.replace(on)
+        let before = self.cancelling();
+        let mark = if on { 0 } else { PLAIN };
+        self.resume.set(self.resume.get() & !PLAIN | mark);
+        self.settle_place();
+        before
     }
 
     /// Parks under a waker that some combinator made, or outside of any coroutine.
@@ -148,8 +162,8 @@ impl Shared {
             Some(record) => record.rare_mut().wakers.insert(Some(foreign)),
             None => self.strays.borrow_mut().insert(foreign),
         };
-        // 0 means "never parked"; a stray point belongs to no coroutine, so no cancel will ask.
-        Ok(WaiterSlot::foreign(owner, token, self.resume.get().max(1)))
+        // A stray point belongs to no coroutine, so no cancel will ask.
+        Ok(WaiterSlot::foreign(owner, token, self.resume_number()))
     }
 
     /// Polls a point of a combinator of ours with the point's own waker, so that our points inside it park under its place and need no
@@ -281,15 +295,21 @@ impl Shared {
     /// Notes what the running coroutine parks on.
     #[inline]
     pub(crate) fn set_note(&self, note: Note) {
+        self.set_note_in(self.resume_number(), note);
+    }
+
+    /// The same, in the resume with this number.
+    #[inline]
+    fn set_note_in(&self, resume: u32, note: Note) {
         self.note_kind.set(note.kind);
         self.note_site.set(note.site);
-        self.note_in.set(self.resume.get());
+        self.note_in.set(resume);
     }
 
     /// What the running coroutine parked on last in this resume.
     #[inline]
     pub(crate) fn note(&self) -> Note {
-        if self.note_in.get() != self.resume.get() {
+        if self.note_in.get() != self.resume_number() {
             return Note::FOREIGN;
         }
         Note {

@@ -14,11 +14,14 @@ use crate::incident::Incident;
 use crate::job::Job;
 use crate::record::{Body, CancelCause, Flags, Record, Tie};
 use crate::records::{Concluded, Plain};
-use crate::shared::Shared;
+use crate::shared::{FIRST, Shared};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
 use crate::timers::TimerId;
 use crate::waiter::Foreign;
+
+/// The last number with which the loop takes jobs on. There is room behind it for more than it takes on at once.
+pub(crate) const LAST: u32 = u32::MAX - (1 << 16);
 
 impl Shared {
     /// Enters a coroutine in the table. It counts as queued, which [`begin`](Shared::begin) or [`start`](Shared::start) makes true.
@@ -41,12 +44,17 @@ impl Shared {
     #[inline]
     pub(crate) fn begin_resume(&self, id: Id) {
         self.running.set(id);
-        // Odd, and so never 0, which stands for "never".
-        let (number, again) = self.resume.get().overflowing_add(2);
-        self.resume.set(number);
-        if again {
-            // The numbers come again: what one of them says of before must not be taken for now.
+        self.resume.set(self.resume.get() + 2);
+    }
+
+    /// Sees to it that there are numbers for the next resumes, as many as the loop takes on at once.
+    #[inline]
+    pub(crate) fn renumber(&self) {
+        if self.resume.get() > LAST {
+            self.resume.set(FIRST);
+            // What one of them says of before must not be taken for now.
             self.gives_way_in.set(0);
+            self.note_in.set(0);
         }
     }
 
@@ -54,21 +62,29 @@ impl Shared {
     #[inline]
     pub(crate) fn end_resume(&self) {
         self.running.set(Id::NONE);
+        if self.queued.get() {
+            self.forget_queued();
+        }
+    }
+
+    /// Forgets that the coroutine whose resume is over is queued.
+    #[cold]
+    fn forget_queued(&self) {
         self.queued.set(false);
+        self.settle_place();
     }
 
     /// Whether the running coroutine has given way.
     #[inline]
     pub(crate) fn gives_way(&self) -> bool {
-        self.gives_way_in.get() == self.resume.get()
+        self.gives_way_in.get() == self.resume_number()
     }
 
-    /// Notes what a coroutine has parked on, or queues it again if it only gave way.
+    /// Notes what a coroutine has parked on, or queues it again if it only gave way. No cancel is being told any more.
     #[inline]
     pub(crate) fn park_coroutine(&self, id: Id) {
-        if self.gives_way() {
-            // Within a turn nobody has to be told.
-            self.ready.borrow_mut().push(Job(id));
+        if self.gives_way_in.get() == self.resume.get() {
+            self.push(Job(id));
         } else {
             self.note_parked(id);
         }
@@ -78,8 +94,7 @@ impl Shared {
     #[inline(never)]
     fn note_parked(&self, id: Id) {
         if self.queued.get() {
-            self.queued.set(false);
-            return;
+            return self.forget_queued();
         }
         let note = self.note();
         let mut records = self.records.borrow_mut();
@@ -92,7 +107,7 @@ impl Shared {
     #[inline]
     pub(crate) fn give_way(&self) {
         if !self.queued.get() {
-            self.gives_way_in.set(self.resume.get());
+            self.gives_way_in.set(self.resume_number());
         }
     }
 
@@ -177,7 +192,7 @@ impl Shared {
     /// coroutine, in a combinator that has moved on: woken, that point is asked again and parks with whoever asks.
     pub(crate) fn dispose(&self, record: Record) {
         if record.flags.has(Flags::DOOMED) {
-            self.detours.set(self.detours.get() - 1);
+            self.end_detour();
         }
         if let Some(mut rare) = record.into_rare() {
             for foreign in rare.wakers.drain().flatten() {
@@ -198,7 +213,7 @@ impl Shared {
             return true;
         }
         record.flags.set(Flags::CANCELLED);
-        self.detours.set(self.detours.get() + 1);
+        self.begin_detour();
         record.rare_mut().cancel = Some(CancelCause { reason, site });
         drop(records);
         self.wake_points(id);
@@ -229,7 +244,7 @@ impl Shared {
             return true;
         }
         if !record.flags.has(Flags::DOOMED) {
-            self.detours.set(self.detours.get() + 1);
+            self.begin_detour();
         }
         record.flags.set(Flags::ABORTED);
         // It takes the place of an earlier cancel, which will not be delivered any more.

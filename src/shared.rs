@@ -26,9 +26,10 @@ use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::incident::{self, Incident};
 use crate::job::Job;
-use crate::newcomers::Newcomers;
+use crate::newcomers::{BURST, Newcomers};
 use crate::pool::Pool;
 use crate::reactor::Reactor;
+use crate::ready::Ready;
 use crate::record::{Flags, Micros, Record};
 use crate::records::Records;
 use crate::shelves::Shelves;
@@ -57,6 +58,8 @@ pub(crate) enum Fire {
 pub(crate) enum Post {
     /// Resume a coroutine.
     Wake(Id),
+    /// Wake by a waker that was nobody's own when it was used.
+    Waker(Waker),
     /// Run a callback.
     Call(PostedCall),
 }
@@ -74,6 +77,13 @@ pub(crate) struct PolledChild {
 /// What hears of the incidents nobody else takes.
 pub(crate) type ErrorHook = Rc<dyn Fn(&Incident)>;
 
+/// The bit of the number of a resume that is set unless a cancel is told in it: so a number of one in which none is told is above
+/// those of all earlier resumes, and one comparison answers whether it is a later one and none is told.
+pub(crate) const PLAIN: u32 = 1 << 31;
+
+/// The number of the first resume. All are odd, and so unlike what stands for "never".
+pub(crate) const FIRST: u32 = PLAIN | 1;
+
 /// See the module's page.
 pub(crate) struct Shared {
     /// Every coroutine that has not ended.
@@ -84,8 +94,8 @@ pub(crate) struct Shared {
     pub(crate) shelves: RefCell<Shelves>,
     /// The cells of one-shots that were taken.
     pub(crate) spare_cells: RefCell<Spares<Rc<dyn Any>>>,
-    /// What is to run, in order, behind what the loop has taken over.
-    pub(crate) ready: RefCell<Vec<Job>>,
+    /// What is to run, in order.
+    pub(crate) ready: Ready,
     /// The callbacks among them: each has its [`Job::call`] in the queue.
     calls: Calls<Rc<Shared>>,
     /// How many callbacks of timers are among what is to run.
@@ -106,21 +116,20 @@ pub(crate) struct Shared {
     pub(crate) looked_at_micros: Cell<Micros>,
     /// The coroutine that is being resumed.
     pub(crate) running: Cell<Id>,
-    /// The number of the current resume; see [`WaiterSlot`].
+    /// The number of the current resume, and whether a cancel is being told in it; see the steps of a resume.
     pub(crate) resume: Cell<u32>,
     /// The waker the loop polls with now, as its two pointers.
     pub(crate) current_waker: Cell<(*const (), *const RawWakerVTable)>,
     /// Where that waker lies while the loop is in a turn. It is compared, never followed.
     pub(crate) waker_place: Cell<*const Waker>,
-    /// The same, or null during a cancel: a point polled with the waker at this place needs no further look to park.
+    /// The same, or null while a cancel is being told or the running coroutine is queued already: a point polled with the waker at this
+    /// place needs no further look to park or to give way.
     pub(crate) plain_place: Cell<*const Waker>,
     /// In which resume a coroutine last gave way and so goes to the back of the ready queue, which is done when that resume is over. Its mark
     /// of the queue stays set meanwhile, so that one that only gives way needs no look at its record.
     pub(crate) gives_way_in: Cell<u32>,
     /// Whether the running coroutine was woken while it ran, and so is in the ready queue already.
     pub(crate) queued: Cell<bool>,
-    /// Whether points parked in earlier resumes are to end with `Cancelled`.
-    pub(crate) cancelling: Cell<bool>,
     /// How many reasons there are against the common way of a resume: coroutines that are being cancelled or aborted, an interruption.
     pub(crate) detours: Cell<usize>,
     /// Whether a point of ours has parked in this resume of a coroutine that is being cancelled.
@@ -177,7 +186,7 @@ impl Shared {
             newcomers: RefCell::default(),
             shelves: RefCell::default(),
             spare_cells: RefCell::default(),
-            ready: RefCell::default(),
+            ready: Ready::default(),
             calls: Calls::default(),
             due_calls: Cell::new(0),
             timers: RefCell::new(Timers::new()),
@@ -188,13 +197,12 @@ impl Shared {
             looked_at: Cell::new(now),
             looked_at_micros: Cell::new(Micros::new(now)),
             running: Cell::new(Id::NONE),
-            resume: Cell::new(1),
+            resume: Cell::new(FIRST),
             current_waker: Cell::new((ptr::null(), ptr::null())),
             waker_place: Cell::new(ptr::null()),
             plain_place: Cell::new(ptr::null()),
             gives_way_in: Cell::new(0),
             queued: Cell::new(false),
-            cancelling: Cell::new(false),
             detours: Cell::new(0),
             parked_anew: Cell::new(false),
             cancels: Cell::new(0),
@@ -222,20 +230,18 @@ impl Shared {
     /// Puts a job at the back of the ready queue.
     #[inline]
     pub(crate) fn push(&self, job: Job) {
-        let mut ready = self.ready.borrow_mut();
-        if ready.len() < ready.capacity() && !self.nudge.get() {
-            ready.push(job);
-        } else {
-            drop(ready);
+        if !self.ready.push(job) {
             self.push_rare(job);
         }
     }
 
-    /// The same where the queue has to grow, or somebody to be told. It is the last thing `push` does, which so has no register to save:
-    /// what a path costs is above all what it stores.
+    /// The same where the queue is long, a burst may be over, or somebody is to be told. It is the last thing `push` does, which so has no
+    /// register to save: what a path costs is above all what it stores.
     #[cold]
     fn push_rare(&self, job: Job) {
-        self.ready.borrow_mut().push(job);
+        self.ready.push_anyhow(job);
+        self.ready.rest(BURST);
+        self.newcomers.borrow_mut().rest(BURST);
         self.touched();
     }
 
@@ -270,12 +276,7 @@ impl Shared {
 
     /// Gives back the memory of queues that are empty and have grown past `kept` entries.
     pub(crate) fn rest(&self, kept: usize) {
-        fn rest<T>(queue: &mut Vec<T>, kept: usize) {
-            if queue.is_empty() && queue.capacity() > kept {
-                *queue = Vec::new();
-            }
-        }
-        rest(&mut self.ready.borrow_mut(), kept);
+        self.ready.rest(kept);
         self.newcomers.borrow_mut().rest(kept);
         self.shelves.borrow_mut().rest();
         let mut timers = self.timer_calls.borrow_mut();
@@ -298,6 +299,9 @@ impl Shared {
     /// Sets whether the next queueing is to be told.
     pub(crate) fn set_nudge(&self, on: bool) {
         self.nudge.set(on);
+        if on {
+            self.ready.close();
+        }
     }
 
     /// Marks a coroutine ready (keeps invariant 2). Nothing happens if it has ended.
@@ -322,6 +326,7 @@ impl Shared {
                 return;
             }
             self.gives_way_in.set(0);
+            self.plain_place.set(ptr::null());
         } else {
             record.flags.set(Flags::QUEUED);
         }
@@ -454,8 +459,19 @@ impl Shared {
     /// Makes the loop look up after this step.
     pub(crate) fn interrupt(&self) {
         if !self.interrupted.replace(true) {
-            self.detours.set(self.detours.get() + 1);
+            self.begin_detour();
         }
+    }
+
+    /// Adds a reason against the common way of a resume, from the next job on.
+    pub(crate) fn begin_detour(&self) {
+        self.detours.set(self.detours.get() + 1);
+        self.ready.pause();
+    }
+
+    /// Takes one away.
+    pub(crate) fn end_detour(&self) {
+        self.detours.set(self.detours.get() - 1);
     }
 
     /// Whether the loop is to look up.
@@ -466,7 +482,7 @@ impl Shared {
     /// Ends an interruption.
     pub(crate) fn heed(&self) {
         if self.interrupted.replace(false) {
-            self.detours.set(self.detours.get() - 1);
+            self.end_detour();
         }
     }
 
@@ -489,7 +505,7 @@ impl Shared {
 
     /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
     pub(crate) fn take_all(&self) -> Vec<Held> {
-        self.ready.borrow_mut().clear();
+        self.ready.clear();
         drop((self.shelves.take(), self.spare_cells.take()));
         let calls = self.calls.take_all().into_iter().map(Held::Call);
         self.timers.borrow_mut().take_all();

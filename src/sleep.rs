@@ -14,7 +14,7 @@ use crate::clock::nanos;
 use crate::coroutine::Co;
 use crate::error::{ErrorKind, Result};
 use crate::handle::Handle;
-use crate::shared::Shared;
+use crate::shared::{PLAIN, Shared};
 use crate::site::Site;
 use crate::timers::{Nanos, TimerId};
 use crate::waiter::{Kind, Note, WaiterSlot};
@@ -233,56 +233,56 @@ impl YieldPoint for YieldNow {
     }
 }
 
-/// In which resume one gave way, which waits for nobody: all there is to know of it. Resumes have odd numbers.
-#[derive(Debug)]
+/// In which resume one gave way, which waits for nobody: all there is to know of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
 struct GivenIn(u32);
 
 impl GivenIn {
-    /// Not yet.
-    const NONE: GivenIn = GivenIn(0);
-    /// Outside of any resume.
-    const OUTSIDE: GivenIn = GivenIn(2);
+    /// Not yet: it is above all numbers of resumes.
+    const NONE: GivenIn = GivenIn(u32::MAX);
+    /// Outside of any resume: it is below those in which no cancel is told.
+    const OUTSIDE: GivenIn = GivenIn(PLAIN);
 
     /// Gives way, or goes on if it has given way before.
     #[inline]
-    fn poll(&mut self, shared: &Shared, site: Site, cx: &Context<'_>) -> Poll<Result> {
-        if self.0 == Self::NONE.0 {
-            if shared.is_plain(cx.waker()) {
-                shared.give_way();
-                self.0 = shared.resume.get();
-                return Poll::Pending;
-            }
-        } else if self.0 != shared.resume.get() && !shared.cancelling() {
+    fn poll(&mut self, shared: &Shared, site: &Site, cx: &Context<'_>) -> Poll<Result> {
+        let now = GivenIn(shared.resume.get());
+        if *self < now {
             return Poll::Ready(Ok(()));
+        }
+        if *self == Self::NONE && shared.is_plain(cx.waker()) {
+            shared.gives_way_in.set(now.0);
+            *self = now;
+            return Poll::Pending;
         }
         self.poll_rare(shared, site, cx)
     }
 
     /// Gives way under a foreign waker, outside of any coroutine, or during a cancel, or ends by that.
     #[cold]
-    fn poll_rare(&mut self, shared: &Shared, site: Site, cx: &Context<'_>) -> Poll<Result> {
-        let resume = shared.resume.get();
+    fn poll_rare(&mut self, shared: &Shared, site: &Site, cx: &Context<'_>) -> Poll<Result> {
+        let now = GivenIn(shared.resume_number());
         if shared.is_closed() {
             return Poll::Ready(Err(ErrorKind::LoopGone.into()));
         }
+        let before = *self != Self::NONE && *self != now;
         if shared.cancelling() {
-            if self.0 != Self::NONE.0 && self.0 != resume {
+            if before {
                 // Awaited again, it counts as new.
                 *self = Self::NONE;
                 return Poll::Ready(Err(shared.cancelled()));
             }
             shared.parked_anew.set(true);
+        } else if before {
+            // The numbers have begun anew.
+            return Poll::Ready(Ok(()));
         }
         shared.parked_on(Note {
             kind: &YIELD_NOW,
-            site: Some(site),
+            site: Some(*site),
         });
         let inside = !shared.running.get().is_none();
-        *self = if inside {
-            GivenIn(resume)
-        } else {
-            Self::OUTSIDE
-        };
+        *self = if inside { now } else { Self::OUTSIDE };
         if shared.polls_with(cx.waker()) {
             shared.give_way();
         } else {
@@ -309,15 +309,14 @@ impl Future for YieldNowStarted {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let this = &mut *self;
-        this.given_in.poll(this.handle.shared(), this.site, cx)
+        this.given_in.poll(this.handle.shared(), &this.site, cx)
     }
 }
 
 /// The same, made by the coroutine that awaits it, from which it borrows: no count of owners goes up and down.
-#[derive(Debug)]
 struct GiveWay<'a> {
-    /// The coroutine.
-    co: &'a Co,
+    /// The coroutine's loop.
+    shared: &'a Shared,
     /// Where it was made.
     site: Site,
     /// Whether it has given way.
@@ -330,7 +329,16 @@ impl Future for GiveWay<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let this = &mut *self;
-        this.given_in.poll(this.co.shared(), this.site, cx)
+        this.given_in.poll(this.shared, &this.site, cx)
+    }
+}
+
+impl fmt::Debug for GiveWay<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GiveWay")
+            .field("site", &self.site)
+            .field("given_in", &self.given_in)
+            .finish_non_exhaustive()
     }
 }
 
@@ -389,7 +397,7 @@ impl Co {
     #[track_caller]
     pub fn yield_now(&self) -> impl Future<Output = Result> + Unpin + fmt::Debug + '_ {
         GiveWay {
-            co: self,
+            shared: self.shared(),
             site: Location::caller(),
             given_in: GivenIn::NONE,
         }

@@ -24,6 +24,7 @@
 //!    descriptor at most once a turn, at its end.
 
 use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
 use std::task::Context;
 
 use crate::bodies::Root;
@@ -32,7 +33,6 @@ use crate::clock::nanos;
 use crate::error::Result;
 use crate::event_loop::{EventLoop, Outcome};
 use crate::job::Job;
-use crate::newcomers::BURST;
 use crate::shared::Shared;
 use crate::timers::{Nanos, TimerId};
 use crate::waker::InTurn;
@@ -126,48 +126,36 @@ impl EventLoop {
         late: impl Fn(&Shared) -> bool,
         mut root: Option<&mut Root<'_>>,
     ) -> (usize, Pause) {
-        let mut left = most;
+        let shared = Rc::clone(&self.shared);
+        let shared = &*shared;
+        let begin = shared.ready.head();
+        let end = begin.saturating_add(most);
+        shared.ready.pause();
         let pause = 'pause: loop {
-            let common = self.bodies.common(&self.shared);
+            let common = self.bodies.common(shared);
             let mut cx = Context::from_waker(common.waker());
             loop {
-                if left == 0 {
-                    break 'pause Pause::Spent;
-                }
-                // Written out, so that the common case makes no `Option` of it.
-                let job = if let Some(job) = self.batch.pop() {
-                    job
-                } else if let Some(job) = self.refill() {
-                    job
-                } else {
-                    break 'pause Pause::Idle;
-                };
-                left -= 1;
-                if !self.bodies.resume(&self.shared, job, &mut cx) {
-                    if self.bodies.is_renewed() {
-                        self.batch.push(job);
-                        left += 1;
-                        continue 'pause;
-                    }
-                    if self.shared.is_interrupted() {
-                        // By the step before: this job is one of those that were ready then.
-                        self.batch.push(job);
-                        left += 1;
-                    } else {
+                if let Some(job) = shared.ready.take() {
+                    if !self.bodies.resume(shared, job, &mut cx) {
                         self.step_rare(job, root.as_deref_mut());
                     }
-                    if self.shared.is_interrupted() {
-                        break 'pause Pause::Interrupted;
+                } else if self.bodies.is_renewed() {
+                    continue 'pause;
+                } else {
+                    match look_up(shared, end) {
+                        Ok(None) => continue,
+                        Ok(Some(job)) => self.step_rare(job, root.as_deref_mut()),
+                        Err(pause) => break 'pause pause,
                     }
                 }
-                if late(&self.shared) {
+                if late(shared) {
                     break 'pause Pause::Late;
                 }
             }
         };
         // Nobody runs between two resumes. Said here, it is not said after each.
-        self.shared.end_resume();
-        (most - left, pause)
+        shared.end_resume();
+        (shared.ready.head() - begin, pause)
     }
 
     /// Runs what is ready now and nothing that becomes ready by it.
@@ -224,36 +212,6 @@ impl EventLoop {
         self.shared.set_nudge(false);
         self.shared.inbox.wake_up();
         self.bodies.settle_in(&self.shared);
-    }
-
-    /// Takes the front of the ready queue out.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "where coroutines wake each other, it comes before every step"
-    )]
-    fn refill(&mut self) -> Option<Job> {
-        let mut ready = self.shared.ready.borrow_mut();
-        if ready.len() > 1 || self.batch.capacity() > BURST {
-            drop(ready);
-            return self.take_over();
-        }
-        // One alone is handed on as it is: what waits for it need not wait for the lists to be written and read.
-        ready.pop()
-    }
-
-    /// Takes the whole ready queue over (keeps invariant 3), and its front out.
-    #[inline(never)]
-    fn take_over(&mut self) -> Option<Job> {
-        let mut ready = self.shared.ready.borrow_mut();
-        if self.batch.capacity() > BURST && ready.len() <= BURST {
-            // A burst is over, and it may be long until the loop rests.
-            self.batch = Vec::new();
-            self.shared.newcomers.borrow_mut().rest(BURST);
-        }
-        std::mem::swap(&mut self.batch, &mut *ready);
-        self.batch.reverse();
-        self.batch.pop()
     }
 
     /// Runs a callback, or a coroutine in the longer way.
@@ -326,6 +284,33 @@ impl EventLoop {
     }
 }
 
+/// Looks whether to go on up to the job with this number. Gives a job that must be run in the longer way.
+///
+/// # Errors
+/// Why no further job is to be run for now.
+#[inline]
+fn look_up(shared: &Shared, end: usize) -> Result<Option<Job>, Pause> {
+    let ready = &shared.ready;
+    shared.renumber();
+    let job = if shared.detours.get() == 0 {
+        if ready.go_on(end) {
+            return Ok(None);
+        }
+        None
+    } else if shared.is_interrupted() {
+        return Err(Pause::Interrupted);
+    } else {
+        ready.go_on(end.min(ready.head() + 1));
+        ready.take()
+    };
+    let none = if ready.head() == end {
+        Pause::Spent
+    } else {
+        Pause::Idle
+    };
+    job.map(Some).ok_or(none)
+}
+
 impl AsRawFd for EventLoop {
     /// The loop's descriptor, for another poller: readable, level-triggered, whenever a turn would find something to do, perhaps once
     /// in vain. It must be watched for reading only, and never read.
@@ -351,6 +336,8 @@ mod tests {
 
     use super::*;
     use crate::Co;
+    use crate::roster::LAST;
+    use crate::shared::FIRST;
 
     #[test]
     fn who_parks_is_left_alone_where_the_number_of_a_resume_that_gave_way_comes_again() {
@@ -360,7 +347,7 @@ mod tests {
             drop(handle.spawn(async |co: Co| -> Result { co.yield_now().await }));
         }
         assert!(matches!(event_loop.run().unwrap(), Outcome::Done));
-        event_loop.shared().resume.set(u32::MAX - 4);
+        event_loop.shared().resume.set(LAST);
         drop(handle.spawn(async |co: Co| -> Result {
             for _ in 0..30 {
                 // By way of two callbacks, so that a resume too many would come in between.
@@ -374,13 +361,16 @@ mod tests {
         }));
         let report = event_loop.turn(Budget::steps(1000)).unwrap();
         assert_eq!(report.steps, 1 + 3 * 30);
-        assert!(event_loop.shared().resume.get() < 100, "they began anew");
+        assert!(
+            event_loop.shared().resume.get() < FIRST + 100,
+            "they began anew"
+        );
     }
 
     #[test]
     fn two_that_give_way_alternate_while_the_numbers_of_the_resumes_begin_anew() {
         let mut event_loop = EventLoop::new().unwrap();
-        event_loop.shared().resume.set(u32::MAX - 20);
+        event_loop.shared().resume.set(LAST - 20);
         let log = Rc::new(RefCell::new(String::new()));
         for name in ['a', 'b'] {
             let log = Rc::clone(&log);
@@ -395,6 +385,9 @@ mod tests {
         let report = event_loop.turn(Budget::steps(1000)).unwrap();
         assert_eq!(*log.borrow(), "ab".repeat(20));
         assert_eq!(report.steps, 2 * (1 + 20));
-        assert!(event_loop.shared().resume.get() < 100, "they began anew");
+        assert!(
+            event_loop.shared().resume.get() < FIRST + 200,
+            "they began anew"
+        );
     }
 }

@@ -6,11 +6,11 @@
 //! loop goes on with a fresh common one; so a coroutine that awaits only our own points never costs a waker.
 //!
 //! Invariants:
-//! 1. Every clone of the common waker that outlives a poll was made in that poll, by the coroutine that was polled.
-//! 2. No wake-up is lost while a waker is adopted: the waker writes `woken` and then reads `id`; the loop writes `id` and then reads
-//!    `woken`, both sequentially consistent, so at least one sees the other. A wake-up seen by both is one resume too many, no harm.
-//!    On the loop's own thread, in its turn, the order of the program does the same.
-//! 3. `woken` is set from a wake-up until the loop next polls its coroutine: a hundred wakes are one.
+//! 1. Every clone of the common waker that outlives a poll was made in that poll, by the coroutine that was polled. So the common waker
+//!    wakes whoever the loop runs, and whoever left a clone behind has it for his own before anybody else is polled.
+//! 2. No wake-up is lost while a waker is adopted: used elsewhere before that, it posts itself, and is used again when the loop takes in
+//!    what was posted. A clone in the inbox counts as left behind.
+//! 3. Of a coroutine's own, `woken` is set from a wake-up until the loop next polls the coroutine: a hundred wakes are one.
 //!
 //! ```text
 //!   common ── a poll leaves a clone ──▶ own (id set) ── coroutine ended ──▶ stale (its id reaches nobody)
@@ -22,7 +22,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
 use crate::arena::Id;
@@ -89,10 +89,11 @@ impl Wake for WakeCell {
         if HERE_INBOX.get() == Arc::as_ptr(&self.inbox) {
             // The loop runs on this very thread: nothing that it writes can be missed, so neither swap nor fence is needed.
             if !self.woken.load(Ordering::Relaxed) {
-                self.woken.store(true, Ordering::Relaxed);
-                let id = Id::from_bits(self.id.load(Ordering::Relaxed));
-                // The loop looks at the mark of a common one when the poll is over.
-                if !id.is_none() {
+                let id = self.id();
+                if id.is_none() {
+                    give_way_here();
+                } else {
+                    self.woken.store(true, Ordering::Relaxed);
                     wake_here(id);
                 }
             }
@@ -103,17 +104,36 @@ impl Wake for WakeCell {
 }
 
 impl WakeCell {
+    /// Whom it wakes, as far as is known here.
+    #[inline]
+    fn id(&self) -> Id {
+        Id::from_bits(self.id.load(Ordering::Relaxed))
+    }
+
     /// Wakes from outside of the loop's turn, perhaps from another thread.
     #[inline(never)]
-    fn wake_there(&self) {
-        if !self.woken.swap(true, Ordering::SeqCst) {
-            let id = Id::from_bits(self.id.load(Ordering::SeqCst));
-            if !id.is_none() {
-                // A loop that is gone has nobody left to wake.
-                drop(self.inbox.post(Post::Wake(id)));
-            }
-        }
+    fn wake_there(self: &Arc<Self>) {
+        let id = self.id();
+        let post = if id.is_none() {
+            Post::Waker(Waker::from(Arc::clone(self)))
+        } else if self.woken.swap(true, Ordering::SeqCst) {
+            return;
+        } else {
+            Post::Wake(id)
+        };
+        // A loop that is gone has nobody left to wake.
+        drop(self.inbox.post(post));
     }
+}
+
+/// Makes the coroutine that the loop in a turn here runs give way.
+#[inline(never)]
+fn give_way_here() {
+    HERE.with(|here| {
+        if let Some(shared) = &*here.borrow() {
+            shared.give_way();
+        }
+    });
 }
 
 /// Wakes a coroutine of the loop that is in a turn here.
@@ -157,37 +177,21 @@ impl OwnedWaker {
         &self.waker
     }
 
-    /// Tells whether the poll just over woke it, and forgets that; no clone may be about.
-    #[inline]
-    pub(crate) fn forget_woken(&self) -> bool {
-        // Pairs with the release of a clone that another thread woke and dropped within the poll.
-        fence(Ordering::Acquire);
-        let woken = self.cell.woken.load(Ordering::Relaxed);
-        if woken {
-            // Nobody else has it any more: a swap, which locks the bus, is not needed.
-            self.cell.woken.store(false, Ordering::Relaxed);
-        }
-        woken
-    }
-
     /// How many clones of it others hold.
     #[inline]
     pub(crate) fn clones(&self) -> usize {
         Arc::strong_count(&self.cell) - OURS
     }
 
-    /// Whether the poll just over cloned it and kept the clone, or woke it.
+    /// Whether anybody else holds a clone of it.
     #[inline]
-    pub(crate) fn was_used(&self) -> bool {
-        let kept = Arc::strong_count(&self.cell) != OURS;
-        // Pairs with the release of a clone that another thread woke and dropped within the poll.
-        fence(Ordering::Acquire);
-        kept || self.cell.woken.load(Ordering::Relaxed)
+    pub(crate) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.cell) != OURS
     }
 
-    /// Makes a common waker this coroutine's own. A wake-up meanwhile shows in the next [`take_woken`](OwnedWaker::take_woken).
+    /// Makes a common waker this coroutine's own. Whoever does not see that yet posts the waker (keeps invariant 2).
     pub(crate) fn adopt(&self, id: Id) {
-        self.cell.id.store(id.to_bits(), Ordering::SeqCst);
+        self.cell.id.store(id.to_bits(), Ordering::Relaxed);
     }
 
     /// Reads and clears the mark of a wake-up (keeps invariant 3).

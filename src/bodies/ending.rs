@@ -30,7 +30,7 @@ impl Bodies {
             self.conclude(shared, id, body, how);
         } else {
             // The caller of `block_on` has its end.
-            self.cut_off(shared);
+            self.cut_off(shared, id);
             shared.leave(id);
         }
     }
@@ -48,7 +48,7 @@ impl Bodies {
         body: Pin<Box<dyn Body>>,
         how: Ended,
     ) {
-        self.cut_off(shared);
+        self.cut_off(shared, id);
         let concluded = match how {
             Ended::Well => shared.conclude_plainly(id, body),
             Ended::Badly => Err(body),
@@ -60,9 +60,9 @@ impl Bodies {
 
     /// Sees to it that whatever still holds the waker of a coroutine that has just ended reaches nobody.
     #[inline]
-    fn cut_off(&mut self, shared: &Shared) {
-        if self.common.was_used() {
-            self.renew_common(shared);
+    fn cut_off(&mut self, shared: &Shared, id: Id) {
+        if self.common.is_held() {
+            self.renew_common(shared, id);
         }
     }
 
@@ -100,9 +100,7 @@ impl Bodies {
             }
             let note = shared.note();
             let parked_on = note.site.map(|site| (note.kind.0, Some(site)));
-            if self.common.was_used() {
-                self.renew_common(shared);
-            }
+            self.cut_off(shared, id);
             return self.end(shared, id, root, |coroutine, keys| {
                 let reason = cause(shared, id).0;
                 shared.report(&Incident::CancelSwallowed {
@@ -128,9 +126,7 @@ impl Bodies {
         panic: Box<dyn Any + Send>,
         root: Option<&mut Root<'_>>,
     ) {
-        if self.common.was_used() {
-            self.renew_common(shared);
-        }
+        self.cut_off(shared, id);
         match root {
             Some(root) if root.id == id => {
                 root.panic = Some(panic);

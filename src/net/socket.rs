@@ -151,7 +151,7 @@ impl<S: Source> Socket<S> {
             }
             return Step::Park;
         }
-        if source.is_burst_spent(shared.resume.get(), shared.cancelling()) {
+        if source.is_burst_spent(shared.resume_number(), shared.cancelling()) {
             return Step::GiveWay;
         }
         if source.waits(direction) {
@@ -276,7 +276,7 @@ impl<S: Source> Socket<S> {
     ) -> Poll<Result<()>> {
         let shared = &*self.shared;
         let spent = self.change(|source| {
-            let spent = source.is_burst_spent(shared.resume.get(), shared.cancelling());
+            let spent = source.is_burst_spent(shared.resume_number(), shared.cancelling());
             if !spent && !source.waits(direction) {
                 // Who gave way here before has waited enough.
                 source.give_up(direction);
