@@ -59,6 +59,7 @@ mod key;
 
 mod arena;
 mod fit;
+mod register;
 mod snapshot;
 
 mod error_kind;
@@ -92,7 +93,6 @@ mod job;
 mod record;
 mod spares;
 
-mod newcomers;
 mod records;
 
 mod shared;

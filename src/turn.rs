@@ -32,13 +32,15 @@ use crate::clock::nanos;
 use crate::error::Result;
 use crate::event_loop::{EventLoop, Outcome};
 use crate::job::Job;
-use crate::newcomers::BURST;
 use crate::shared::Shared;
 use crate::timers::{Nanos, TimerId};
 use crate::waker::InTurn;
 
 /// After so many steps the loop looks at timers, sockets and inbox again, however much is ready.
 const LOOK_EVERY: usize = 128;
+
+/// More jobs at a time are a burst, whose memory is given back as soon as it is over.
+const BURST: usize = 32 * 1024;
 
 /// Why the loop runs no further job for now.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -249,7 +251,6 @@ impl EventLoop {
         if self.batch.capacity() > BURST && ready.len() <= BURST {
             // A burst is over, and it may be long until the loop rests.
             self.batch = Vec::new();
-            self.shared.newcomers.borrow_mut().rest(BURST);
         }
         std::mem::swap(&mut self.batch, &mut *ready);
         self.batch.reverse();
