@@ -186,6 +186,7 @@ impl Bodies {
             shared.end_resume();
             self.conclude(shared, id, body, how);
         } else {
+            shared.records.borrow_mut().started(id);
             self.settle_in_slot(id, body);
             self.resumed(shared, id, outcome);
         }

@@ -337,7 +337,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
 
     /// Lets the coroutine run on, or cancels it; reports how it ended, if it has ended with an error.
     #[inline(never)]
-    fn let_go(shared: &Shared, id: Id) {
+    fn let_go(shared: Rc<Shared>, id: Id) {
         let wait = (shared.waits.get() > 0).then(|| shared.take_join_wait(id));
         let left = shared.records.borrow_mut().let_go(id);
         match left {
@@ -506,7 +506,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Drop for JoinHandle<T,
     fn drop(&mut self) {
         // Once the result was taken, nobody is parked either.
         if let Some(shared) = self.shared.take() {
-            Self::let_go(&shared, self.id);
+            Self::let_go(shared, self.id);
         }
     }
 }

@@ -90,10 +90,10 @@ impl Records {
         }
     }
 
-    /// Enters a coroutine. It counts as queued: whoever enters it queues it, and nobody else need.
+    /// Enters a coroutine, whose body is to come. It counts as queued: whoever enters it queues it, and nobody else need.
     #[inline]
     pub(crate) fn enter(&mut self, site: Site, tie: Tie) -> Id {
-        let flags = Flags::LIVE.or(Flags::QUEUED);
+        let flags = Flags::LIVE.or(Flags::QUEUED).or(Flags::UNSTARTED);
         self.enter_as(
             site,
             match tie {
@@ -138,24 +138,30 @@ impl Records {
         id: Id,
         body: Pin<Box<dyn Body>>,
     ) -> Result<(), Pin<Box<dyn Body>>> {
-        let Some(flags) = self.register.get_mut(id) else {
+        if self.register.get(id).is_none() {
             return Err(body);
-        };
-        flags.set(Flags::UNSTARTED);
+        }
         self.rows[id.index()].keep(body);
         Ok(())
     }
 
-    /// Takes the body of a coroutine out that starts now.
+    /// Takes the body of a coroutine out that starts now. If it does not end in its first resume, [`started`](Records::started) is to be
+    /// told: the flags of one that ends are written anew anyhow.
     #[inline]
     pub(crate) fn start(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
-        let flags = self.register.get_mut(id)?;
-        if !flags.has(Flags::UNSTARTED) {
+        if !self.register.get(id)?.has(Flags::UNSTARTED) {
             return None;
         }
-        let body = self.rows[id.index()].take()?;
+        self.rows[id.index()].take()
+    }
+
+    /// Notes that a coroutine has started. Gives its flags until then.
+    #[inline]
+    pub(crate) fn started(&mut self, id: Id) -> Option<Flags> {
+        let flags = self.flags_mut(id)?;
+        let before = *flags;
         flags.clear(Flags::UNSTARTED);
-        Some(body)
+        Some(before)
     }
 
     /// The flags of a coroutine, if it has not ended.
@@ -220,7 +226,8 @@ impl Records {
     ///
     /// # Errors
     /// The box, if there is.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as most of what an end costs")]
     pub(crate) fn conclude_plainly(
         &mut self,
         id: Id,
@@ -261,7 +268,8 @@ impl Records {
     }
 
     /// Takes the end of a coroutine, if it has ended, the end was not taken, and no wait for it is entered.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as most of what a join costs")]
     pub(crate) fn take_end(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
         if self.register.get(id)? != Flags::ENDED {
             return None;

@@ -21,7 +21,7 @@ use crate::timers::TimerId;
 use crate::waiter::Foreign;
 
 impl Shared {
-    /// Enters a coroutine in the table. It counts as queued, which [`begin`](Shared::begin) or [`start`](Shared::start) makes true.
+    /// Enters a coroutine in the table. It counts as queued, which whoever enters it makes true.
     #[inline]
     pub(crate) fn enter(&self, site: Site, tie: Tie) -> Id {
         self.records.borrow_mut().enter(site, tie)
@@ -31,10 +31,8 @@ impl Shared {
     /// set while it runs.
     pub(crate) fn take_queued(&self, id: Id) -> Option<(Flags, Option<Pin<Box<dyn Body>>>)> {
         let mut records = self.records.borrow_mut();
-        let flags = *records.flags_mut(id)?;
         let body = records.start(id);
-        records.flags_mut(id)?.clear(Flags::UNSTARTED);
-        Some((flags, body))
+        Some((records.started(id)?, body))
     }
 
     /// Makes a coroutine the running one.
@@ -102,16 +100,6 @@ impl Shared {
         if admitted.is_ok() {
             self.push(Job(id));
         }
-    }
-
-    /// Queues the coroutine of `block_on`, which was just entered.
-    pub(crate) fn begin(&self, id: Id) {
-        let mut records = self.records.borrow_mut();
-        if let Some(flags) = records.flags_mut(id) {
-            flags.set(Flags::UNSTARTED);
-        }
-        drop(records);
-        self.push(Job(id));
     }
 
     /// Takes a coroutine out of the table and drops what its record held.

@@ -429,7 +429,7 @@ impl EventLoop {
                 done: false,
                 panic: None,
             };
-            shared.begin(id);
+            shared.push(Job(id));
             (self.drive_root(&mut root), root.panic)
         };
         if let Some(panic) = panic {
