@@ -64,7 +64,7 @@ impl Id {
 
     /// Joins a slot and a generation; panics where the arena has outgrown its ids.
     #[inline]
-    fn new(index: usize, generation: u32) -> Id {
+    pub(crate) fn new(index: usize, generation: u32) -> Id {
         let index = u32::try_from(index)
             .ok()
             .filter(|&index| index < Id::NO_SLOT)
@@ -80,13 +80,13 @@ impl Id {
 
     /// The slot, as the lower half of the id.
     #[inline]
-    fn half(self) -> u32 {
+    pub(crate) fn half(self) -> u32 {
         (self.0 & 0xFFFF_FFFF) as u32
     }
 
     /// Which of the slot's tenants.
     #[inline]
-    fn generation(self) -> u32 {
+    pub(crate) fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
@@ -317,7 +317,7 @@ impl<T> Arena<T> {
 }
 
 /// The index of a slot as it is kept in one.
-fn index_of(index: usize) -> u32 {
+pub(crate) fn index_of(index: usize) -> u32 {
     u32::try_from(index).expect("an arena holds fewer than 2^31 values")
 }
 

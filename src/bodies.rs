@@ -174,7 +174,7 @@ impl Bodies {
     /// It needs a slot only if it does not end at once.
     #[inline(never)]
     fn start(&mut self, shared: &Shared, id: Id, cx: &mut Context<'_>) -> bool {
-        let Some(mut body) = shared.newcomers.borrow_mut().take(id) else {
+        let Some(mut body) = shared.records.borrow_mut().start(id) else {
             return false;
         };
         shared.begin_resume(id);
@@ -183,6 +183,7 @@ impl Bodies {
             shared.end_resume();
             self.conclude(shared, id, body, how);
         } else {
+            shared.records.borrow_mut().started(id);
             self.settle_in_slot(id, body);
             self.resumed(shared, id, outcome);
         }
@@ -209,12 +210,14 @@ impl Bodies {
     /// Resumes a coroutine that is not the common case, if it is still there.
     #[inline(never)]
     pub(crate) fn resume_rare(&mut self, shared: &Shared, id: Id, mut root: Option<&mut Root<'_>>) {
-        let starts = self.is_vacant(id) && self.admit(shared, id);
-        let Some(flags) = shared.take_queued(id) else {
+        let Some((flags, newcomer)) = shared.take_queued(id) else {
             return;
         };
+        if let Some(body) = newcomer {
+            self.settle_in_slot(id, body);
+        }
         if flags.has(Flags::DOOMED) {
-            let started = !starts && !flags.has(Flags::UNSTARTED);
+            let started = !flags.has(Flags::UNSTARTED);
             return self.resume_doomed(shared, id, flags, started, root);
         }
         if let Some(outcome) = self.poll(shared, id, root.as_deref_mut()) {
@@ -349,20 +352,6 @@ impl Bodies {
         }
     }
 
-    /// Whether no body is in the slot of this id.
-    #[inline]
-    fn is_vacant(&self, id: Id) -> bool {
-        self.slots.get(id.index()).is_none_or(Slot::is_empty)
-    }
-
-    /// Takes a newcomer into its slot. Tells whether this is one.
-    fn admit(&mut self, shared: &Shared, id: Id) -> bool {
-        let newcomer = shared.newcomers.borrow_mut().take(id);
-        let Some(body) = newcomer else { return false };
-        self.settle_in_slot(id, body);
-        true
-    }
-
     /// Puts a body into its slot.
     #[inline]
     fn settle_in_slot(&mut self, id: Id, body: Pin<Box<dyn Body>>) {
@@ -376,7 +365,7 @@ impl Bodies {
 
     /// Drops every body, and ends whoever joins one with `LoopGone`. Tells whether there was one.
     pub(crate) fn drop_all(&mut self, shared: &Shared) -> bool {
-        let newcomers = shared.newcomers.borrow_mut().take_all();
+        let newcomers = shared.records.borrow_mut().take_bodies();
         let bodies = std::mem::take(&mut self.slots).into_iter();
         let bodies = bodies.filter(|slot| !slot.is_empty());
         let bodies = bodies.map(|slot| (slot.id.unmarked(), slot.body));

@@ -4,7 +4,6 @@
 //! when the loop comes to it, in the order in which it was queued.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -15,7 +14,7 @@ use crate::clock::nanos;
 use crate::error::{ErrorKind, Result};
 use crate::inbox::Inbox;
 use crate::incident::Incident;
-use crate::record::{Flags, Rare};
+use crate::record::{Flags, Rare, Record};
 use crate::roster::{label, table_id};
 use crate::shared::{Callback, Post, Shared};
 use crate::snapshot::{Activity, CoroutineId, CoroutineInfo, PendingKey, Snapshot};
@@ -219,23 +218,21 @@ impl fmt::Debug for Handle {
 pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
     let running = shared.running.get();
     let now = shared.looked_at.get();
-    let newcomers: HashSet<_> = shared.newcomers.borrow().ids().collect();
     let coroutines = {
         let records = shared.records.borrow();
-        let info = |(id, record)| {
-            let record: &crate::record::Record = record;
+        let info = |(id, record): (_, Record<'_>)| {
             let activity = if id == running {
                 Activity::Running
-            } else if record.flags.has(Flags::UNSTARTED) || newcomers.contains(&id) {
+            } else if record.flags.has(Flags::UNSTARTED) {
                 Activity::NotStarted
             } else if record.flags.has(Flags::QUEUED) {
                 Activity::Ready
             } else {
-                let since = Duration::from_nanos(now.saturating_sub(record.since()));
+                let (note, since) = record.parked();
                 Activity::Parked {
-                    on: record.parked_on.0,
-                    at: record.parked_at,
-                    since,
+                    on: note.kind.0,
+                    at: note.site,
+                    since: Duration::from_nanos(now.saturating_sub(since)),
                 }
             };
             let rare = record.rare();

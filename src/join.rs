@@ -26,7 +26,7 @@ use std::task::{Context, Poll, ready};
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind};
 use crate::incident::Incident;
-use crate::record::{Report, Standing, Tie};
+use crate::record::{Report, Standing};
 use crate::records::Left;
 use crate::roster::public_id;
 use crate::shared::{Shared, panic_message};
@@ -185,28 +185,12 @@ pub struct JoinHandle<T = (), E: From<Error> + fmt::Display + 'static = Error>
 where
     T: 'static,
 {
-    /// The way to the result, until it was taken.
-    open: Option<Open>,
+    /// The loop, until the result was taken.
+    shared: Option<Rc<Shared>>,
     /// The coroutine.
     id: Id,
-    /// Where the handle was made, for what it does when it is dropped.
-    site: Site,
     /// What it gives.
     end: PhantomData<fn() -> End<T, E>>,
-}
-
-/// The way to a result that was not taken.
-struct Open {
-    /// The loop.
-    shared: Rc<Shared>,
-    /// The wait, as circles through ordered engines are found by it. In a box, since most programs join without one.
-    waiting: Option<Box<Waiting>>,
-}
-
-/// Drops a wait that is over.
-#[cold]
-fn drop_waiting(waiting: Option<Box<Waiting>>) {
-    drop(waiting);
 }
 
 /// What a coroutine that is joined is to those who look for circles of waits. Its place is its id.
@@ -228,17 +212,19 @@ impl Awaited for Joined {
 }
 
 impl Shared {
-    /// Changes who waits for the end of a coroutine, if it has not ended. Gives who did.
-    fn set_joiner(&self, id: Id, joiner: WaiterSlot) -> Option<WaiterSlot> {
+    /// Changes who waits for the end of a coroutine, if it has not ended.
+    fn set_joiner(&self, id: Id, joiner: WaiterSlot) {
         let mut records = self.records.borrow_mut();
-        let record = records.get_mut(id)?;
-        Some(std::mem::replace(&mut record.joiner, joiner))
+        if let Some(record) = records.get_mut(id) {
+            record.set_joiner(joiner);
+        }
     }
 
-    /// Who waits for the end of a coroutine, if it has not ended.
-    #[inline]
-    fn joiner(&self, id: Id) -> Option<WaiterSlot> {
-        Some(self.records.borrow().get(id)?.joiner)
+    /// Who waits for the end of a coroutine, if it has not ended, and where that was spawned.
+    fn joiner(&self, id: Id) -> Option<(WaiterSlot, Site)> {
+        let records = self.records.borrow();
+        let record = records.get(id)?;
+        Some((record.joiner(), record.site()))
     }
 
     /// Whether a coroutine has ended.
@@ -246,63 +232,126 @@ impl Shared {
         self.records.borrow().get(id).is_none()
     }
 
-    /// The end of a coroutine, if it has ended and the end was not taken.
+    /// The end of a coroutine, if it has ended, the end was not taken, and no wait for it is entered.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as the join that it is the most of")]
     fn take_end<T: 'static, E: 'static>(&self, id: Id) -> Option<End<T, E>> {
-        let body = self.records.borrow_mut().take_end(id)?;
+        let mut records = self.records.borrow_mut();
+        let body = records.take_end(id)?;
         let mut end = None;
-        body.give(&mut end, &self.shelves);
+        body.give(&mut end, &mut records.shelves);
         end
+    }
+
+    /// Parks who joins until the end of the coroutine.
+    ///
+    /// # Errors
+    /// The cancel of who joins; `Deadlock`, if what is joined waits for who joins, in a queue of an ordered engine.
+    #[inline(never)]
+    fn park_joiner(self: &Rc<Self>, id: Id, cx: &Context<'_>) -> Result<(), Error> {
+        let Some((slot, site)) = self.joiner(id) else {
+            return Ok(());
+        };
+        let note = Note {
+            kind: &JOIN,
+            site: Some(site),
+        };
+        match self.park(slot, cx, note) {
+            Ok(slot) => {
+                self.set_joiner(id, slot);
+                if self.engines.get() == 0 {
+                    return Ok(());
+                }
+                self.enter_join(id, site)
+            }
+            Err(cancel) => {
+                self.set_joiner(id, WaiterSlot::EMPTY);
+                drop(self.take_join_wait(id));
+                Err(cancel)
+            }
+        }
+    }
+
+    /// Enters the wait of who joins, as circles through ordered engines are found by it.
+    ///
+    /// # Errors
+    /// `Deadlock`.
+    #[cold]
+    fn enter_join(self: &Rc<Self>, id: Id, site: Site) -> Result<(), Error> {
+        let edge = Edge {
+            to: Rc::new(Joined(Rc::clone(self))),
+            place: id,
+            what: "the end",
+        };
+        let mut wait = self.take_join_wait(id);
+        let entered = self.wait_for(&mut wait, edge, site);
+        if entered.is_ok() {
+            self.keep_join_wait(id, wait);
+        } else if let Some((slot, _)) = self.joiner(id) {
+            self.set_joiner(id, self.unpark(slot));
+        }
+        entered
+    }
+
+    /// Ends the wait of who joins, and takes a lent permit back, if the coroutine has ended.
+    #[cold]
+    fn poll_joined(&self, id: Id, cx: &Context<'_>) -> Poll<()> {
+        let Some(site) = self.records.borrow().watched_end(id) else {
+            return Poll::Ready(());
+        };
+        let mut wait = self.take_join_wait(id);
+        let over = Waiting::poll_over(&mut wait, cx, site);
+        self.keep_join_wait(id, wait);
+        over
+    }
+
+    /// Takes out the wait that is entered for the end of a coroutine.
+    fn take_join_wait(&self, id: Id) -> Option<Waiting> {
+        if !self.records.borrow_mut().watch(id, false) {
+            return None;
+        }
+        let wait = self.join_waits.borrow_mut().remove(&id)?;
+        wait.downcast().ok().map(|wait| *wait)
+    }
+
+    /// Keeps the wait for the end of a coroutine.
+    fn keep_join_wait(&self, id: Id, wait: Option<Waiting>) {
+        if let Some(wait) = wait {
+            self.records.borrow_mut().watch(id, true);
+            let before = self.join_waits.borrow_mut().insert(id, Box::new(wait));
+            drop(before);
+        }
     }
 }
 
 impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     /// The handle of this coroutine.
     #[inline]
-    pub(crate) fn new(shared: Rc<Shared>, id: Id, site: Site) -> Self {
+    pub(crate) fn new(shared: Rc<Shared>, id: Id) -> Self {
         JoinHandle {
-            open: Some(Open {
-                shared,
-                waiting: None,
-            }),
+            shared: Some(shared),
             id,
-            site,
             end: PhantomData,
-        }
-    }
-
-    /// Closes the way to the result, which was taken.
-    #[inline]
-    fn close(&mut self) {
-        if let Some(Open { shared, waiting }) = self.open.take() {
-            drop(shared);
-            if waiting.is_some() {
-                drop_waiting(waiting);
-            } else {
-                // Forgetting nothing saves a call that would drop it.
-                std::mem::forget(waiting);
-            }
         }
     }
 
     /// Lets the coroutine run on, or cancels it; reports how it ended, if it has ended with an error.
     #[inline(never)]
-    fn let_go(&self, shared: &Shared) {
-        let left = shared.records.borrow_mut().let_go(self.id);
+    fn let_go(shared: Rc<Shared>, id: Id) {
+        let wait = (shared.waits.get() > 0).then(|| shared.take_join_wait(id));
+        let left = shared.records.borrow_mut().let_go(id);
         match left {
             None => {}
-            Some(Left::Record(joiner, tie)) => {
+            Some(Left::Record(joiner, bound)) => {
                 shared.unpark(joiner);
-                if tie == Tie::Bound {
+                if let Some(site) = bound {
                     let reason = Cow::Borrowed("its join handle was dropped");
-                    shared.cancel(self.id, reason, self.site);
+                    shared.cancel(id, reason, site);
                 }
             }
-            Some(Left::End(end)) => {
-                end.discard(&shared.shelves, &|incident| shared.report(incident));
-            }
+            Some(Left::End(end)) => shared.discard(end),
         }
+        drop(wait);
     }
 
     /// The coroutine's id.
@@ -317,8 +366,8 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
         reason = "named for its effect, and detached"
     )]
     pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
-        if let Some(open) = &self.open {
-            open.shared.set_name(self.id, name.into());
+        if let Some(shared) = &self.shared {
+            shared.set_name(self.id, name.into());
         }
         self
     }
@@ -340,8 +389,8 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     /// Whether the coroutine has ended, so that awaiting gives its result at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        let open = self.open.as_ref();
-        open.is_none_or(|open| open.shared.has_ended(self.id))
+        let shared = self.shared.as_ref();
+        shared.is_none_or(|shared| shared.has_ended(self.id))
     }
 
     /// Asks the coroutine to end. Tells whether it had not ended yet.
@@ -366,8 +415,8 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     #[track_caller]
     pub fn cancel(&self, reason: impl Into<Cow<'static, str>>) -> bool {
         let site = Location::caller();
-        let open = self.open.as_ref();
-        open.is_some_and(|open| open.shared.cancel(self.id, reason.into(), site))
+        let shared = self.shared.as_ref();
+        shared.is_some_and(|shared| shared.cancel(self.id, reason.into(), site))
     }
 
     /// Drops the coroutine's body where it stands, at its place in the ready queue, without telling it. Who joins gets `Aborted`.
@@ -386,8 +435,8 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     #[track_caller]
     pub fn abort(&self) -> bool {
         let site = Location::caller();
-        let open = self.open.as_ref();
-        open.is_some_and(|open| open.shared.abort(self.id, site))
+        let shared = self.shared.as_ref();
+        shared.is_some_and(|shared| shared.abort(self.id, site))
     }
 
     /// Makes dropping the handle cancel the coroutine.
@@ -405,79 +454,14 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     /// ```
     #[must_use = "dropping the handle cancels the coroutine"]
     #[track_caller]
-    pub fn cancel_on_drop(mut self) -> Self {
-        self.site = Location::caller();
-        if let Some(open) = &self.open
-            && let Some(record) = open.shared.records.borrow_mut().get_mut(self.id)
+    pub fn cancel_on_drop(self) -> Self {
+        let site = Location::caller();
+        if let Some(shared) = &self.shared
+            && let Some(record) = shared.records.borrow_mut().get_mut(self.id)
         {
-            record.tie = Tie::Bound;
+            record.rare_mut().bound = Some(site);
         }
         self
-    }
-}
-
-impl Open {
-    /// Parks until the end of the coroutine.
-    ///
-    /// # Errors
-    /// The cancel of who joins; `Deadlock`, if what is joined waits for who joins, in a queue of an ordered engine.
-    fn park(&mut self, id: Id, site: Site, cx: &Context<'_>) -> Result<(), Error> {
-        let Some(slot) = self.shared.joiner(id) else {
-            return Ok(());
-        };
-        let note = Note {
-            kind: &JOIN,
-            site: Some(site),
-        };
-        match self.shared.park(slot, cx, note) {
-            Ok(slot) => {
-                self.shared.set_joiner(id, slot);
-                if self.shared.engines.get() == 0 {
-                    return Ok(());
-                }
-                self.wait(id, site)
-            }
-            Err(cancel) => {
-                self.shared.set_joiner(id, WaiterSlot::EMPTY);
-                self.waiting = None;
-                Err(cancel)
-            }
-        }
-    }
-
-    /// Enters the wait.
-    ///
-    /// # Errors
-    /// `Deadlock`.
-    #[cold]
-    fn wait(&mut self, id: Id, site: Site) -> Result<(), Error> {
-        let edge = Edge {
-            to: Rc::new(Joined(Rc::clone(&self.shared))),
-            place: id,
-            what: "the end",
-        };
-        let mut waiting = self.waiting.take().map(|waiting| *waiting);
-        let entered = self.shared.wait_for(&mut waiting, edge, site);
-        self.waiting = waiting.map(Box::new);
-        if entered.is_err() {
-            if let Some(slot) = self.shared.joiner(id) {
-                self.shared.set_joiner(id, self.shared.unpark(slot));
-            }
-            self.waiting = None;
-        }
-        entered
-    }
-
-    /// Takes the wait out, if it is over, and a lent permit back.
-    #[cold]
-    fn poll_waited(&mut self, id: Id, site: Site, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.shared.has_ended(id) {
-            return Poll::Ready(());
-        }
-        let mut waiting = self.waiting.take().map(|waiting| *waiting);
-        let over = Waiting::poll_over(&mut waiting, cx, site);
-        self.waiting = waiting.map(Box::new);
-        over
     }
 }
 
@@ -487,17 +471,30 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Future for JoinHandle<
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let Some(open) = &mut this.open else {
+        let Some(shared) = &this.shared else {
             return Poll::Pending;
         };
-        if open.waiting.is_some() {
-            ready!(open.poll_waited(this.id, this.site, cx));
-        }
-        if let Some(end) = open.shared.take_end::<T, E>(this.id) {
-            this.close();
+        if let Some(end) = shared.take_end::<T, E>(this.id) {
+            this.shared = None;
             return Poll::Ready(end.result());
         }
-        match open.park(this.id, this.site, cx) {
+        this.poll_rare(cx)
+    }
+}
+
+impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
+    /// Waits for the end, or for a permit to go on with it.
+    #[inline(never)]
+    fn poll_rare(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let Some(shared) = &self.shared else {
+            return Poll::Pending;
+        };
+        ready!(shared.poll_joined(self.id, cx));
+        if let Some(end) = shared.take_end::<T, E>(self.id) {
+            self.shared = None;
+            return Poll::Ready(end.result());
+        }
+        match shared.park_joiner(self.id, cx) {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(E::from(error))),
         }
@@ -508,8 +505,8 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Drop for JoinHandle<T,
     #[inline]
     fn drop(&mut self) {
         // Once the result was taken, nobody is parked either.
-        if let Some(open) = self.open.take() {
-            self.let_go(&open.shared);
+        if let Some(shared) = self.shared.take() {
+            Self::let_go(shared, self.id);
         }
     }
 }

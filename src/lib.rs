@@ -59,6 +59,7 @@ mod key;
 
 mod arena;
 mod fit;
+mod register;
 mod snapshot;
 
 mod error_kind;
@@ -93,7 +94,6 @@ mod ready;
 mod record;
 mod spares;
 
-mod newcomers;
 mod records;
 
 mod shared;

@@ -20,11 +20,13 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
 use crate::coroutine::Co;
+use crate::error::Error;
 use crate::handle::Handle;
 use crate::join::JoinHandle;
 use crate::runner::{Entered, Infallibly, refused, start};
@@ -227,14 +229,15 @@ impl Handle {
         C: Coroutine<Return: 'static> + 'static,
     {
         let site = Location::caller();
-        match Entered::new(self.shared(), site) {
+        let id = match Entered::new(self.shared(), site) {
             Ok(entered) => {
                 let co = Co::new(self.clone(), entered.id);
                 let future = Running::new(machine, co);
                 start(entered, Infallibly { future }, site)
             }
-            Err(gone) => refused(self.shared(), site, gone),
-        }
+            Err(gone) => refused::<C::Return, Error>(self.shared(), site, gone),
+        };
+        JoinHandle::new(Rc::clone(self.shared()), id)
     }
 }
 

@@ -28,6 +28,9 @@ use crate::job::Job;
 /// How many jobs the ring holds.
 const PLACES: usize = 2048;
 
+/// More jobs at a time than this are a burst, whose memory is given back as soon as it is over.
+pub(crate) const BURST: usize = 32 * 1024;
+
 /// See the module's page.
 pub(crate) struct Ready {
     /// The jobs from `head` to `tail`.

@@ -1,7 +1,8 @@
 //! What is known of one coroutine, apart from its body.
 //!
 //! Bodies live in the loop and run with `&mut`; records live in a table that handles and yield-points reach too, so that looking
-//! inside works at any time and runs nobody's code. What most coroutines never need is in one box, made when it is first needed.
+//! inside works at any time and runs nobody's code. What is asked for at every wake-up is in the flags, the rest in the row; what most
+//! coroutines never need is in one box, made when it is first needed.
 //!
 //! ```text
 //!            spawn             resumed              parked              woken
@@ -13,7 +14,6 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -23,6 +23,7 @@ use slab::Slab;
 use crate::error::Error;
 use crate::incident::Incident;
 use crate::ledger::Ledger;
+use crate::register::Tag;
 use crate::shelves::Shelves;
 use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
@@ -49,11 +50,14 @@ pub(crate) trait Body {
         false
     }
 
-    /// Gives the end to who joins, in an `Option` of the right type, and keeps the box if it can be filled again.
-    fn give(self: Pin<Box<Self>>, _: &mut dyn Any, _: &RefCell<Shelves>) {}
+    /// Gives the end to who joins, in an `Option` of the right type, and keeps the box if it can be filled again. No user code runs.
+    fn give(self: Pin<Box<Self>>, _: &mut dyn Any, _: &mut Shelves) {}
 
-    /// Drops the end, which nobody takes, and reports it if it is an error. Keeps the box if it can be filled again.
-    fn discard(self: Pin<Box<Self>>, _: &RefCell<Shelves>, _: Report<'_>) {}
+    /// Drops the end, which nobody takes, and reports it if it is an error.
+    fn discard(self: Pin<&mut Self>, _: Report<'_>) {}
+
+    /// Keeps the box, of which the end was taken, if it can be filled again.
+    fn put_back(self: Pin<Box<Self>>, _: &mut Shelves) {}
 }
 
 /// How a body ended by itself.
@@ -78,14 +82,14 @@ pub(crate) struct Standing {
 /// Tells the error hook.
 pub(crate) type Report<'a> = &'a dyn Fn(&Incident);
 
-/// What has happened to a coroutine, in bits.
+/// What has happened to a coroutine and what is kept of it, in bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Flags(u8);
+pub(crate) struct Flags(u32);
 
 impl Flags {
     /// Waits in the ready queue: it is there once at most.
     pub(crate) const QUEUED: Flags = Flags(1);
-    /// Is that of `block_on`, and was not resumed. All others that were not are among the newcomers.
+    /// Was not resumed. Its body is in the table, unless it is that of `block_on`.
     pub(crate) const UNSTARTED: Flags = Flags(2);
     /// Is being cancelled: every resume from now on delivers it.
     pub(crate) const CANCELLED: Flags = Flags(4);
@@ -95,6 +99,18 @@ impl Flags {
     pub(crate) const IN_CLEANUP: Flags = Flags(16);
     /// Was told of its cancel: a point of it gave `Cancelled`.
     pub(crate) const TOLD: Flags = Flags(32);
+    /// Has not ended.
+    pub(crate) const LIVE: Flags = Flags(64);
+    /// Has ended: what is in the table is its end.
+    pub(crate) const ENDED: Flags = Flags(128);
+    /// A join handle may take its end.
+    pub(crate) const JOINED: Flags = Flags(256);
+    /// Somebody waits for its end.
+    pub(crate) const AWAITED: Flags = Flags(512);
+    /// That wait is entered, as circles of waits are found by it.
+    pub(crate) const WATCHED: Flags = Flags(1024);
+    /// There is more to it than most coroutines need.
+    pub(crate) const RARE: Flags = Flags(2048);
 
     /// Whether any bit of `other` is set.
     #[inline]
@@ -110,6 +126,12 @@ impl Flags {
         Flags(self.0 | other.0)
     }
 
+    /// The bits that `other` has too.
+    #[inline]
+    pub(crate) fn and(self, other: Flags) -> Flags {
+        Flags(self.0 & other.0)
+    }
+
     /// Sets the bits of `other`.
     #[inline]
     pub(crate) fn set(&mut self, other: Flags) {
@@ -123,6 +145,15 @@ impl Flags {
     }
 }
 
+impl Tag for Flags {
+    const VACANT: Flags = Flags(0);
+
+    #[inline]
+    fn is_vacant(self) -> bool {
+        self == Flags::VACANT
+    }
+}
+
 /// Why and from where a coroutine was cancelled or aborted.
 #[derive(Clone, Debug)]
 pub(crate) struct CancelCause {
@@ -132,18 +163,7 @@ pub(crate) struct CancelCause {
     pub(crate) site: Site,
 }
 
-/// Who may take the end of a coroutine.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Tie {
-    /// Nobody.
-    Loose,
-    /// Its join handle.
-    Joined,
-    /// Its join handle; should that be dropped before, the coroutine is cancelled.
-    Bound,
-}
-
-/// A reading of the clock in whole microseconds, in six bytes: enough for nine years, and it leaves room for the flags in one word.
+/// A reading of the clock in whole microseconds, in six bytes: enough for nine years, and it leaves room in its word.
 #[derive(Clone, Copy)]
 pub(crate) struct Micros([u16; 3]);
 
@@ -163,24 +183,106 @@ impl Micros {
     }
 }
 
-/// One coroutine in the table.
-pub(crate) struct Record {
+/// What is kept of one coroutine beside its flags. It is looked at far less often than they.
+pub(crate) struct Row {
     /// Where it was spawned.
-    pub(crate) site: Site,
+    site: Site,
+    /// What it parked on, or its body or end.
+    pub(crate) holds: Holds,
+    /// Who waits for its end, if it is flagged that somebody does.
+    joiner: WaiterSlot,
+    /// What is rarely needed, if it is flagged that there is something.
+    rare: Option<Box<Rare>>,
+}
+
+/// What a row holds in turn, from spawn to end.
+pub(crate) enum Holds {
+    /// Nothing: the coroutine runs for the first time, or the row is vacant.
+    Nothing,
+    /// The body of a coroutine that has not started, or the end of one that has ended, in the same box.
+    Body(Pin<Box<dyn Body>>),
+    /// What it parked on last.
+    Note {
+        /// The kind of point.
+        kind: &'static Kind,
+        /// Where that was made.
+        site: Option<Site>,
+        /// The loop's clock at the look before it parked.
+        since: Micros,
+    },
+}
+
+impl Row {
+    /// The row of a coroutine that was spawned here.
+    pub(crate) fn new(site: Site) -> Self {
+        Row {
+            site,
+            holds: Holds::Nothing,
+            joiner: WaiterSlot::EMPTY,
+            rare: None,
+        }
+    }
+
+    /// Where the coroutine was spawned.
+    pub(crate) fn site(&self) -> Site {
+        self.site
+    }
+
+    /// Makes a vacant row that of a coroutine which was spawned here.
+    #[inline]
+    pub(crate) fn enter(&mut self, site: Site) {
+        self.site = site;
+    }
+
+    /// Keeps a body or an end. What it holds now is no such thing: forgetting that saves the look whether it is.
+    #[inline]
+    pub(crate) fn keep(&mut self, body: Pin<Box<dyn Body>>) {
+        std::mem::forget(std::mem::replace(&mut self.holds, Holds::Body(body)));
+    }
+
+    /// Takes the body or end out.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<Pin<Box<dyn Body>>> {
+        match std::mem::replace(&mut self.holds, Holds::Nothing) {
+            Holds::Body(body) => Some(body),
+            other => {
+                self.holds = other;
+                None
+            }
+        }
+    }
+
+    /// Who is to be woken when this coroutine has ended.
+    #[inline]
+    pub(crate) fn joiner(&self, flags: Flags) -> WaiterSlot {
+        if flags.has(Flags::AWAITED) {
+            self.joiner
+        } else {
+            WaiterSlot::EMPTY
+        }
+    }
+
+    /// Takes out what is rarely needed.
+    pub(crate) fn take_rare(&mut self) -> Option<Box<Rare>> {
+        self.rare.take()
+    }
+}
+
+/// A coroutine that has not ended, to look at.
+#[derive(Clone, Copy)]
+pub(crate) struct Record<'a> {
     /// What has happened to it.
     pub(crate) flags: Flags,
-    /// What it parked on last: the kind of point.
-    pub(crate) parked_on: &'static Kind,
-    /// The loop's clock at the look before it parked.
-    since: Micros,
-    /// Who may take its end.
-    pub(crate) tie: Tie,
-    /// Who waits for its end.
-    pub(crate) joiner: WaiterSlot,
-    /// What it parked on last: where that was made.
-    pub(crate) parked_at: Option<Site>,
-    /// What is rarely needed.
-    rare: Option<Box<Rare>>,
+    /// The rest.
+    row: &'a Row,
+}
+
+/// A coroutine that has not ended, to change.
+pub(crate) struct RecordMut<'a> {
+    /// What has happened to it.
+    pub(crate) flags: &'a mut Flags,
+    /// The rest.
+    row: &'a mut Row,
 }
 
 /// What most coroutines never need.
@@ -188,6 +290,8 @@ pub(crate) struct Record {
 pub(crate) struct Rare {
     /// The name it was given.
     pub(crate) name: Option<Cow<'static, str>>,
+    /// Where its join handle was told to cancel it when it is dropped.
+    pub(crate) bound: Option<Site>,
     /// Its pending keys.
     pub(crate) ledger: Ledger,
     /// Why it is being cancelled or aborted.
@@ -213,68 +317,83 @@ impl Rare {
     }
 }
 
-impl Record {
-    /// A coroutine that has just been spawned. It counts as queued: whoever enters it queues it, and nobody else need.
+impl<'a> Record<'a> {
+    /// Its parts together.
     #[inline]
-    pub(crate) fn new(site: Site, tie: Tie) -> Self {
-        Record {
-            site,
-            flags: Flags::QUEUED,
-            parked_on: Note::FOREIGN.kind,
-            parked_at: None,
-            since: Micros([0; 3]),
-            tie,
-            joiner: WaiterSlot::EMPTY,
-            rare: None,
+    pub(crate) fn new(flags: Flags, row: &'a Row) -> Self {
+        Record { flags, row }
+    }
+
+    /// Where it was spawned.
+    pub(crate) fn site(self) -> Site {
+        self.row.site
+    }
+
+    /// What it parked on last, and the loop's clock at the look before that. Of one that is queued this says nothing.
+    pub(crate) fn parked(self) -> (Note, Nanos) {
+        match self.row.holds {
+            Holds::Note { kind, site, since } => (Note { kind, site }, since.nanos()),
+            _ => (Note::FOREIGN, 0),
         }
     }
 
-    /// Notes what it has parked on, at this reading of the clock.
+    /// Who waits for its end.
     #[inline]
-    pub(crate) fn park(&mut self, note: Note, at: Micros) {
-        self.flags.clear(Flags::QUEUED);
-        self.parked_on = note.kind;
-        self.parked_at = note.site;
-        self.since = at;
-    }
-
-    /// The loop's clock at the look before it parked.
-    pub(crate) fn since(&self) -> Nanos {
-        self.since.nanos()
-    }
-
-    /// Whether somebody may take its end.
-    #[inline]
-    pub(crate) fn is_joined(&self) -> bool {
-        self.tie != Tie::Loose
-    }
-
-    /// Whether there is nothing to say of its end but what that is.
-    #[inline]
-    pub(crate) fn is_plain(&self) -> bool {
-        self.rare.is_none()
+    pub(crate) fn joiner(self) -> WaiterSlot {
+        self.row.joiner(self.flags)
     }
 
     /// What is rarely needed, if it was ever needed.
     #[inline]
-    pub(crate) fn rare(&self) -> Option<&Rare> {
-        self.rare.as_deref()
+    pub(crate) fn rare(self) -> Option<&'a Rare> {
+        self.row.rare.as_deref()
+    }
+}
+
+impl<'a> RecordMut<'a> {
+    /// Its parts together.
+    #[inline]
+    pub(crate) fn new(flags: &'a mut Flags, row: &'a mut Row) -> Self {
+        RecordMut { flags, row }
+    }
+
+    /// Notes what it has parked on, at this reading of the clock.
+    #[inline]
+    pub(crate) fn park(self, note: Note, at: Micros) {
+        self.flags.clear(Flags::QUEUED);
+        let holds = Holds::Note {
+            kind: note.kind,
+            site: note.site,
+            since: at,
+        };
+        // One that has started holds no body: forgetting what it holds saves the look whether it does.
+        std::mem::forget(std::mem::replace(&mut self.row.holds, holds));
+    }
+
+    /// Notes that nobody will take its end. Gives who waited for that, and where the join handle was told to cancel it.
+    pub(crate) fn let_go(self) -> (WaiterSlot, Option<Site>) {
+        let joiner = self.row.joiner(*self.flags);
+        self.flags.clear(Flags::JOINED.or(Flags::AWAITED));
+        let rare = self.row.rare.as_deref_mut();
+        (joiner, rare.and_then(|rare| rare.bound.take()))
+    }
+
+    /// Changes who waits for its end.
+    #[inline]
+    pub(crate) fn set_joiner(self, joiner: WaiterSlot) {
+        self.flags.set(Flags::AWAITED);
+        self.row.joiner = joiner;
     }
 
     /// What is rarely needed, made now if need be.
     #[inline]
-    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
-    }
-
-    /// What is rarely needed, to be dropped by the caller. The rest holds nothing.
-    #[inline]
-    pub(crate) fn into_rare(self) -> Option<Box<Rare>> {
-        self.rare
+    pub(crate) fn rare_mut(self) -> &'a mut Rare {
+        self.flags.set(Flags::RARE);
+        self.row.rare.get_or_insert_default()
     }
 
     /// The same, without making it.
-    pub(crate) fn rare_if_any(&mut self) -> Option<&mut Rare> {
-        self.rare.as_deref_mut()
+    pub(crate) fn rare_if_any(self) -> Option<&'a mut Rare> {
+        self.row.rare.as_deref_mut()
     }
 }

@@ -1,38 +1,48 @@
 //! The table of coroutines: those that have not ended, and the ends that are still to be taken.
 //!
-//! It is apart from what is shared because it alone knows that both lie in one table: an end takes the place of the record, so
-//! that whoever joins finds it by the coroutine's id, and a coroutine that is waited for costs no cell beside its record.
+//! It is apart from what is shared because it alone knows that both lie in one table, and so do the bodies of those who have not started:
+//! an end takes the place of what was noted, so that whoever joins finds it by the coroutine's id, and a coroutine that ends in its
+//! first resume was nowhere else.
 //!
 //! Invariants:
 //! 1. Every look finds coroutines that have not ended, and nothing else; ends are only taken.
 //! 2. An end lies here exactly as long as the join handle that may take it.
+//! 3. A body lies here from its spawn until it is first resumed, and leaves its row before the coroutine leaves the table.
+//! 4. There is a row for each place of the register. A vacant row holds nothing.
 //!
 //! ```text
-//!   enter ──▶ record ── conclude, joined ──▶ end ── take_end ──▶ (none)
-//!                └───── conclude, nobody joins, leave ─────────────▲
+//!   enter ──▶ record ── admit ──▶ with its body ── start ──▶ record ── conclude, joined ──▶ end ── take_end ──▶ (none)
+//!                                                              └────── conclude, nobody joins, leave ─────────────▲
 //! ```
 
 use std::pin::Pin;
 
-use crate::arena::{Arena, Id};
-use crate::record::{Body, Record, Tie};
+use crate::arena::Id;
+use crate::record::{Body, Flags, Rare, Record, RecordMut, Row};
+use crate::register::Register;
+use crate::shelves::Shelves;
 use crate::site::Site;
 use crate::waiter::WaiterSlot;
 
 /// See the module's page.
 pub(crate) struct Records {
-    /// Both.
-    entries: Arena<Entry>,
+    /// Who is here, with the flags.
+    register: Register<Flags>,
+    /// The rest, by place.
+    rows: Vec<Row>,
     /// How many of them are ends.
     ends: usize,
+    /// The boxes of bodies that have ended.
+    pub(crate) shelves: Shelves,
 }
 
-/// One place in the table.
-enum Entry {
-    /// A coroutine that has not ended.
-    Record(Record),
-    /// The end of one, in the box of its body.
-    End(Pin<Box<dyn Body>>),
+/// Who may take the end of a coroutine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Tie {
+    /// Nobody.
+    Loose,
+    /// Its join handle.
+    Joined,
 }
 
 /// What became of a coroutine that has ended, and had nothing to it.
@@ -47,146 +57,262 @@ pub(crate) enum Plain {
 pub(crate) enum Left {
     /// An end that nobody will take.
     End(Pin<Box<dyn Body>>),
-    /// A coroutine that has not ended, with who waited for it and how it was tied to the handle.
-    Record(WaiterSlot, Tie),
+    /// A coroutine that has not ended, with who waited for it, and where the handle was told to cancel it.
+    Record(WaiterSlot, Option<Site>),
+}
+
+/// What is left of a coroutine that has left the table or ended.
+pub(crate) struct Departed {
+    /// What has happened to it.
+    pub(crate) flags: Flags,
+    /// Who waited for its end.
+    pub(crate) joiner: WaiterSlot,
+    /// What is rarely needed.
+    pub(crate) rare: Option<Box<Rare>>,
 }
 
 /// What became of a coroutine that has ended.
 pub(crate) struct Concluded {
-    /// Its record, which has left the table.
-    pub(crate) record: Record,
+    /// What is left of it.
+    pub(crate) departed: Departed,
     /// The box with its end, if nobody will take it.
     pub(crate) untaken: Option<Pin<Box<dyn Body>>>,
 }
 
 impl Records {
     /// A table without entries.
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Records {
-            entries: Arena::new(),
+            register: Register::new(),
+            rows: Vec::new(),
             ends: 0,
+            shelves: Shelves::default(),
         }
     }
 
-    /// Enters a coroutine.
+    /// Enters a coroutine, whose body is to come. It counts as queued: whoever enters it queues it, and nobody else need.
     #[inline]
     pub(crate) fn enter(&mut self, site: Site, tie: Tie) -> Id {
-        // Made where it stays: by way of another place it would be copied from what was just written, and stall the CPU.
-        let make = |_| Entry::Record(Record::new(site, tie));
-        self.entries.insert_with(make)
+        let flags = Flags::LIVE.or(Flags::QUEUED).or(Flags::UNSTARTED);
+        self.enter_as(
+            site,
+            match tie {
+                Tie::Loose => flags,
+                Tie::Joined => flags.or(Flags::JOINED),
+            },
+        )
+    }
+
+    /// Enters a coroutine with these flags.
+    #[inline]
+    fn enter_as(&mut self, site: Site, flags: Flags) -> Id {
+        let id = self.register.enter(flags);
+        match self.rows.get_mut(id.index()) {
+            Some(row) => row.enter(site),
+            None => self.grow(site),
+        }
+        id
+    }
+
+    /// Adds a row.
+    #[cold]
+    fn grow(&mut self, site: Site) {
+        self.rows.push(Row::new(site));
     }
 
     /// Enters the end of a coroutine that could not be started.
-    pub(crate) fn insert_end(&mut self, end: Pin<Box<dyn Body>>) -> Id {
+    pub(crate) fn insert_end(&mut self, site: Site, end: Pin<Box<dyn Body>>) -> Id {
+        let id = self.enter_as(site, Flags::ENDED);
+        self.rows[id.index()].keep(end);
         self.ends += 1;
-        self.entries.insert(Entry::End(end))
+        id
     }
 
-    /// The record of a coroutine, if it has not ended.
+    /// Takes in the body of a coroutine that was entered, until it starts.
+    ///
+    /// # Errors
+    /// The body, if the coroutine is not there any more.
     #[inline]
-    pub(crate) fn get(&self, id: Id) -> Option<&Record> {
-        match self.entries.get(id) {
-            Some(Entry::Record(record)) => Some(record),
-            _ => None,
+    pub(crate) fn admit(
+        &mut self,
+        id: Id,
+        body: Pin<Box<dyn Body>>,
+    ) -> Result<(), Pin<Box<dyn Body>>> {
+        if self.register.get(id).is_none() {
+            return Err(body);
         }
+        self.rows[id.index()].keep(body);
+        Ok(())
     }
 
-    /// The record of a coroutine, to change, if it has not ended.
+    /// Takes the body of a coroutine out that starts now. If it does not end in its first resume, [`started`](Records::started) is to be
+    /// told: the flags of one that ends are written anew anyhow.
     #[inline]
-    pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut Record> {
-        match self.entries.get_mut(id) {
-            Some(Entry::Record(record)) => Some(record),
-            _ => None,
+    pub(crate) fn start(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
+        if !self.register.get(id)?.has(Flags::UNSTARTED) {
+            return None;
+        }
+        self.rows[id.index()].take()
+    }
+
+    /// Notes that a coroutine has started. Gives its flags until then.
+    #[inline]
+    pub(crate) fn started(&mut self, id: Id) -> Option<Flags> {
+        let flags = self.flags_mut(id)?;
+        let before = *flags;
+        flags.clear(Flags::UNSTARTED);
+        Some(before)
+    }
+
+    /// The flags of a coroutine, if it has not ended.
+    #[inline]
+    pub(crate) fn flags_mut(&mut self, id: Id) -> Option<&mut Flags> {
+        let flags = self.register.get_mut(id)?;
+        flags.has(Flags::LIVE).then_some(flags)
+    }
+
+    /// A coroutine, if it has not ended.
+    #[inline]
+    pub(crate) fn get(&self, id: Id) -> Option<Record<'_>> {
+        let flags = self.register.get(id)?;
+        let row = self.rows.get(id.index())?;
+        flags.has(Flags::LIVE).then(|| Record::new(flags, row))
+    }
+
+    /// A coroutine, to change, if it has not ended.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: Id) -> Option<RecordMut<'_>> {
+        let flags = self.register.get_mut(id)?;
+        let row = self.rows.get_mut(id.index())?;
+        flags.has(Flags::LIVE).then(|| RecordMut::new(flags, row))
+    }
+
+    /// Takes a coroutine out, if it has not ended.
+    pub(crate) fn leave(&mut self, id: Id) -> Option<Departed> {
+        let flags = *self.flags_mut(id)?;
+        let departed = self.depart(id, flags);
+        self.vacate(id);
+        Some(departed)
+    }
+
+    /// What is left of a coroutine, taken out of its row.
+    fn depart(&mut self, id: Id, flags: Flags) -> Departed {
+        let row = &mut self.rows[id.index()];
+        Departed {
+            flags,
+            joiner: row.joiner(flags),
+            rare: row.take_rare(),
         }
     }
 
-    /// Takes the record of a coroutine out, if it has not ended.
-    pub(crate) fn leave(&mut self, id: Id) -> Option<Record> {
-        self.get(id)?;
-        match self.entries.remove(id) {
-            Some(Entry::Record(record)) => Some(record),
-            _ => None,
+    /// Makes a place vacant whose row holds nothing of anybody's.
+    #[inline]
+    fn vacate(&mut self, id: Id) {
+        self.register.leave(id);
+        if let Some(rows) = self.register.spare() {
+            self.give_back(rows);
         }
     }
 
-    /// Puts the end of a coroutine into its place, or takes the coroutine out if nobody joins it, if there is nothing else to do: it
+    /// Gives back all but so many rows.
+    #[cold]
+    fn give_back(&mut self, rows: usize) {
+        self.rows.truncate(rows);
+        self.rows.shrink_to_fit();
+    }
+
+    /// Keeps the end of a coroutine for who joins it, or takes the coroutine out if nobody does, if there is nothing else to do: it
     /// has no keys and no name, and was not asked to end.
     ///
     /// # Errors
     /// The box, if there is.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as most of what an end costs")]
     pub(crate) fn conclude_plainly(
         &mut self,
         id: Id,
         end: Pin<Box<dyn Body>>,
     ) -> Result<Plain, Pin<Box<dyn Body>>> {
-        let Some(entry) = self.entries.get_mut(id) else {
+        let Some(place) = self.register.get_mut(id) else {
             return Err(end);
         };
-        let (joiner, tie) = match entry {
-            Entry::Record(record) if record.is_plain() => (record.joiner, record.tie),
-            _ => return Err(end),
-        };
-        // It holds nothing: forgetting it saves the look whether it does.
-        if tie == Tie::Loose {
-            self.entries.remove_as(id, std::mem::forget);
+        let flags = *place;
+        if flags.and(Flags::LIVE.or(Flags::RARE)) != Flags::LIVE {
+            return Err(end);
+        }
+        if !flags.has(Flags::JOINED) {
+            self.vacate(id);
             return Ok(Plain::Loose(end));
         }
-        std::mem::forget(std::mem::replace(entry, Entry::End(end)));
+        *place = Flags::ENDED.or(flags.and(Flags::WATCHED));
+        let row = &mut self.rows[id.index()];
+        row.keep(end);
         self.ends += 1;
-        Ok(Plain::Joined(joiner))
+        Ok(Plain::Joined(row.joiner(flags)))
     }
 
-    /// Puts the end of a coroutine into its place, or takes it out if nobody joins it.
+    /// Keeps the end of a coroutine for who joins it, or takes it out if nobody does.
     pub(crate) fn conclude(&mut self, id: Id, end: Pin<Box<dyn Body>>) -> Option<Concluded> {
-        let untaken = if self.get(id)?.is_joined() {
+        let flags = *self.flags_mut(id)?;
+        let departed = self.depart(id, flags);
+        let untaken = if flags.has(Flags::JOINED) {
+            *self.flags_mut(id)? = Flags::ENDED.or(flags.and(Flags::WATCHED));
+            self.rows[id.index()].keep(end);
             self.ends += 1;
-            match std::mem::replace(self.entries.get_mut(id)?, Entry::End(end)) {
-                Entry::Record(record) => {
-                    return Some(Concluded {
-                        record,
-                        untaken: None,
-                    });
-                }
-                Entry::End(end) => end,
-            }
+            None
         } else {
-            end
+            self.vacate(id);
+            Some(end)
         };
-        let record = self.leave(id)?;
-        Some(Concluded {
-            record,
-            untaken: Some(untaken),
-        })
+        Some(Concluded { departed, untaken })
     }
 
-    /// Takes the end of a coroutine, if it has ended and the end was not taken.
-    #[inline]
+    /// Takes the end of a coroutine, if it has ended, the end was not taken, and no wait for it is entered.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as most of what a join costs")]
     pub(crate) fn take_end(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
-        if !matches!(self.entries.get(id), Some(Entry::End(_))) {
+        if self.register.get(id)? != Flags::ENDED {
             return None;
         }
+        let end = self.rows[id.index()].take();
         self.ends -= 1;
-        self.entries.remove_as(id, |entry| match entry {
-            Entry::End(end) => Some(end),
-            Entry::Record(_) => None,
-        })?
+        self.vacate(id);
+        end
+    }
+
+    /// Notes whether a wait for the end of a coroutine is entered. Tells whether one was.
+    pub(crate) fn watch(&mut self, id: Id, on: bool) -> bool {
+        let Some(flags) = self.register.get_mut(id) else {
+            return false;
+        };
+        let was = flags.has(Flags::WATCHED);
+        if on {
+            flags.set(Flags::WATCHED);
+        } else {
+            flags.clear(Flags::WATCHED);
+        }
+        was
+    }
+
+    /// Where a coroutine was spawned that has ended, if a wait for its end is entered.
+    pub(crate) fn watched_end(&self, id: Id) -> Option<Site> {
+        let flags = self.register.get(id)?;
+        (flags == Flags::ENDED.or(Flags::WATCHED)).then(|| self.rows[id.index()].site())
     }
 
     /// Lets go of a coroutine: nobody will take its end.
     #[inline]
     pub(crate) fn let_go(&mut self, id: Id) -> Option<Left> {
         if let Some(record) = self.get_mut(id) {
-            let joiner = std::mem::replace(&mut record.joiner, WaiterSlot::EMPTY);
-            let tie = std::mem::replace(&mut record.tie, Tie::Loose);
-            return Some(Left::Record(joiner, tie));
+            let (joiner, bound) = record.let_go();
+            return Some(Left::Record(joiner, bound));
         }
         self.take_end(id).map(Left::End)
     }
 
     /// How many coroutines have not ended.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len() - self.ends
+        self.register.len() - self.ends
     }
 
     /// Whether every coroutine has ended.
@@ -194,16 +320,28 @@ impl Records {
         self.len() == 0
     }
 
-    /// The coroutines that have not ended, with their records.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &Record)> {
-        self.entries.iter().filter_map(|(id, entry)| match entry {
-            Entry::Record(record) => Some((id, record)),
-            Entry::End(_) => None,
-        })
+    /// The coroutines that have not ended.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, Record<'_>)> {
+        let live = self
+            .register
+            .iter()
+            .filter(|(_, flags)| flags.has(Flags::LIVE));
+        live.map(|(id, flags)| (id, Record::new(flags, &self.rows[id.index()])))
     }
 
-    /// Takes all records out. The ends stay for those who join.
-    pub(crate) fn take_all(&mut self) -> Vec<Record> {
+    /// Takes the bodies of all who have not started out.
+    pub(crate) fn take_bodies(&mut self) -> Vec<(Id, Pin<Box<dyn Body>>)> {
+        let live = self
+            .register
+            .iter()
+            .filter(|(_, flags)| flags.has(Flags::UNSTARTED));
+        let ids: Vec<Id> = live.map(|(id, _)| id).collect();
+        let start = |id| Some((id, self.start(id)?));
+        ids.into_iter().filter_map(start).collect()
+    }
+
+    /// Takes all coroutines out. The ends stay for those who join.
+    pub(crate) fn take_all(&mut self) -> Vec<Departed> {
         let ids: Vec<Id> = self.iter().map(|(id, _)| id).collect();
         ids.into_iter().filter_map(|id| self.leave(id)).collect()
     }
@@ -235,10 +373,10 @@ mod tests {
         records.enter(Location::caller(), tie)
     }
 
-    /// With its mark it is one line of the cache.
+    /// With its flags it is as much as one line of the cache.
     #[test]
-    fn a_place_in_the_table_is_seven_words() {
-        assert_eq!(size_of::<Option<Entry>>(), 56);
+    fn a_row_is_seven_words() {
+        assert_eq!(size_of::<Row>(), 56);
     }
 
     #[test]
@@ -286,12 +424,10 @@ mod tests {
     #[test]
     fn a_handle_that_lets_go_leaves_a_loose_coroutine_or_its_end() {
         let mut records = Records::new();
-        let id = enter(&mut records, Tie::Bound);
-        assert!(matches!(
-            records.let_go(id),
-            Some(Left::Record(_, Tie::Bound))
-        ));
-        assert!(!records.get(id).unwrap().is_joined());
+        let id = enter(&mut records, Tie::Joined);
+        records.get_mut(id).unwrap().rare_mut().bound = Some(Location::caller());
+        assert!(matches!(records.let_go(id), Some(Left::Record(_, Some(_)))));
+        assert!(!records.get(id).unwrap().flags.has(Flags::JOINED));
         let ended = enter(&mut records, Tie::Joined);
         assert!(records.conclude_plainly(ended, Box::pin(Empty)).is_ok());
         assert!(matches!(records.let_go(ended), Some(Left::End(_))));

@@ -12,8 +12,8 @@ use std::pin::Pin;
 use crate::arena::Id;
 use crate::incident::Incident;
 use crate::job::Job;
-use crate::record::{Body, CancelCause, Flags, Record, Tie};
-use crate::records::{Concluded, Plain};
+use crate::record::{Body, CancelCause, Flags, Record, RecordMut};
+use crate::records::{Concluded, Departed, Plain, Tie};
 use crate::shared::{FIRST, Shared};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
@@ -24,20 +24,18 @@ use crate::waiter::Foreign;
 pub(crate) const LAST: u32 = u32::MAX - (1 << 16);
 
 impl Shared {
-    /// Enters a coroutine in the table. It counts as queued, which [`begin`](Shared::begin) or [`start`](Shared::start) makes true.
+    /// Enters a coroutine in the table. It counts as queued, which whoever enters it makes true.
     #[inline]
     pub(crate) fn enter(&self, site: Site, tie: Tie) -> Id {
         self.records.borrow_mut().enter(site, tie)
     }
 
-    /// The flags of a coroutine that comes from the ready queue to be resumed. The mark of the queue stays set
-    /// while it runs.
-    pub(crate) fn take_queued(&self, id: Id) -> Option<Flags> {
+    /// The flags of a coroutine that comes from the ready queue to be resumed, and its body, if it starts now. The mark of the queue stays
+    /// set while it runs.
+    pub(crate) fn take_queued(&self, id: Id) -> Option<(Flags, Option<Pin<Box<dyn Body>>>)> {
         let mut records = self.records.borrow_mut();
-        let record = records.get_mut(id)?;
-        let flags = record.flags;
-        record.flags.clear(Flags::UNSTARTED);
-        Some(flags)
+        let body = records.start(id);
+        Some((records.started(id)?, body))
     }
 
     /// Makes a coroutine the running one.
@@ -111,29 +109,19 @@ impl Shared {
         }
     }
 
-    /// Hands the body of a coroutine that was just entered over to the loop, and queues it.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as the spawn that it is a part of")]
+    /// Takes in the body of a coroutine that was just entered, and queues it.
     pub(crate) fn start(&self, id: Id, body: Pin<Box<dyn Body>>) {
-        self.newcomers.borrow_mut().push(id, body);
-        self.push(Job(id));
-    }
-
-    /// Queues the coroutine of `block_on`, which was just entered.
-    pub(crate) fn begin(&self, id: Id) {
-        let mut records = self.records.borrow_mut();
-        if let Some(record) = records.get_mut(id) {
-            record.flags.set(Flags::UNSTARTED);
+        let admitted = self.records.borrow_mut().admit(id, body);
+        if admitted.is_ok() {
+            self.push(Job(id));
         }
-        drop(records);
-        self.push(Job(id));
     }
 
     /// Takes a coroutine out of the table and drops what its record held.
     pub(crate) fn leave(&self, id: Id) {
-        let record = self.records.borrow_mut().leave(id);
-        if let Some(record) = record {
-            self.dispose(record);
+        let departed = self.records.borrow_mut().leave(id);
+        if let Some(departed) = departed {
+            self.dispose(departed);
         }
     }
 
@@ -158,23 +146,23 @@ impl Shared {
 
     /// Drops an end that nobody takes.
     #[inline(never)]
-    fn discard(&self, end: Pin<Box<dyn Body>>) {
+    pub(crate) fn discard(&self, mut end: Pin<Box<dyn Body>>) {
         let report = |incident: &Incident| self.report(incident);
-        self.contain("drop", || end.discard(&self.shelves, &report));
+        self.contain("drop", || end.as_mut().discard(&report));
+        end.put_back(&mut self.records.borrow_mut().shelves);
     }
 
     /// Leaves the end of a coroutine to who joins it, or drops and reports it if nobody does.
     pub(crate) fn conclude(&self, id: Id, end: Pin<Box<dyn Body>>) {
         let concluded = self.records.borrow_mut().conclude(id, end);
-        let Some(Concluded { record, untaken }) = concluded else {
+        let Some(Concluded { departed, untaken }) = concluded else {
             return;
         };
-        let joiner = record.joiner;
         if let Some(end) = untaken {
             self.discard(end);
         }
-        self.wake_waiter(joiner);
-        self.dispose(record);
+        self.wake_waiter(departed.joiner);
+        self.dispose(departed);
     }
 
     /// Names a coroutine, if it is still there.
@@ -188,13 +176,13 @@ impl Shared {
         drop(before);
     }
 
-    /// Drops what the record of a coroutine that has ended held, contained. A waker that is still in it is of a point that outlives the
+    /// Drops what is left of a coroutine that has ended, contained. A waker that is still in it is of a point that outlives the
     /// coroutine, in a combinator that has moved on: woken, that point is asked again and parks with whoever asks.
-    pub(crate) fn dispose(&self, record: Record) {
-        if record.flags.has(Flags::DOOMED) {
+    pub(crate) fn dispose(&self, departed: Departed) {
+        if departed.flags.has(Flags::DOOMED) {
             self.end_detour();
         }
-        if let Some(mut rare) = record.into_rare() {
+        if let Some(mut rare) = departed.rare {
             for foreign in rare.wakers.drain().flatten() {
                 self.wake_taken(foreign);
             }
@@ -224,7 +212,7 @@ impl Shared {
     pub(crate) fn wake_points(&self, id: Id) {
         let wakers: Vec<Foreign> = {
             let mut records = self.records.borrow_mut();
-            let rare = records.get_mut(id).and_then(Record::rare_if_any);
+            let rare = records.get_mut(id).and_then(RecordMut::rare_if_any);
             let wakers = rare.into_iter().flat_map(|rare| rare.wakers.iter_mut());
             wakers.filter_map(|(_, waker)| waker.take()).collect()
         };
@@ -271,7 +259,7 @@ impl Shared {
     /// Notes that a clean-up is over.
     pub(crate) fn leave_cleanup(&self, owner: Id, limit: TimerId) {
         let mut records = self.records.borrow_mut();
-        if let Some(rare) = records.get_mut(owner).and_then(Record::rare_if_any) {
+        if let Some(rare) = records.get_mut(owner).and_then(RecordMut::rare_if_any) {
             rare.cleanups.retain(|other| *other != limit);
         }
         self.cleanups.set(self.cleanups.get() - 1);
@@ -295,11 +283,11 @@ impl Shared {
 }
 
 /// How reports name the coroutine of this record.
-pub(crate) fn label(id: Id, record: &Record) -> Label {
+pub(crate) fn label(id: Id, record: Record<'_>) -> Label {
     Label::new(
         public_id(id),
         record.rare().and_then(|rare| rare.name.clone()),
-        record.site,
+        record.site(),
     )
 }
 

@@ -15,7 +15,7 @@
 //! ```
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, Ready};
 use std::panic::Location;
@@ -32,8 +32,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event_loop::{EventLoop, Outcome};
 use crate::handle::{Handle, Remote, take_leaks};
 use crate::incident::Incident;
+use crate::job::Job;
 use crate::join::{End, JoinHandle};
-use crate::record::{Body, Ended, Report, Standing, Tie};
+use crate::record::{Body, Ended, Report, Standing};
+use crate::records::Tie;
 use crate::shared::Shared;
 use crate::shelves::Shelves;
 use crate::site::Site;
@@ -105,22 +107,25 @@ where
     }
 
     #[inline]
-    fn give(mut self: Pin<Box<Self>>, out: &mut dyn Any, shelves: &RefCell<Shelves>) {
+    fn give(mut self: Pin<Box<Self>>, out: &mut dyn Any, shelves: &mut Shelves) {
         if let Some(end) = self.as_mut().end_mut()
             && let Some(out) = out.downcast_mut::<Option<End<T, E>>>()
         {
             // There was none before: forgetting that saves the look whether it must be dropped.
             std::mem::forget(std::mem::replace(out, end.take()));
         }
-        shelves.borrow_mut().put(self);
+        shelves.put(self);
     }
 
-    fn discard(mut self: Pin<Box<Self>>, shelves: &RefCell<Shelves>, report: Report<'_>) {
-        let end = self.as_mut().end_mut().and_then(Option::take);
-        shelves.borrow_mut().put(self);
+    fn discard(self: Pin<&mut Self>, report: Report<'_>) {
+        let end = self.end_mut().and_then(Option::take);
         if let Some(end) = end {
             end.discard(report);
         }
+    }
+
+    fn put_back(self: Pin<Box<Self>>, shelves: &mut Shelves) {
+        shelves.put(self);
     }
 }
 
@@ -150,14 +155,15 @@ impl Handle {
         E: From<Error> + fmt::Display + 'static,
     {
         let site = Location::caller();
-        match Entered::new(self.shared(), site) {
+        let id = match Entered::new(self.shared(), site) {
             Ok(entered) => {
                 let co = Co::new(self.clone(), entered.id);
                 let body = body(co);
                 start(entered, body, site)
             }
-            Err(gone) => refused(self.shared(), site, gone),
-        }
+            Err(gone) => refused::<T, E>(self.shared(), site, gone),
+        };
+        JoinHandle::new(Rc::clone(self.shared()), id)
     }
 
     /// Spawns any standard future as a coroutine; joining gives its output.
@@ -181,10 +187,11 @@ impl Handle {
         F: Future<Output: 'static> + 'static,
     {
         let site = Location::caller();
-        match Entered::new(self.shared(), site) {
+        let id = match Entered::new(self.shared(), site) {
             Ok(entered) => start(entered, Infallibly { future }, site),
-            Err(gone) => refused(self.shared(), site, gone),
-        }
+            Err(gone) => refused::<F::Output, Error>(self.shared(), site, gone),
+        };
+        JoinHandle::new(Rc::clone(self.shared()), id)
     }
 }
 
@@ -223,7 +230,8 @@ impl Remote {
             if let Ok(entered) = Entered::new(handle.shared(), site) {
                 let co = Co::new(handle.clone(), entered.id);
                 let body = body(co);
-                drop(start(entered, body, site));
+                let id = start(entered, body, site);
+                drop(JoinHandle::<(), E>::new(Rc::clone(handle.shared()), id));
             }
         })
     }
@@ -281,21 +289,18 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// Gives an entered coroutine its body and queues it.
+/// Gives an entered coroutine its body and queues it. Gives the id under which it is joined.
 #[inline]
-pub(crate) fn start<F, T, E>(mut entered: Entered<'_>, body: F, site: Site) -> JoinHandle<T, E>
+pub(crate) fn start<F, T, E>(mut entered: Entered<'_>, body: F, site: Site) -> Id
 where
     F: Future<Output = Result<T, E>> + 'static,
     T: 'static,
     E: From<Error> + fmt::Display + 'static,
 {
     let (shared, id) = (entered.shared, entered.id);
-    if shared.is_closed() {
-        // Whoever made the body has dropped the loop meanwhile.
-        return refused(shared, site, ErrorKind::LoopGone.into());
-    }
-    let spare = shared.shelves.borrow_mut().take::<Runner<F, T, E>>();
-    let runner = match spare {
+    entered.started = true;
+    let mut records = shared.records.borrow_mut();
+    let runner = match records.shelves.take::<Runner<F, T, E>>() {
         // Written where it belongs: by way of another place it would be copied from what was just written, and stall the CPU.
         Some(mut runner) => {
             runner.set(Runner::Running { body });
@@ -303,14 +308,20 @@ where
         }
         None => Box::pin(Runner::Running { body }),
     };
-    entered.started = true;
-    shared.start(id, runner);
-    JoinHandle::new(Rc::clone(shared), id, site)
+    if let Err(runner) = records.admit(id, runner) {
+        // Whoever made the body has dropped the loop meanwhile.
+        drop(records);
+        drop(runner);
+        return refused::<T, E>(shared, site, ErrorKind::LoopGone.into());
+    }
+    drop(records);
+    shared.push(Job(id));
+    id
 }
 
-/// The handle of a coroutine that could not be started.
+/// Enters the end of a coroutine that could not be started.
 #[cold]
-pub(crate) fn refused<T, E>(shared: &Rc<Shared>, site: Site, error: Error) -> JoinHandle<T, E>
+pub(crate) fn refused<T, E>(shared: &Rc<Shared>, site: Site, error: Error) -> Id
 where
     T: 'static,
     E: From<Error> + fmt::Display + 'static,
@@ -318,8 +329,8 @@ where
     let end: Runner<Ready<Result<T, E>>, T, E> = Runner::Ended {
         end: Some(End::Dead(error)),
     };
-    let id = shared.records.borrow_mut().insert_end(Box::pin(end));
-    JoinHandle::new(Rc::clone(shared), id, site)
+    let end = Box::pin(end);
+    shared.records.borrow_mut().insert_end(site, end)
 }
 
 pin_project! {
@@ -418,7 +429,7 @@ impl EventLoop {
                 done: false,
                 panic: None,
             };
-            shared.begin(id);
+            shared.push(Job(id));
             (self.drive_root(&mut root), root.panic)
         };
         if let Some(panic) = panic {

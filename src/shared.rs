@@ -12,6 +12,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
@@ -26,13 +27,11 @@ use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::incident::{self, Incident};
 use crate::job::Job;
-use crate::newcomers::{BURST, Newcomers};
 use crate::pool::Pool;
 use crate::reactor::Reactor;
-use crate::ready::Ready;
-use crate::record::{Flags, Micros, Record};
-use crate::records::Records;
-use crate::shelves::Shelves;
+use crate::ready::{BURST, Ready};
+use crate::record::{Flags, Micros};
+use crate::records::{Departed, Records};
 use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
 use crate::spares::Spares;
@@ -88,10 +87,6 @@ pub(crate) const FIRST: u32 = PLAIN | 1;
 pub(crate) struct Shared {
     /// Every coroutine that has not ended.
     pub(crate) records: RefCell<Records>,
-    /// Those that have not started, with their bodies.
-    pub(crate) newcomers: RefCell<Newcomers>,
-    /// The boxes of bodies that have ended.
-    pub(crate) shelves: RefCell<Shelves>,
     /// The cells of one-shots that were taken.
     pub(crate) spare_cells: RefCell<Spares<Rc<dyn Any>>>,
     /// What is to run, in order.
@@ -169,6 +164,8 @@ pub(crate) struct Shared {
     pub(crate) engines: Cell<usize>,
     /// How many waits for other coroutines are entered.
     pub(crate) waits: Cell<usize>,
+    /// Those of joins, by who is joined: see `join`. They are here because most programs join without one.
+    pub(crate) join_waits: RefCell<HashMap<Id, Box<dyn Any>>>,
 }
 
 impl Shared {
@@ -183,8 +180,6 @@ impl Shared {
         let now = clock.now();
         Rc::new(Shared {
             records: RefCell::new(Records::new()),
-            newcomers: RefCell::default(),
-            shelves: RefCell::default(),
             spare_cells: RefCell::default(),
             ready: Ready::default(),
             calls: Calls::default(),
@@ -222,6 +217,7 @@ impl Shared {
             pool,
             engines: Cell::new(0),
             waits: Cell::new(0),
+            join_waits: RefCell::default(),
         })
     }
 
@@ -241,7 +237,6 @@ impl Shared {
     fn push_rare(&self, job: Job) {
         self.ready.push_anyhow(job);
         self.ready.rest(BURST);
-        self.newcomers.borrow_mut().rest(BURST);
         self.touched();
     }
 
@@ -277,8 +272,7 @@ impl Shared {
     /// Gives back the memory of queues that are empty and have grown past `kept` entries.
     pub(crate) fn rest(&self, kept: usize) {
         self.ready.rest(kept);
-        self.newcomers.borrow_mut().rest(kept);
-        self.shelves.borrow_mut().rest();
+        self.records.borrow_mut().shelves.rest();
         let mut timers = self.timer_calls.borrow_mut();
         if timers.is_empty() && timers.capacity() > kept {
             *timers = Slab::new();
@@ -318,17 +312,17 @@ impl Shared {
     )]
     pub(crate) fn wake_here(&self, id: Id) {
         let mut records = self.records.borrow_mut();
-        let Some(record) = records.get_mut(id) else {
+        let Some(flags) = records.flags_mut(id) else {
             return;
         };
-        if record.flags.has(Flags::QUEUED) {
+        if flags.has(Flags::QUEUED) {
             if self.running.get() != id || self.queued.replace(true) {
                 return;
             }
             self.gives_way_in.set(0);
             self.plain_place.set(ptr::null());
         } else {
-            record.flags.set(Flags::QUEUED);
+            flags.set(Flags::QUEUED);
         }
         drop(records);
         self.push(Job(id));
@@ -490,11 +484,10 @@ impl Shared {
     pub(crate) fn ready_count(&self) -> usize {
         let records = self.records.borrow();
         let running = self.running.get();
-        let waits = |id, record: &Record| {
+        let coroutines = records.iter().filter(|(id, record)| {
             record.flags.has(Flags::QUEUED)
-                && (id != running || self.queued.get() || self.gives_way())
-        };
-        let coroutines = records.iter().filter(|(id, record)| waits(*id, record));
+                && (*id != running || self.queued.get() || self.gives_way())
+        });
         coroutines.count() + self.calls.len() + self.due_calls.get()
     }
 
@@ -506,7 +499,8 @@ impl Shared {
     /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
     pub(crate) fn take_all(&self) -> Vec<Held> {
         self.ready.clear();
-        drop((self.shelves.take(), self.spare_cells.take()));
+        let shelves = std::mem::take(&mut self.records.borrow_mut().shelves);
+        drop((shelves, self.spare_cells.take()));
         let calls = self.calls.take_all().into_iter().map(Held::Call);
         self.timers.borrow_mut().take_all();
         let timers = self.timer_calls.take().into_iter();
@@ -561,7 +555,7 @@ pub(crate) enum Held {
     /// From a timer.
     Timer(#[expect(dead_code, reason = "kept to be dropped")] Callback),
     /// From the table.
-    Record(Record),
+    Record(Departed),
     /// Kept for another thread.
     Vault(#[expect(dead_code, reason = "kept to be dropped")] Box<dyn Any>),
 }

@@ -100,8 +100,7 @@ impl Shared {
         let records = self.records.borrow();
         let record = records.get(id)?;
         let moves = record.flags.has(Flags::QUEUED) || id == self.running.get();
-        let (kind, site) = (record.parked_on, record.parked_at);
-        (!moves).then_some((Note { kind, site }, record.since()))
+        (!moves).then(|| record.parked())
     }
 
     /// The error of a wait by the running coroutine that only its own end could end.

@@ -23,7 +23,8 @@ use crate::call::{Call, Calls};
 use crate::error::Error;
 use crate::hub::engine::{Hub, OrderKey};
 use crate::hub::turns::Turn;
-use crate::record::{Flags, Tie};
+use crate::record::Flags;
+use crate::records::Tie;
 use crate::waits::Lender;
 
 /// A message for a worker.
