@@ -1,4 +1,4 @@
-//! The keyed engine against a model that is a map of queues: random schedules of messages, ends, cancels, holds, limits and closes.
+//! The keyed engine against a model that is a map of queues: random schedules of messages, ends, cancels, senders that give up, holds, limits and closes.
 //!
 //! 1. The model knows nothing of coroutines: after each step of the schedule the loop runs until nothing moves, and both must agree.
 //! 2. Order per key, nothing lost, nothing twice, and the bounds are checked in every step, not only at the end.
@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use proptest::{prelude::*, test_runner::TestCaseResult};
 use yieldpoint::{
-    Budget, Call, Error, EventLoop, Keyed, ManualClock, Resolver, Result,
+    Budget, Call, Error, EventLoop, JoinHandle, Keyed, ManualClock, Resolver, Result,
     ordered::{AfterKeyFailure, DropReason, KeyedRemote, Overflow},
 };
 
@@ -31,6 +31,8 @@ enum Step {
     Send(u8, u8),
     /// A message for a key from a remote: it is in nobody's hands while it waits for room.
     Remote(u8, u8),
+    /// The first coroutine that waits for room in this key's line gives up.
+    GiveUp(u8),
     /// The call that a key runs ends, if it runs one.
     End(u8, End),
     /// The call that a key runs is cancelled.
@@ -54,6 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (key(), 1..4u8).prop_map(|(key, size)| Step::TrySend(key, size)),
         6 => (key(), 1..4u8).prop_map(|(key, size)| Step::Send(key, size)),
         4 => (key(), 1..4u8).prop_map(|(key, size)| Step::Remote(key, size)),
+        4 => key().prop_map(Step::GiveUp),
         14 => (key(), end()).prop_map(|(key, end)| Step::End(key, end)),
         2 => key().prop_map(Step::Cancel),
         2 => key().prop_map(Step::Resume),
@@ -346,6 +349,24 @@ impl Model {
         }
     }
 
+    /// The first who waits for room in this key's line goes away. Gives the number of his message.
+    fn give_up(&mut self, key: u8) -> Option<u32> {
+        let mut keys = self.keys.iter_mut().filter(|(of, _)| of.0 == key);
+        let (&key, line, at) = keys.find_map(|(key, state)| {
+            let at = state
+                .line
+                .iter()
+                .position(|(_, sender)| *sender == Sender::Waits)?;
+            Some((key, &mut state.line, at))
+        })?;
+        let ((n, _), _) = line.remove(at)?;
+        if line.is_empty() {
+            self.room.retain(|ready| *ready != key);
+        }
+        self.events.push(Event::Refused(n));
+        Some(n)
+    }
+
     /// Begins calls until no more can.
     fn run(&mut self) {
         loop {
@@ -464,6 +485,8 @@ struct Subject {
     door: KeyedRemote<u8, Message>,
     log: Log,
     running: Running,
+    /// The coroutines that send and wait for room, by the number of the message.
+    senders: BTreeMap<u32, JoinHandle<()>>,
 }
 
 impl Subject {
@@ -518,6 +541,7 @@ impl Subject {
             door,
             log,
             running,
+            senders: BTreeMap::new(),
         }
     }
 
@@ -534,7 +558,8 @@ impl Subject {
         running.keys().find(|(of, _)| *of == key).copied()
     }
 
-    fn take(&mut self, step: Step, n: u32) {
+    /// Takes a step; the model has said whose message it is where somebody gives up.
+    fn take(&mut self, step: Step, n: u32, gives_up: Option<u32>) {
         match step {
             Step::TrySend(key, size) => {
                 if let Err(refused) = self.engine.try_send(key, (n, size)) {
@@ -544,17 +569,32 @@ impl Subject {
             }
             Step::Send(key, size) => {
                 let (sending, log) = (self.engine.send(key, (n, size)), Rc::clone(&self.log));
-                let _runs_on = self.event_loop.handle().spawn(async move |_| -> Result {
+                let sender = self.event_loop.handle().spawn(async move |_| -> Result {
                     if sending.await.is_err() {
                         log.borrow_mut().push(Event::Refused(n));
                     }
                     Ok(())
                 });
+                self.senders.insert(n, sender);
             }
             Step::Remote(key, size) => {
                 if let Err(refused) = self.door.try_send(key, (n, size)) {
                     assert_eq!(refused.into_message(), (n, size));
                     self.log.borrow_mut().push(Event::Refused(n));
+                }
+            }
+            Step::GiveUp(_) => {
+                let sender = gives_up.and_then(|n| Some((n, self.senders.remove(&n)?)));
+                match sender {
+                    // It hears of its end, or it does not.
+                    Some((n, sender)) if n % 2 == 0 => {
+                        sender.cancel("as told");
+                    }
+                    Some((n, sender)) => {
+                        sender.abort();
+                        self.log.borrow_mut().push(Event::Refused(n));
+                    }
+                    None => {}
                 }
             }
             Step::End(key, end) => {
@@ -582,12 +622,14 @@ impl Subject {
     }
 }
 
-/// Takes a step in the model.
-fn take(model: &mut Model, step: Step, n: u32) {
+/// Takes a step in the model. Gives the number of the message whose sender gives up.
+fn take(model: &mut Model, step: Step, n: u32) -> Option<u32> {
+    let mut gives_up = None;
     match step {
         Step::TrySend(key, size) => model.arrive(key_of(key, n), (n, size), Sender::Tries),
         Step::Send(key, size) => model.arrive(key_of(key, n), (n, size), Sender::Waits),
         Step::Remote(key, size) => model.arrive(key_of(key, n), (n, size), Sender::Gone),
+        Step::GiveUp(key) => gives_up = model.give_up(key),
         Step::End(key, end) => {
             let mut running = model
                 .keys
@@ -606,6 +648,7 @@ fn take(model: &mut Model, step: Step, n: u32) {
         Step::Close => model.closed = true,
     }
     model.run();
+    gives_up
 }
 
 /// What happened in a step; within a step, only the order within a key counts.
@@ -623,8 +666,8 @@ fn compare(rules: Rules, steps: &[Step]) -> TestCaseResult {
     let (mut model, mut subject) = (Model::new(rules), Subject::new(rules));
     let mut fates = BTreeMap::<u32, u32>::new();
     for (n, step) in (0..).zip(steps) {
-        take(&mut model, *step, n);
-        subject.take(*step, n);
+        let gives_up = take(&mut model, *step, n);
+        subject.take(*step, n, gives_up);
         let told = by_key(&mut subject.log.borrow_mut());
         for event in &told {
             if let Event::Began(_, n, _) | Event::Dropped(_, n) | Event::Refused(n) = event {
@@ -649,11 +692,11 @@ fn compare(rules: Rules, steps: &[Step]) -> TestCaseResult {
     }
     // Everything that is held goes on, every call ends, and then every message has met exactly one fate.
     for key in 0..FREE {
-        subject.take(Step::Resume(key), 0);
+        subject.take(Step::Resume(key), 0, None);
     }
     for _ in 0..=steps.len() {
         for key in 0..=FREE {
-            subject.take(Step::End(key, End::Well), 0);
+            subject.take(Step::End(key, End::Well), 0, None);
         }
     }
     for event in subject.log.borrow().iter() {
@@ -706,6 +749,24 @@ fn who_comes_to_a_key_after_it_was_forgotten_does_not_pass_those_who_wait_for_ro
         Step::Send(1, 1),
         Step::End(1, End::Well),
         Step::End(2, End::Well),
+    ];
+    compare(NARROW, &steps).expect("the engine does as the model");
+}
+
+#[test]
+fn who_comes_to_a_key_whose_last_waiter_gave_up_does_not_pass_those_who_wait_for_room_of_all() {
+    let steps = [
+        Step::TrySend(0, 1),
+        Step::TrySend(2, 1),
+        Step::TrySend(0, 1),
+        Step::TrySend(0, 1),
+        Step::Send(1, 1),
+        Step::Send(2, 1),
+        Step::Send(3, 1),
+        Step::GiveUp(2),
+        Step::Send(2, 1),
+        Step::End(0, End::Well),
+        Step::End(0, End::Well),
     ];
     compare(NARROW, &steps).expect("the engine does as the model");
 }

@@ -44,8 +44,6 @@ pub(crate) struct KeyState<K> {
     pub(crate) hold: Hold,
     /// Whether it is in the ring.
     pub(super) in_ring: bool,
-    /// Whether it is in the ring of those with a line that has room.
-    pub(crate) in_room_ring: bool,
     /// Whether it is no key but one message that runs free.
     pub(crate) free: bool,
     /// Whether it has state.

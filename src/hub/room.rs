@@ -74,48 +74,33 @@ impl<K, M, R, E> Table<K, M, R, E> {
 
     /// Turns everybody in a key's line away. Gives the slots to wake, and the messages of other threads.
     pub(crate) fn turn_away(&mut self, id: Id) -> (Vec<WaiterSlot>, Vec<Item<M, R, E>>) {
-        let Some(key) = self.keys.get_mut(id) else {
-            return (Vec::new(), Vec::new());
-        };
-        if std::mem::replace(&mut key.in_room_ring, false) {
-            // Who comes to the key's line from now on has not waited as long as those of other keys.
-            self.room_ring.retain(|ready| *ready != id);
-        }
-        self.lines.turn_away(&mut key.line)
+        let key = self.keys.get_mut(id);
+        key.map_or_else(Default::default, |key| self.lines.turn_away(&mut key.line))
     }
 
     /// Whether who waits in this key's line waits for room of all, and not for the key's.
     pub(crate) fn waits_for_all(&self, id: Id) -> bool {
-        self.keys.get(id).is_some_and(|key| key.in_room_ring)
+        let key = self.keys.get(id);
+        key.is_some_and(|key| self.lines.is_due(key.line))
     }
 
     /// Lets in the first in line of the next key in turn, if there is room (keeps invariant 2). Gives the slot to wake; `outside` hears
     /// of messages of other threads.
     pub(crate) fn admit(&mut self, outside: &mut usize) -> Option<WaiterSlot> {
         loop {
-            let id = *self.room_ring.front()?;
-            let Some(key) = self.keys.get_mut(id) else {
-                self.room_ring.pop_front();
-                continue;
-            };
-            let has_room = key.taken() < self.limits.per_key;
-            let first = self.lines.first(key.line).filter(|_| has_room);
-            let Some((first, waiter)) = first else {
-                key.in_room_ring = false;
-                self.room_ring.pop_front();
-                continue;
-            };
-            let size = waiter.want.size();
-            if !self.fits(size) {
+            let (first, waiter) = self.lines.first_due()?;
+            let (id, size) = (waiter.key, waiter.want.size());
+            let key = self.keys.get(id);
+            let has_room = key.is_some_and(|key| key.taken() < self.limits.per_key);
+            if has_room && !self.fits(size) {
                 return None;
             }
-            self.room_ring.pop_front();
-            let slot = self.serve(id, first, outside);
-            if let Some(key) = self.keys.get_mut(id) {
-                key.in_room_ring = false;
+            self.lines.pass_first_due();
+            if has_room {
+                let slot = self.serve(id, first, outside);
+                self.make_room_ready(id);
+                return Some(slot);
             }
-            self.make_room_ready(id);
-            return Some(slot);
         }
     }
 

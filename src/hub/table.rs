@@ -14,8 +14,6 @@
 //!                         └─────────────────────────────┴────────────────▶ held ── resumed, forgotten ──▶
 //! ```
 
-use std::collections::VecDeque;
-
 use crate::arena::{Arena, Id};
 use crate::hub::index::{Index, Probe};
 use crate::hub::key_state::{Hold, KeyState, NOBODY};
@@ -56,8 +54,6 @@ pub(crate) struct Table<K, M, R, E> {
     pub(crate) lines: Lines<M, R, E>,
     /// Keys whose turn comes, first to come first (invariant 2). It may name some whose turn went by.
     pub(super) ring: Ring,
-    /// Keys in whose line the first may get room as soon as there is room of all.
-    pub(crate) room_ring: VecDeque<Id>,
     /// The workers.
     pub(crate) seats: Seats<R, E>,
     /// The limits.
@@ -85,7 +81,6 @@ impl<K, M, R, E> Table<K, M, R, E> {
             queues: Queues::new(),
             lines: Lines::new(),
             ring: Ring::new(),
-            room_ring: VecDeque::new(),
             seats: Seats::new(limits.concurrency),
             limits,
             arrived: 0,
@@ -124,7 +119,6 @@ impl<K, M, R, E> Table<K, M, R, E> {
             weight,
             hold: Hold::Open,
             in_ring: false,
-            in_room_ring: false,
             free: hash.is_none(),
             has_state: false,
             forgotten: false,
@@ -203,7 +197,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
         asker: Asker<R, E>,
         (size, since): (usize, Nanos),
     ) -> Result<(), (M, Asker<R, E>)> {
-        let open = self.intake == Intake::Open && self.room_ring.is_empty() && self.fits(size);
+        let open = self.intake == Intake::Open && !self.lines.has_due() && self.fits(size);
         let Table {
             keys, queues, ring, ..
         } = self;
@@ -299,20 +293,18 @@ impl<K, M, R, E> Table<K, M, R, E> {
     /// Notes that the line of a key may get room, if there is room of all.
     #[inline]
     pub(crate) fn make_room_ready(&mut self, id: Id) {
-        if let Some(key) = self.keys.get_mut(id)
+        if let Some(key) = self.keys.get(id)
             && !key.line.is_empty()
-            && !key.in_room_ring
             && key.taken() < self.limits.per_key
         {
-            key.in_room_ring = true;
-            self.room_ring.push_back(id);
+            self.lines.make_due(key.line);
         }
     }
 
     /// Whether anybody might be let in.
     #[inline]
     pub(crate) fn has_line(&self) -> bool {
-        !self.room_ring.is_empty()
+        self.lines.has_due()
     }
 
     /// Puts a key in the ring if it belongs there (keeps invariant 2).
