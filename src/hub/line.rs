@@ -1,6 +1,6 @@
 //! Who waits for room in a keyed engine: one line for each key, linked through one table of waiters.
 //!
-//! It is apart because a line costs a key two words and a waiter nothing but his place: no key owns a queue of its own.
+//! It is apart because a key that nobody waits for has no line, and a line costs a waiter nothing but his place.
 //!
 //! Invariants:
 //! 1. Who is due, because his key has room and he waits for room of all, is the first in his key's line.
@@ -13,6 +13,7 @@
 //! ```
 
 use crate::arena::{Arena, Id};
+use crate::hub::index::ByPlace;
 use crate::hub::message::{Item, Want};
 use crate::waiter::WaiterSlot;
 
@@ -45,6 +46,9 @@ const LINE: usize = 0;
 /// The neighbours among those who are due.
 const DUE: usize = 1;
 
+/// For how many lines memory is kept when nobody waits.
+const KEPT: usize = 1024;
+
 /// The place of nobody.
 const NOBODY: u32 = u32::MAX;
 
@@ -56,7 +60,7 @@ const ALONE: Links = Links {
 
 /// The two ends of a line, by their place in the table.
 #[derive(Clone, Copy)]
-pub(crate) struct Line {
+struct Line {
     /// The first.
     first: u32,
     /// The last.
@@ -65,14 +69,14 @@ pub(crate) struct Line {
 
 impl Line {
     /// Nobody.
-    pub(crate) const EMPTY: Line = Line {
+    const EMPTY: Line = Line {
         first: NOBODY,
         last: NOBODY,
     };
 
     /// Whether nobody waits.
     #[inline]
-    pub(crate) fn is_empty(self) -> bool {
+    fn is_empty(self) -> bool {
         self.first == NOBODY
     }
 }
@@ -81,6 +85,8 @@ impl Line {
 pub(crate) struct Lines<M, R, E> {
     /// Those in line, and those who were served and have not looked yet.
     waiters: Arena<Waiter<M, R, E>>,
+    /// The lines in which anybody is, by their key's place.
+    ends: ByPlace<Line>,
     /// How many are in line.
     waiting: usize,
     /// Those who are due, in the order in which room of all goes to them.
@@ -89,9 +95,10 @@ pub(crate) struct Lines<M, R, E> {
 
 impl<M, R, E> Lines<M, R, E> {
     /// Nobody waits.
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Lines {
             waiters: Arena::new(),
+            ends: ByPlace::default(),
             waiting: 0,
             due: Line::EMPTY,
         }
@@ -123,6 +130,28 @@ impl<M, R, E> Lines<M, R, E> {
         self.waiters.get_mut(id)
     }
 
+    /// The line of a key.
+    fn line(&self, key: Id) -> Line {
+        self.ends.get(&key).copied().unwrap_or(Line::EMPTY)
+    }
+
+    /// Changes the line of a key.
+    fn set_line(&mut self, key: Id, line: Line) {
+        if !line.is_empty() {
+            self.ends.insert(key, line);
+            return;
+        }
+        self.ends.remove(&key);
+        if self.ends.is_empty() {
+            self.ends.shrink_to(KEPT);
+        }
+    }
+
+    /// Whether anybody is in a key's line.
+    pub(crate) fn has_line(&self, key: Id) -> bool {
+        self.ends.contains_key(&key)
+    }
+
     /// The first in a line.
     fn first(&self, line: Line) -> Option<(Id, &Waiter<M, R, E>)> {
         self.waiters.at(line.first as usize)
@@ -148,7 +177,7 @@ impl<M, R, E> Lines<M, R, E> {
     }
 
     /// Goes to the end of a key's line.
-    pub(crate) fn line_up(&mut self, line: &mut Line, key: Id, want: Want<M, R, E>) -> Id {
+    pub(crate) fn line_up(&mut self, key: Id, want: Want<M, R, E>) -> Id {
         let waiter = self.waiters.insert(Waiter {
             key,
             want,
@@ -156,22 +185,27 @@ impl<M, R, E> Lines<M, R, E> {
             links: [ALONE; 2],
             due: false,
         });
-        let place = place(waiter);
-        self.join(LINE, line, line.last, place);
+        let (mut line, place) = (self.line(key), place(waiter));
+        let last = line.last;
+        self.join(LINE, &mut line, last, place);
         line.last = place;
+        self.set_line(key, line);
         self.waiting += 1;
         waiter
     }
 
     /// Takes a waiter out of his line; he stays in the table. If he was due, who is behind him is so in his stead.
-    pub(crate) fn unline(&mut self, line: &mut Line, waiter: Id) {
+    pub(crate) fn unline(&mut self, waiter: Id) {
         let Some(one) = self.waiters.get_mut(waiter) else {
             return;
         };
+        let key = one.key;
         let [in_line, among_due] = std::mem::replace(&mut one.links, [ALONE; 2]);
         let was_due = std::mem::take(&mut one.due);
         self.waiting -= 1;
-        self.join(LINE, line, in_line.before, in_line.behind);
+        let mut line = self.line(key);
+        self.join(LINE, &mut line, in_line.before, in_line.behind);
+        self.set_line(key, line);
         if !was_due {
             return;
         }
@@ -186,8 +220,9 @@ impl<M, R, E> Lines<M, R, E> {
 
     // Room of all.
 
-    /// The first in this line is due, behind all others, unless he is already.
-    pub(crate) fn make_due(&mut self, line: Line) {
+    /// The first in a key's line is due, behind all others, unless he is already.
+    pub(crate) fn make_due(&mut self, key: Id) {
+        let line = self.line(key);
         if let Some(first) = self.at(line.first).filter(|first| !first.due) {
             first.due = true;
             self.join_due(self.due.last, line.first);
@@ -195,9 +230,10 @@ impl<M, R, E> Lines<M, R, E> {
         }
     }
 
-    /// Whether the first in this line is due.
-    pub(crate) fn is_due(&self, line: Line) -> bool {
-        self.first(line).is_some_and(|(_, first)| first.due)
+    /// Whether the first in a key's line is due.
+    pub(crate) fn is_due(&self, key: Id) -> bool {
+        self.first(self.line(key))
+            .is_some_and(|(_, first)| first.due)
     }
 
     /// Whether anybody is due.
@@ -220,9 +256,9 @@ impl<M, R, E> Lines<M, R, E> {
         }
     }
 
-    /// How many stand in a line.
-    pub(crate) fn count(&self, line: Line) -> usize {
-        let mut next = line.first;
+    /// How many stand in a key's line.
+    pub(crate) fn count(&self, key: Id) -> usize {
+        let mut next = self.line(key).first;
         let mut count = 0;
         while let Some((_, waiter)) = self.waiters.at(next as usize) {
             count += 1;
@@ -252,11 +288,11 @@ impl<M, R, E> Lines<M, R, E> {
         }
     }
 
-    /// Turns everybody in a line away. Gives the slots to wake, and the messages of other threads.
-    pub(crate) fn turn_away(&mut self, line: &mut Line) -> (Vec<WaiterSlot>, Vec<Item<M, R, E>>) {
+    /// Turns everybody in a key's line away. Gives the slots to wake, and the messages of other threads.
+    pub(crate) fn turn_away(&mut self, key: Id) -> (Vec<WaiterSlot>, Vec<Item<M, R, E>>) {
         let (mut slots, mut outside) = (Vec::new(), Vec::new());
-        while let Some((first, _)) = self.first(*line) {
-            self.unline(line, first);
+        while let Some((first, _)) = self.first(self.line(key)) {
+            self.unline(first);
             let Some(waiter) = self.waiters.get_mut(first) else {
                 continue;
             };
@@ -307,24 +343,26 @@ mod tests {
     #[test]
     fn who_leaves_hands_his_turn_to_who_is_behind_him_and_the_last_leaves_none() {
         for leaving in 0..3 {
-            let (mut lines, mut ends) = (Lines::new(), [Line::EMPTY; 3]);
+            let mut lines = Lines::new();
+            let keys = [5, 6, 7].map(Id::from_bits);
             let mut ids = vec![];
             for _ in 0..2 {
-                for line in &mut ends {
-                    ids.push(lines.line_up(line, Id::NONE, Want::Place));
-                    lines.make_due(*line);
+                for key in keys {
+                    ids.push(lines.line_up(key, Want::Place));
+                    lines.make_due(key);
                 }
             }
             assert_eq!(due(&lines), [0, 1, 2]);
             let mut expected = vec![0, 1, 2];
-            lines.unline(&mut ends[leaving], ids[leaving]);
+            lines.unline(ids[leaving]);
             expected[leaving] += 3;
             assert_eq!(due(&lines), expected);
-            lines.unline(&mut ends[leaving], ids[leaving + 3]);
+            lines.unline(ids[leaving + 3]);
+            assert!(!lines.has_line(keys[leaving]));
             expected.remove(leaving);
             assert_eq!(due(&lines), expected);
-            let last = lines.line_up(&mut ends[leaving], Id::NONE, Want::Place);
-            lines.make_due(ends[leaving]);
+            let last = lines.line_up(keys[leaving], Want::Place);
+            lines.make_due(keys[leaving]);
             expected.push(last.index());
             assert_eq!(due(&lines), expected, "who comes then begins at the back");
             while lines.has_due() {
