@@ -139,6 +139,12 @@ struct Slot<T> {
     value: Option<T>,
 }
 
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Arena::new()
+    }
+}
+
 impl<T> Arena<T> {
     /// An arena without values, which has allocated nothing.
     pub(crate) const fn new() -> Self {

@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 
 use slab::Slab;
 
+use crate::arena::Arena;
 use crate::error::Error;
 use crate::incident::Incident;
 use crate::ledger::Ledger;
@@ -301,8 +302,8 @@ pub(crate) struct Rare {
     /// The wakers of foreign combinators inside which its points are parked, by token. One that a cancel has woken leaves its
     /// place empty until its point gives the token back, so that no token can reach another point's waker.
     pub(crate) wakers: Slab<Option<Foreign>>,
-    /// What it waits for that is another coroutine's doing.
-    pub(crate) waits: Slab<Edge>,
+    /// What it waits for that is another coroutine's doing. One whose call is over is here no more, though somebody may keep the wait.
+    pub(crate) waits: Arena<Edge>,
     /// The engine whose permit it has, and its seat there, if that engine limits its calls.
     pub(crate) lender: Option<(Rc<dyn Lender>, u32)>,
 }

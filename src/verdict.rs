@@ -15,17 +15,20 @@ use crate::snapshot::PendingKey;
 /// A value, or a failure and its kind.
 pub(crate) type Verdict<R, E> = std::result::Result<R, (FailureKind, E)>;
 
-/// Whether coroutine `id` left no keys, and is neither cancelled nor aborted: its value is good, and it may go on.
+/// Whether coroutine `id` left no keys and no waits, and is neither cancelled nor aborted: its value is good, and it may go on.
 #[inline]
 pub(crate) fn is_plain(shared: &Shared, id: Id) -> bool {
     let records = shared.records.borrow();
     let doomed = Flags::CANCELLED.or(Flags::ABORTED);
     records.get(id).is_some_and(|record| {
-        !record.flags.has(doomed) && record.rare().is_none_or(|rare| rare.ledger.is_empty())
+        !record.flags.has(doomed)
+            && record
+                .rare()
+                .is_none_or(|rare| rare.ledger.is_empty() && rare.waits.is_empty())
     })
 }
 
-/// Judges the result that a handler returned in coroutine `id`, and takes what keys the call left.
+/// Judges the result that a handler returned in coroutine `id`, and takes what keys and waits the call left.
 #[inline]
 pub(crate) fn judge<R, E>(shared: &Shared, id: Id, result: Result<R, E>) -> Option<Verdict<R, E>>
 where
@@ -37,13 +40,14 @@ where
     }
 }
 
-/// The same for a call that failed, left keys, or whose coroutine was cancelled. None if that coroutine is gone.
+/// The same for a call that failed, left keys or waits, or whose coroutine was cancelled. None if that coroutine is gone.
 #[cold]
 fn judge_rare<R, E>(shared: &Shared, id: Id, result: Result<R, E>) -> Option<Verdict<R, E>>
 where
     E: From<Error> + fmt::Display + 'static,
 {
     let keys = take_leaks(shared, id);
+    shared.forget_waits(id);
     let cause = {
         let records = shared.records.borrow();
         let record = records.get(id);

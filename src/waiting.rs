@@ -6,6 +6,8 @@
 //! 1. Only who is about to wait can close a circle, so it is looked for then, and found before anybody waits in it.
 //! 2. A coroutine in the ready queue does not wait, whatever its edges say; it looks again when it does.
 //! 3. What names things in a path runs with nothing borrowed.
+//! 4. A wait belongs to the call that began it, or took it up again: when that ends its edge is gone, and with it all that the wait may
+//!    do to the permit, which is another call's by then. Whoever holds the wait finds it so when he looks for the edge.
 //!
 //! ```text
 //!   about to wait ── leads back here ──▶ Deadlock, with the path
@@ -34,8 +36,8 @@ pub(crate) struct Waiting {
     shared: Rc<Shared>,
     /// Who waits.
     owner: Id,
-    /// Its edge.
-    edge: usize,
+    /// Its edge. It is gone once the call that waited has ended (invariant 4).
+    edge: Id,
     /// Whose permit was lent out for it.
     lender: Option<(Rc<dyn Lender>, u32)>,
 }
@@ -58,7 +60,10 @@ impl Shared {
         if let Some(error) = self.closes(&edge, site) {
             return Err(error);
         }
-        if held.as_ref().is_some_and(|held| held.owner == owner) {
+        if held
+            .as_ref()
+            .is_some_and(|held| held.owner == owner && held.is_entered())
+        {
             return Ok(());
         }
         let (edge, lender) = {
@@ -82,6 +87,17 @@ impl Shared {
         };
         drop(held.replace(entered));
         Ok(())
+    }
+
+    /// A call of this coroutine has ended: what it began to wait for is nobody's wait (keeps invariant 4).
+    pub(crate) fn forget_waits(&self, id: Id) {
+        let edges = {
+            let mut records = self.records.borrow_mut();
+            let record = records.get_mut(id);
+            let rare = record.and_then(|record| record.rare_if_any());
+            rare.map(|rare| rare.waits.take_all())
+        };
+        drop(edges);
     }
 
     /// What a coroutine waits for (keeps invariant 2).
@@ -202,12 +218,20 @@ fn path(edges: &[Edge]) -> String {
 }
 
 impl Waiting {
+    /// Whether the call that waits goes on.
+    fn is_entered(&self) -> bool {
+        let records = self.shared.records.borrow();
+        let rare = records.get(self.owner).and_then(|record| record.rare());
+        rare.is_some_and(|rare| rare.waits.contains(self.edge))
+    }
+
     /// The wait is over. Ready once the call may go on: its permit may have gone to another.
     pub(crate) fn poll_over(held: &mut Option<Waiting>, cx: &Context<'_>, site: Site) -> Poll<()> {
         let Some(waiting) = held else {
             return Poll::Ready(());
         };
-        let Some((lender, seat)) = &waiting.lender else {
+        let lender = waiting.lender.as_ref();
+        let Some((lender, seat)) = lender.filter(|_| waiting.is_entered()) else {
             *held = None;
             return Poll::Ready(());
         };
@@ -238,10 +262,11 @@ impl Drop for Waiting {
             let mut records = self.shared.records.borrow_mut();
             let record = records.get_mut(self.owner);
             let rare = record.and_then(|record| record.rare_if_any());
-            rare.and_then(|rare| rare.waits.try_remove(self.edge))
+            rare.and_then(|rare| rare.waits.remove(self.edge))
         };
+        let goes_on = edge.is_some();
         drop(edge);
-        if let Some((lender, seat)) = self.lender.take() {
+        if let Some((lender, seat)) = self.lender.take().filter(|_| goes_on) {
             self.shared.unpark(lender.slot(seat));
             lender.force_back(seat);
         }

@@ -1,15 +1,15 @@
-//! The keyed engine against a model that is a map of queues: random schedules of messages, ends, cancels, holds, limits and closes.
+//! The keyed engine against a model that is a map of queues: random schedules of messages, ends, cancels, senders that give up, holds, limits and closes.
 //!
 //! 1. The model knows nothing of coroutines: after each step of the schedule the loop runs until nothing moves, and both must agree.
 //! 2. Order per key, nothing lost, nothing twice, and the bounds are checked in every step, not only at the end.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use proptest::{prelude::*, test_runner::TestCaseResult};
 use yieldpoint::{
-    Budget, Call, Error, EventLoop, Keyed, ManualClock, Resolver, Result,
+    Budget, Call, Error, ErrorKind, EventLoop, JoinHandle, Keyed, ManualClock, Resolver, Result,
     ordered::{AfterKeyFailure, DropReason, KeyedRemote, Overflow},
 };
 
@@ -29,8 +29,12 @@ enum Step {
     TrySend(u8, u8),
     /// A message for a key from a coroutine that waits for room.
     Send(u8, u8),
+    /// The same from one that waits for its result too.
+    Ask(u8, u8),
     /// A message for a key from a remote: it is in nobody's hands while it waits for room.
     Remote(u8, u8),
+    /// The first coroutine that waits for room in this key's line gives up.
+    GiveUp(u8),
     /// The call that a key runs ends, if it runs one.
     End(u8, End),
     /// The call that a key runs is cancelled.
@@ -53,7 +57,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (key(), 1..4u8).prop_map(|(key, size)| Step::TrySend(key, size)),
         6 => (key(), 1..4u8).prop_map(|(key, size)| Step::Send(key, size)),
+        4 => (key(), 1..4u8).prop_map(|(key, size)| Step::Ask(key, size)),
         4 => (key(), 1..4u8).prop_map(|(key, size)| Step::Remote(key, size)),
+        4 => key().prop_map(Step::GiveUp),
         14 => (key(), end()).prop_map(|(key, end)| Step::End(key, end)),
         2 => key().prop_map(Step::Cancel),
         2 => key().prop_map(Step::Resume),
@@ -122,16 +128,29 @@ fn rules() -> impl Strategy<Value = Rules> {
 type Message = (u32, u8);
 
 /// What can happen to a message, by its number and key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     /// Its call began; how many calls the key's state had seen.
     Began(u8, u32, u32),
     /// Its call ended well.
     Ended(u8, u32),
-    /// It was dropped.
-    Dropped(u8, u32),
+    /// It was dropped, and why.
+    Dropped(u8, u32, DropReason),
     /// It was given back, or its sender was told that it would not be taken.
     Refused(u32),
+    /// Its sender was told how its call ended.
+    Answered(u32, Answer),
+}
+
+/// What somebody who asked was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// The value of the call.
+    Value,
+    /// The call's error.
+    Error,
+    /// That there was no call.
+    Dropped,
 }
 
 /// A key of the model: each message that runs free is one of its own, by its number plus one.
@@ -177,6 +196,8 @@ struct Model {
     /// Keys in whose line the first waits for room of all.
     room: VecDeque<Key>,
     closed: bool,
+    /// Messages whose sender waits for the result.
+    asked: BTreeSet<u32>,
     events: Vec<Event>,
 }
 
@@ -188,6 +209,7 @@ impl Model {
             ring: VecDeque::new(),
             room: VecDeque::new(),
             closed: false,
+            asked: BTreeSet::new(),
             events: vec![],
         }
     }
@@ -225,12 +247,30 @@ impl Model {
     }
 
     /// A message comes to nothing.
-    fn turn_away(&mut self, key: Key, message: Message, sender: Sender) {
-        let n = message.0;
-        self.events.push(match sender {
-            Sender::Gone => Event::Dropped(key.0, n),
-            _ => Event::Refused(n),
-        });
+    fn turn_away(&mut self, key: Key, message: Message, sender: Sender, why: DropReason) {
+        match sender {
+            Sender::Gone => self.drop(key, message, why),
+            _ => self.refuse(message),
+        }
+    }
+
+    /// A message is given back.
+    fn refuse(&mut self, (n, _): Message) {
+        self.asked.remove(&n);
+        self.events.push(Event::Refused(n));
+    }
+
+    /// A message is dropped.
+    fn drop(&mut self, key: Key, (n, _): Message, why: DropReason) {
+        self.events.push(Event::Dropped(key.0, n, why));
+        self.answer(n, Answer::Dropped);
+    }
+
+    /// Who asked is told.
+    fn answer(&mut self, n: u32, answer: Answer) {
+        if self.asked.remove(&n) {
+            self.events.push(Event::Answered(n, answer));
+        }
     }
 
     /// A message arrives.
@@ -238,7 +278,7 @@ impl Model {
         let rules = self.rules;
         let refused_at_the_gate = sender == Sender::Gone && self.outside() >= rules.gate();
         if self.closed || refused_at_the_gate {
-            return self.events.push(Event::Refused(message.0));
+            return self.refuse(message);
         }
         let state = self.key(key);
         let is_stopped = state.held == Some(AfterKeyFailure::StopKey);
@@ -252,8 +292,11 @@ impl Model {
         } else {
             has_line || state.queue.len() >= rules.per_key
         };
-        if is_stopped || usize::from(message.1) > rules.bytes {
-            return self.turn_away(key, message, sender);
+        if is_stopped {
+            return self.turn_away(key, message, sender, DropReason::Stopped);
+        }
+        if usize::from(message.1) > rules.bytes {
+            return self.turn_away(key, message, sender, DropReason::Overflow);
         }
         let none = has_line || !self.room.is_empty() || !self.fits(message.1);
         if !full && !none {
@@ -269,7 +312,7 @@ impl Model {
             return self.note_room(key);
         }
         match rules.overflow {
-            Overflow::DropNewest if full => self.events.push(Event::Dropped(key.0, message.0)),
+            Overflow::DropNewest if full => self.drop(key, message, DropReason::Overflow),
             Overflow::DropOldest | Overflow::KeepLast if full => {
                 let queue = &self.keys[&key].queue;
                 let last = rules.overflow == Overflow::KeepLast;
@@ -287,14 +330,15 @@ impl Model {
                     || queue.len() - count >= rules.per_key
                     || self.queued() - count >= rules.total
                 {
-                    return self.turn_away(key, message, sender);
+                    return self.turn_away(key, message, sender, DropReason::Overflow);
                 }
                 let dropped: Vec<Message> = self.key(key).queue.drain(..count).collect();
-                self.events
-                    .extend(dropped.iter().map(|(n, _)| Event::Dropped(key.0, *n)));
+                for message in dropped {
+                    self.drop(key, message, DropReason::Overflow);
+                }
                 self.push(key, message);
             }
-            _ => self.turn_away(key, message, sender),
+            _ => self.turn_away(key, message, sender, DropReason::Overflow),
         }
     }
 
@@ -346,6 +390,24 @@ impl Model {
         }
     }
 
+    /// The first who waits for room in this key's line goes away. Gives the number of his message.
+    fn give_up(&mut self, key: u8) -> Option<u32> {
+        let mut keys = self.keys.iter_mut().filter(|(of, _)| of.0 == key);
+        let (&key, line, at) = keys.find_map(|(key, state)| {
+            let at = state
+                .line
+                .iter()
+                .position(|(_, sender)| *sender == Sender::Waits)?;
+            Some((key, &mut state.line, at))
+        })?;
+        let (message, _) = line.remove(at)?;
+        if line.is_empty() {
+            self.room.retain(|ready| *ready != key);
+        }
+        self.refuse(message);
+        Some(message.0)
+    }
+
     /// Begins calls until no more can.
     fn run(&mut self) {
         loop {
@@ -390,10 +452,12 @@ impl Model {
         };
         if well {
             self.events.push(Event::Ended(key.0, n));
-        } else if after != AfterKeyFailure::Continue && key.0 != FREE {
+        }
+        self.answer(n, if well { Answer::Value } else { Answer::Error });
+        if !well && after != AfterKeyFailure::Continue && key.0 != FREE {
             self.key(key).held = Some(after);
             if after == AfterKeyFailure::StopKey {
-                self.clear(key);
+                self.clear(key, DropReason::Stopped);
             }
         }
         let state = self.key(key);
@@ -413,7 +477,7 @@ impl Model {
     }
 
     /// Everything queued for a key is dropped, and who waits is turned away.
-    fn clear(&mut self, key: Key) {
+    fn clear(&mut self, key: Key, why: DropReason) {
         self.ring.retain(|ready| *ready != key);
         self.room.retain(|ready| *ready != key);
         let state = self.key(key);
@@ -421,10 +485,11 @@ impl Model {
             std::mem::take(&mut state.queue),
             std::mem::take(&mut state.line),
         );
-        self.events
-            .extend(queue.iter().map(|(n, _)| Event::Dropped(key.0, *n)));
+        for message in queue {
+            self.drop(key, message, why);
+        }
         for (message, sender) in line {
-            self.turn_away(key, message, sender);
+            self.turn_away(key, message, sender, why);
         }
     }
 
@@ -439,7 +504,7 @@ impl Model {
     }
 
     fn forget(&mut self, key: Key) {
-        self.clear(key);
+        self.clear(key, DropReason::Forgotten);
         let state = self.key(key);
         state.held = None;
         if state.running.is_some() {
@@ -464,6 +529,8 @@ struct Subject {
     door: KeyedRemote<u8, Message>,
     log: Log,
     running: Running,
+    /// The coroutines that send and wait for room, by the number of the message.
+    senders: BTreeMap<u32, JoinHandle<()>>,
 }
 
 impl Subject {
@@ -484,8 +551,8 @@ impl Subject {
             .weight(move |key| rules.weight(*key))
             .free(|key| *key == FREE)
             .after_failure(rules.after)
-            .on_drop(move |key, (n, _), _: DropReason| {
-                dropped.borrow_mut().push(Event::Dropped(*key, n));
+            .on_drop(move |key, (n, _), why| {
+                dropped.borrow_mut().push(Event::Dropped(*key, n, why));
             })
             .serve(
                 &event_loop.handle(),
@@ -518,6 +585,7 @@ impl Subject {
             door,
             log,
             running,
+            senders: BTreeMap::new(),
         }
     }
 
@@ -534,7 +602,8 @@ impl Subject {
         running.keys().find(|(of, _)| *of == key).copied()
     }
 
-    fn take(&mut self, step: Step, n: u32) {
+    /// Takes a step; the model has said whose message it is where somebody gives up.
+    fn take(&mut self, step: Step, n: u32, gives_up: Option<u32>) {
         match step {
             Step::TrySend(key, size) => {
                 if let Err(refused) = self.engine.try_send(key, (n, size)) {
@@ -544,17 +613,50 @@ impl Subject {
             }
             Step::Send(key, size) => {
                 let (sending, log) = (self.engine.send(key, (n, size)), Rc::clone(&self.log));
-                let _runs_on = self.event_loop.handle().spawn(async move |_| -> Result {
+                let sender = self.event_loop.handle().spawn(async move |_| -> Result {
                     if sending.await.is_err() {
                         log.borrow_mut().push(Event::Refused(n));
                     }
                     Ok(())
                 });
+                self.senders.insert(n, sender);
+            }
+            Step::Ask(key, size) => {
+                let (asking, log) = (self.engine.ask(key, (n, size)), Rc::clone(&self.log));
+                let sender = self.event_loop.handle().spawn(async move |_| -> Result {
+                    let told = match asking.await {
+                        Ok(()) => Event::Answered(n, Answer::Value),
+                        Err(error) => match error.kind() {
+                            ErrorKind::Dropped { .. } => Event::Answered(n, Answer::Dropped),
+                            ErrorKind::Refused { .. }
+                            | ErrorKind::Closed { .. }
+                            | ErrorKind::Cancelled { .. } => Event::Refused(n),
+                            _ => Event::Answered(n, Answer::Error),
+                        },
+                    };
+                    log.borrow_mut().push(told);
+                    Ok(())
+                });
+                self.senders.insert(n, sender);
             }
             Step::Remote(key, size) => {
                 if let Err(refused) = self.door.try_send(key, (n, size)) {
                     assert_eq!(refused.into_message(), (n, size));
                     self.log.borrow_mut().push(Event::Refused(n));
+                }
+            }
+            Step::GiveUp(_) => {
+                let sender = gives_up.and_then(|n| Some((n, self.senders.remove(&n)?)));
+                match sender {
+                    // It hears of its end, or it does not.
+                    Some((n, sender)) if n % 2 == 0 => {
+                        sender.cancel("as told");
+                    }
+                    Some((n, sender)) => {
+                        sender.abort();
+                        self.log.borrow_mut().push(Event::Refused(n));
+                    }
+                    None => {}
                 }
             }
             Step::End(key, end) => {
@@ -582,12 +684,18 @@ impl Subject {
     }
 }
 
-/// Takes a step in the model.
-fn take(model: &mut Model, step: Step, n: u32) {
+/// Takes a step in the model. Gives the number of the message whose sender gives up.
+fn take(model: &mut Model, step: Step, n: u32) -> Option<u32> {
+    let mut gives_up = None;
     match step {
         Step::TrySend(key, size) => model.arrive(key_of(key, n), (n, size), Sender::Tries),
         Step::Send(key, size) => model.arrive(key_of(key, n), (n, size), Sender::Waits),
+        Step::Ask(key, size) => {
+            model.asked.insert(n);
+            model.arrive(key_of(key, n), (n, size), Sender::Waits);
+        }
         Step::Remote(key, size) => model.arrive(key_of(key, n), (n, size), Sender::Gone),
+        Step::GiveUp(key) => gives_up = model.give_up(key),
         Step::End(key, end) => {
             let mut running = model
                 .keys
@@ -606,30 +714,49 @@ fn take(model: &mut Model, step: Step, n: u32) {
         Step::Close => model.closed = true,
     }
     model.run();
+    gives_up
 }
 
 /// What happened in a step; within a step, only the order within a key counts.
 fn by_key(events: &mut Vec<Event>) -> Vec<Event> {
     let mut events = std::mem::take(events);
     events.sort_by_key(|event| match event {
-        Event::Began(key, ..) | Event::Ended(key, _) | Event::Dropped(key, _) => (*key, 0),
-        Event::Refused(n) => (u8::MAX, *n),
+        Event::Began(key, ..) | Event::Ended(key, _) | Event::Dropped(key, ..) => (*key, 0),
+        Event::Refused(n) | Event::Answered(n, _) => (u8::MAX, *n),
     });
     events
+}
+
+/// What has become of each message, by its number: how often.
+#[derive(Default)]
+struct Fates {
+    /// It was handled, dropped or given back.
+    met: BTreeMap<u32, u32>,
+    /// Its sender was told that it was given back, or how its call ended.
+    told: BTreeMap<u32, u32>,
+}
+
+impl Fates {
+    fn note(&mut self, event: &Event) {
+        if let Event::Began(_, n, _) | Event::Dropped(_, n, _) | Event::Refused(n) = event {
+            *self.met.entry(*n).or_default() += 1;
+        }
+        if let Event::Answered(n, _) | Event::Refused(n) = event {
+            *self.told.entry(*n).or_default() += 1;
+        }
+    }
 }
 
 /// Takes a schedule in both, and compares them after each step and at the end.
 fn compare(rules: Rules, steps: &[Step]) -> TestCaseResult {
     let (mut model, mut subject) = (Model::new(rules), Subject::new(rules));
-    let mut fates = BTreeMap::<u32, u32>::new();
+    let mut fates = Fates::default();
     for (n, step) in (0..).zip(steps) {
-        take(&mut model, *step, n);
-        subject.take(*step, n);
+        let gives_up = take(&mut model, *step, n);
+        subject.take(*step, n, gives_up);
         let told = by_key(&mut subject.log.borrow_mut());
         for event in &told {
-            if let Event::Began(_, n, _) | Event::Dropped(_, n) | Event::Refused(n) = event {
-                *fates.entry(*n).or_default() += 1;
-            }
+            fates.note(event);
         }
         prop_assert_eq!(
             told,
@@ -649,23 +776,31 @@ fn compare(rules: Rules, steps: &[Step]) -> TestCaseResult {
     }
     // Everything that is held goes on, every call ends, and then every message has met exactly one fate.
     for key in 0..FREE {
-        subject.take(Step::Resume(key), 0);
+        subject.take(Step::Resume(key), 0, None);
     }
     for _ in 0..=steps.len() {
         for key in 0..=FREE {
-            subject.take(Step::End(key, End::Well), 0);
+            subject.take(Step::End(key, End::Well), 0, None);
         }
     }
     for event in subject.log.borrow().iter() {
-        if let Event::Began(_, n, _) | Event::Dropped(_, n) | Event::Refused(n) = event {
-            *fates.entry(*n).or_default() += 1;
-        }
+        fates.note(event);
     }
-    let sent = (0..)
-        .zip(steps)
-        .filter(|(_, step)| matches!(step, Step::TrySend(..) | Step::Send(..) | Step::Remote(..)));
-    let expected: BTreeMap<u32, u32> = sent.map(|(n, _)| (n, 1)).collect();
-    prop_assert_eq!(fates, expected);
+    // Every message has met one fate, and everybody who asked was told once.
+    let once = |is_one: fn(&Step) -> bool| -> BTreeMap<u32, u32> {
+        let all = (0..).zip(steps).filter(|(_, step)| is_one(step));
+        all.map(|(n, _)| (n, 1)).collect()
+    };
+    let asked = once(|step| matches!(step, Step::Ask(..)));
+    fates.told.retain(|n, _| asked.contains_key(n));
+    prop_assert_eq!(fates.told, asked);
+    let sent = once(|step| {
+        matches!(
+            step,
+            Step::TrySend(..) | Step::Send(..) | Step::Ask(..) | Step::Remote(..)
+        )
+    });
+    prop_assert_eq!(fates.met, sent);
     prop_assert_eq!(subject.engine.stats().queued, 0);
     Ok(())
 }
@@ -706,6 +841,24 @@ fn who_comes_to_a_key_after_it_was_forgotten_does_not_pass_those_who_wait_for_ro
         Step::Send(1, 1),
         Step::End(1, End::Well),
         Step::End(2, End::Well),
+    ];
+    compare(NARROW, &steps).expect("the engine does as the model");
+}
+
+#[test]
+fn who_comes_to_a_key_whose_last_waiter_gave_up_does_not_pass_those_who_wait_for_room_of_all() {
+    let steps = [
+        Step::TrySend(0, 1),
+        Step::TrySend(2, 1),
+        Step::TrySend(0, 1),
+        Step::TrySend(0, 1),
+        Step::Send(1, 1),
+        Step::Send(2, 1),
+        Step::Send(3, 1),
+        Step::GiveUp(2),
+        Step::Send(2, 1),
+        Step::End(0, End::Well),
+        Step::End(0, End::Well),
     ];
     compare(NARROW, &steps).expect("the engine does as the model");
 }

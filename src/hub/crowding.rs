@@ -13,6 +13,7 @@ use crate::arena::Id;
 use crate::error::{Error, ErrorKind};
 use crate::failure::{DropReason, Overflow};
 use crate::hub::engine::{BYTES, ENGINE, Hub, KEY, OrderKey, count};
+use crate::hub::key_state::Marks;
 use crate::hub::message::{Item, Want};
 use crate::hub::room::Room;
 use crate::key_name::KeyName;
@@ -138,7 +139,7 @@ where
     fn has_line(&self, id: Id) -> bool {
         let table = self.table.borrow();
         let key = table.keys.get(id);
-        key.is_some_and(|key| !key.line.is_empty())
+        key.is_some_and(|key| key.is(Marks::HAS_LINE))
     }
 
     /// Takes in what room was made for. The hook that heard of the others may have used it.

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failure::Refused;
 use crate::hub::crowding::{Arrived, Patience, TurnedAway};
 use crate::hub::engine::{BYTES, ENGINE, Hub, KEY, OrderKey};
-use crate::hub::key_state::Hold;
+use crate::hub::key_state::Marks;
 use crate::hub::message::{Item, Want};
 use crate::hub::room::Room;
 use crate::hub::table::Table;
@@ -175,7 +175,7 @@ where
         let room = {
             let mut table = self.table.borrow_mut();
             match table.keys.get(id) {
-                Some(key) if key.hold != Hold::Stopped => match table.room(id, want.size()) {
+                Some(key) if !key.is(Marks::STOPPED) => match table.room(id, want.size()) {
                     Room::Free => {
                         match want {
                             Want::Item(item) | Want::Outside(item) => table.push(id, item),
@@ -205,7 +205,7 @@ where
         let refused = {
             let mut table = self.table.borrow_mut();
             let key = table.keys.get(id);
-            let open = key.is_some_and(|key| key.kept > 0 && key.hold != Hold::Stopped);
+            let open = key.is_some_and(|key| table.kept_of(id) > 0 && !key.is(Marks::STOPPED));
             if !open || table.intake == Intake::Ended || self.shared.is_closed() {
                 Some((item, self.closed_now(&table)))
             } else if table.fits_bytes(item.size) {

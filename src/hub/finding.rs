@@ -13,6 +13,7 @@ use crate::arena::Id;
 use crate::error::Error;
 use crate::hub::engine::{Hub, OrderKey};
 use crate::hub::index::{Probe, hash};
+use crate::hub::key_state::Marks;
 
 /// A key's own code came back to the engine that runs it.
 struct Reentered;
@@ -130,10 +131,10 @@ where
             let Some(key) = table.keys.get_mut(id).filter(|key| key.is_idle()) else {
                 return;
             };
-            if key.has_state && keeps_state && !key.free {
+            if key.is(Marks::HAS_STATE) && keeps_state && !key.is(Marks::FREE) {
                 return;
             }
-            std::mem::replace(&mut key.has_state, false)
+            key.unmark(Marks::HAS_STATE)
         };
         if has_state {
             self.shared.contain("drop", || self.crew.drop_state(id));

@@ -100,7 +100,7 @@ where
         let found = {
             let table = self.table.borrow();
             let state = table.keys.get(key);
-            state.map(|state| (state.name.clone(), state.queue.len()))
+            state.map(|state| (state.name.clone(), table.count(key)))
         };
         let Some((name, queued)) = found else { return };
         let Some(head) = self.head(key) else { return };

@@ -10,7 +10,7 @@ use crate::arena::Id;
 use crate::error::Error;
 use crate::failure::DropReason;
 use crate::hub::engine::{Hub, OrderKey};
-use crate::hub::key_state::Hold;
+use crate::hub::key_state::{Hold, Marks};
 use crate::site::Site;
 
 impl<K, M, R, E> Hub<K, M, R, E>
@@ -23,8 +23,8 @@ where
     /// Sets whether a key's messages are handled. A message that runs free has no others to be held.
     pub(crate) fn hold(&self, id: Id, hold: Hold) {
         let mut table = self.table.borrow_mut();
-        if let Some(key) = table.keys.get_mut(id).filter(|key| !key.free) {
-            key.hold = hold;
+        if let Some(key) = table.keys.get_mut(id).filter(|key| !key.is(Marks::FREE)) {
+            key.set_hold(hold);
         }
     }
 
@@ -66,11 +66,11 @@ where
             let Some(key) = table.keys.get_mut(id) else {
                 return false;
             };
-            if key.hold == Hold::Open {
+            if key.hold() == Hold::Open {
                 return false;
             }
-            key.hold = Hold::Open;
-            drops_state && key.has_state && key.seat().is_none()
+            key.set_hold(Hold::Open);
+            drops_state && key.is(Marks::HAS_STATE) && key.seat().is_none()
         };
         if has_state {
             self.drop_state(id);
@@ -87,7 +87,7 @@ where
         {
             let mut table = self.table.borrow_mut();
             if let Some(key) = table.keys.get_mut(id) {
-                key.has_state = false;
+                key.mark(Marks::HAS_STATE, false);
             }
         }
         self.shared.contain("drop", || self.crew.drop_state(id));
@@ -105,8 +105,9 @@ where
             let mut table = self.table.borrow_mut();
             let key = table.keys.get_mut(id);
             key.is_some_and(|key| {
-                key.forgotten = key.seat().is_some();
-                !key.forgotten
+                let runs = key.seat().is_some();
+                key.mark(Marks::FORGOTTEN, runs);
+                !runs
             })
         };
         if rests {

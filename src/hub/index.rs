@@ -7,39 +7,23 @@
 //! 2. At most three of four places are taken, so every look ends soon.
 //! 3. The key itself is hashed once for each look-up, never for growing, shrinking or leaving.
 
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 
-/// One word: the hash in the upper half, the row in the lower.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Entry(u64);
+use crate::arena::Id;
 
-impl Entry {
-    /// No key. No row has this number.
-    const VACANT: Entry = Entry(u64::MAX);
-
-    #[inline]
-    fn new(hash: u32, row: u32) -> Self {
-        Entry(u64::from(hash) << 32 | u64::from(row))
-    }
-
-    #[inline]
-    fn hash(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
-    #[inline]
-    fn row(self) -> u32 {
-        (self.0 & 0xFFFF_FFFF) as u32
-    }
-}
+/// No key's row.
+const VACANT: u32 = u32::MAX;
 
 /// The fewest places there are, once there is one.
 const FEWEST: usize = 16;
 
 /// See the module's page.
 pub(crate) struct Index {
-    /// The entries; as many as a power of two, or none.
-    entries: Vec<Entry>,
+    /// The rows; as many places as a power of two, or none.
+    entries: Vec<u32>,
+    /// The hash of the key in each row. Apart from the rows they are small, and a look that passes other keys' entries stays in few lines.
+    hashes: Vec<u32>,
     /// How many keys there are.
     len: usize,
     /// What every key's hash begins with: drawn anew for each engine, so that nobody can choose keys that collide.
@@ -71,6 +55,7 @@ impl Index {
     pub(crate) fn new() -> Self {
         Index {
             entries: Vec::new(),
+            hashes: Vec::new(),
             len: 0,
             seed: RandomState::new().hash_one(0),
         }
@@ -88,13 +73,12 @@ impl Index {
     pub(crate) fn next(&self, probe: &mut Probe) -> Option<u32> {
         let mask = self.entries.len().wrapping_sub(1);
         loop {
-            let entry = *self.entries.get(probe.at & mask)?;
-            if entry == Entry::VACANT {
-                return None;
-            }
+            let row = *self.entries.get(probe.at & mask)?;
+            // A vacant place is no row that has a hash.
+            let hash = *self.hashes.get(row as usize)?;
             probe.at += 1;
-            if entry.hash() == probe.hash {
-                return Some(entry.row());
+            if hash == probe.hash {
+                return Some(row);
             }
         }
     }
@@ -104,29 +88,38 @@ impl Index {
         if (self.len + 1) * 4 > self.entries.len() * 3 {
             self.resize((self.entries.len() * 2).max(FEWEST));
         }
+        if row as usize >= self.hashes.len() {
+            self.hashes.resize(row as usize + 1, 0);
+        }
+        self.hashes[row as usize] = hash;
         self.len += 1;
-        self.put(Entry::new(hash, row));
+        self.put(row);
     }
 
-    /// Puts an entry where it belongs. There is a vacant place.
-    fn put(&mut self, entry: Entry) {
+    /// The place where the look for the key in this row begins.
+    fn home(&self, row: u32) -> usize {
+        self.hashes[row as usize] as usize & (self.entries.len() - 1)
+    }
+
+    /// Puts a row where it belongs. There is a vacant place.
+    fn put(&mut self, row: u32) {
         let mask = self.entries.len() - 1;
-        let mut at = entry.hash() as usize & mask;
-        while self.entries[at] != Entry::VACANT {
+        let mut at = self.home(row);
+        while self.entries[at] != VACANT {
             at = (at + 1) & mask;
         }
-        self.entries[at] = entry;
+        self.entries[at] = row;
     }
 
-    /// Takes a key out, if it is here.
-    pub(crate) fn leave(&mut self, hash: u32, row: u32) {
-        if self.entries.is_empty() {
+    /// Takes the key of this row out, if it is here.
+    pub(crate) fn leave(&mut self, row: u32) {
+        if self.entries.is_empty() || row as usize >= self.hashes.len() {
             return;
         }
         let mask = self.entries.len() - 1;
-        let mut gap = hash as usize & mask;
-        while self.entries[gap] != Entry::new(hash, row) {
-            if self.entries[gap] == Entry::VACANT {
+        let mut gap = self.home(row);
+        while self.entries[gap] != row {
+            if self.entries[gap] == VACANT {
                 return;
             }
             gap = (gap + 1) & mask;
@@ -135,32 +128,42 @@ impl Index {
         let mut at = gap;
         loop {
             at = (at + 1) & mask;
-            let entry = self.entries[at];
-            if entry == Entry::VACANT {
+            let row = self.entries[at];
+            if row == VACANT {
                 break;
             }
-            let home = entry.hash() as usize & mask;
+            let home = self.home(row);
             if at.wrapping_sub(home) & mask >= at.wrapping_sub(gap) & mask {
-                self.entries[gap] = entry;
+                self.entries[gap] = row;
                 gap = at;
             }
         }
-        self.entries[gap] = Entry::VACANT;
+        self.entries[gap] = VACANT;
         self.len -= 1;
         if self.entries.len() > 64 * FEWEST && self.len * 8 < self.entries.len() {
             self.resize(self.entries.len() / 4);
+            self.forget_hashes();
         }
     }
 
     /// Changes the number of places.
     #[cold]
     fn resize(&mut self, places: usize) {
-        let before = std::mem::replace(&mut self.entries, vec![Entry::VACANT; places]);
-        for entry in before {
-            if entry != Entry::VACANT {
-                self.put(entry);
+        let before = std::mem::replace(&mut self.entries, vec![VACANT; places]);
+        for row in before {
+            if row != VACANT {
+                self.put(row);
             }
         }
+    }
+
+    /// Gives back the memory of the hashes of rows above the highest that is here.
+    #[cold]
+    fn forget_hashes(&mut self) {
+        let rows = self.entries.iter().filter(|row| **row != VACANT);
+        let highest = rows.max().map_or(0, |row| *row as usize + 1);
+        self.hashes.truncate(highest);
+        self.hashes.shrink_to_fit();
     }
 }
 
@@ -172,9 +175,13 @@ pub(crate) fn hash(seed: u64, key: &impl Hash) -> u32 {
     (folding.finish() >> 32) as u32
 }
 
+/// What few keys have, by the key's place.
+pub(crate) type ByPlace<T> = HashMap<Id, T, BuildHasherDefault<Folding>>;
+
 /// Hashes a key word by word: each is multiplied in, and the two halves of the product are folded together. Half a dozen instructions for
 /// an integer, where the standard library's hasher takes a hundred.
-struct Folding(u64);
+#[derive(Default)]
+pub(crate) struct Folding(u64);
 
 /// An odd number with as many ones as zeros, from the digits of pi.
 const FACTOR: u64 = 0x2437_54A3_2439_BA2D;
@@ -234,7 +241,7 @@ impl Hasher for Folding {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{HashMap, HashSet};
+    use std::collections::HashSet;
 
     use proptest::prelude::*;
 
@@ -253,12 +260,12 @@ mod tests {
         for row in [1, 2, 3] {
             index.enter(7, row);
         }
-        index.leave(7, 9);
+        index.leave(9);
         assert_eq!(found(&index, 7), [1, 2, 3], "9 was not here");
-        index.leave(7, 2);
+        index.leave(2);
         assert_eq!(found(&index, 7), [1, 3]);
-        index.leave(7, 1);
-        index.leave(7, 3);
+        index.leave(1);
+        index.leave(3);
         assert_eq!((found(&index, 7), index.len), (vec![], 0));
     }
 
@@ -277,7 +284,7 @@ mod tests {
                         map.entry(hash).or_default().push(row);
                         row += 1;
                     } else if let Some(row) = map.get_mut(&hash).and_then(Vec::pop) {
-                        index.leave(hash, row);
+                        index.leave(row);
                     }
                 }
                 let rows: usize = map.values().map(Vec::len).sum();

@@ -1,8 +1,19 @@
 //! Who waits for room in a keyed engine: one line for each key, linked through one table of waiters.
 //!
-//! It is apart because a line costs a key two words and a waiter nothing but his place: no key owns a queue of its own.
+//! It is apart because a key that nobody waits for has no line, and a line costs a waiter nothing but his place.
+//!
+//! Invariants:
+//! 1. Who is due, because his key has room and he waits for room of all, is the first in his key's line.
+//! 2. The key's turn goes to who is behind him when he leaves, and is gone when nobody is: who comes later begins at the back.
+//!
+//! ```text
+//!            due: a ▶ b                      due: x ▶ b
+//!   line a:       a ─ x ─ y   a gives up          x ─ y
+//!   line b:       b           ─────────▶          b
+//! ```
 
 use crate::arena::{Arena, Id};
+use crate::hub::index::ByPlace;
 use crate::hub::message::{Item, Want};
 use crate::waiter::WaiterSlot;
 
@@ -14,18 +25,42 @@ pub(crate) struct Waiter<M, R, E> {
     pub(crate) want: Want<M, R, E>,
     /// How to wake him.
     pub(crate) slot: WaiterSlot,
-    /// The place of who is before him.
+    /// His neighbours in his key's line, and among those who are due.
+    links: [Links; 2],
+    /// Whether he is due.
+    due: bool,
+}
+
+/// Two neighbours, by their place in the table.
+#[derive(Clone, Copy)]
+struct Links {
+    /// Who is before him.
     before: u32,
-    /// The place of who is behind him.
+    /// Who is behind him.
     behind: u32,
 }
+
+/// The neighbours in a key's line.
+const LINE: usize = 0;
+
+/// The neighbours among those who are due.
+const DUE: usize = 1;
+
+/// For how many lines memory is kept when nobody waits.
+const KEPT: usize = 1024;
 
 /// The place of nobody.
 const NOBODY: u32 = u32::MAX;
 
+/// Nobody on either side.
+const ALONE: Links = Links {
+    before: NOBODY,
+    behind: NOBODY,
+};
+
 /// The two ends of a line, by their place in the table.
 #[derive(Clone, Copy)]
-pub(crate) struct Line {
+struct Line {
     /// The first.
     first: u32,
     /// The last.
@@ -34,14 +69,14 @@ pub(crate) struct Line {
 
 impl Line {
     /// Nobody.
-    pub(crate) const EMPTY: Line = Line {
+    const EMPTY: Line = Line {
         first: NOBODY,
         last: NOBODY,
     };
 
     /// Whether nobody waits.
     #[inline]
-    pub(crate) fn is_empty(self) -> bool {
+    fn is_empty(self) -> bool {
         self.first == NOBODY
     }
 }
@@ -50,16 +85,22 @@ impl Line {
 pub(crate) struct Lines<M, R, E> {
     /// Those in line, and those who were served and have not looked yet.
     waiters: Arena<Waiter<M, R, E>>,
+    /// The lines in which anybody is, by their key's place.
+    ends: ByPlace<Line>,
     /// How many are in line.
     waiting: usize,
+    /// Those who are due, in the order in which room of all goes to them.
+    due: Line,
 }
 
 impl<M, R, E> Lines<M, R, E> {
     /// Nobody waits.
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Lines {
             waiters: Arena::new(),
+            ends: ByPlace::default(),
             waiting: 0,
+            due: Line::EMPTY,
         }
     }
 
@@ -89,56 +130,139 @@ impl<M, R, E> Lines<M, R, E> {
         self.waiters.get_mut(id)
     }
 
+    /// The line of a key.
+    fn line(&self, key: Id) -> Line {
+        self.ends.get(&key).copied().unwrap_or(Line::EMPTY)
+    }
+
+    /// Changes the line of a key.
+    fn set_line(&mut self, key: Id, line: Line) {
+        if !line.is_empty() {
+            self.ends.insert(key, line);
+            return;
+        }
+        self.ends.remove(&key);
+        if self.ends.is_empty() {
+            self.ends.shrink_to(KEPT);
+        }
+    }
+
+    /// Whether anybody is in a key's line.
+    pub(crate) fn has_line(&self, key: Id) -> bool {
+        self.ends.contains_key(&key)
+    }
+
     /// The first in a line.
-    pub(crate) fn first(&self, line: Line) -> Option<(Id, &Waiter<M, R, E>)> {
+    fn first(&self, line: Line) -> Option<(Id, &Waiter<M, R, E>)> {
         self.waiters.at(line.first as usize)
     }
 
+    /// Makes two places neighbours; nobody before or behind somebody makes him an end.
+    fn join(&mut self, which: usize, ends: &mut Line, before: u32, behind: u32) {
+        match self.at(before) {
+            Some(one) => one.links[which].behind = behind,
+            None => ends.first = behind,
+        }
+        match self.at(behind) {
+            Some(one) => one.links[which].before = before,
+            None => ends.last = before,
+        }
+    }
+
+    /// The same among those who are due.
+    fn join_due(&mut self, before: u32, behind: u32) {
+        let mut ends = self.due;
+        self.join(DUE, &mut ends, before, behind);
+        self.due = ends;
+    }
+
     /// Goes to the end of a key's line.
-    pub(crate) fn line_up(&mut self, line: &mut Line, key: Id, want: Want<M, R, E>) -> Id {
-        let last = line.last;
+    pub(crate) fn line_up(&mut self, key: Id, want: Want<M, R, E>) -> Id {
         let waiter = self.waiters.insert(Waiter {
             key,
             want,
             slot: WaiterSlot::EMPTY,
-            before: last,
-            behind: NOBODY,
+            links: [ALONE; 2],
+            due: false,
         });
-        let place = u32::try_from(waiter.index()).expect("an id's slot is a u32");
-        match self.at(last) {
-            Some(before) => before.behind = place,
-            None => line.first = place,
-        }
+        let (mut line, place) = (self.line(key), place(waiter));
+        let last = line.last;
+        self.join(LINE, &mut line, last, place);
         line.last = place;
+        self.set_line(key, line);
         self.waiting += 1;
         waiter
     }
 
-    /// Takes a waiter out of his line; he stays in the table.
-    pub(crate) fn unline(&mut self, line: &mut Line, waiter: Id) {
-        let Some(Waiter { before, behind, .. }) = self.waiters.get_mut(waiter) else {
+    /// Takes a waiter out of his line; he stays in the table. If he was due, who is behind him is so in his stead.
+    pub(crate) fn unline(&mut self, waiter: Id) {
+        let Some(one) = self.waiters.get_mut(waiter) else {
             return;
         };
-        let before = std::mem::replace(before, NOBODY);
-        let behind = std::mem::replace(behind, NOBODY);
+        let key = one.key;
+        let [in_line, among_due] = std::mem::replace(&mut one.links, [ALONE; 2]);
+        let was_due = std::mem::take(&mut one.due);
         self.waiting -= 1;
-        match self.at(before) {
-            Some(one) => one.behind = behind,
-            None => line.first = behind,
+        let mut line = self.line(key);
+        self.join(LINE, &mut line, in_line.before, in_line.behind);
+        self.set_line(key, line);
+        if !was_due {
+            return;
         }
-        match self.at(behind) {
-            Some(one) => one.before = before,
-            None => line.last = before,
+        if let Some(next) = self.at(in_line.behind) {
+            next.due = true;
+            self.join_due(among_due.before, in_line.behind);
+            self.join_due(in_line.behind, among_due.behind);
+        } else {
+            self.join_due(among_due.before, among_due.behind);
         }
     }
 
-    /// How many stand in a line.
-    pub(crate) fn count(&self, line: Line) -> usize {
-        let mut next = line.first;
+    // Room of all.
+
+    /// The first in a key's line is due, behind all others, unless he is already.
+    pub(crate) fn make_due(&mut self, key: Id) {
+        let line = self.line(key);
+        if let Some(first) = self.at(line.first).filter(|first| !first.due) {
+            first.due = true;
+            self.join_due(self.due.last, line.first);
+            self.due.last = line.first;
+        }
+    }
+
+    /// Whether the first in a key's line is due.
+    pub(crate) fn is_due(&self, key: Id) -> bool {
+        self.first(self.line(key))
+            .is_some_and(|(_, first)| first.due)
+    }
+
+    /// Whether anybody is due.
+    #[inline]
+    pub(crate) fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Who is due first.
+    pub(crate) fn first_due(&self) -> Option<(Id, &Waiter<M, R, E>)> {
+        self.first(self.due)
+    }
+
+    /// He is due no more; he stays in his line.
+    pub(crate) fn pass_first_due(&mut self) {
+        if let Some(first) = self.at(self.due.first) {
+            first.due = false;
+            let links = std::mem::replace(&mut first.links[DUE], ALONE);
+            self.join_due(links.before, links.behind);
+        }
+    }
+
+    /// How many stand in a key's line.
+    pub(crate) fn count(&self, key: Id) -> usize {
+        let mut next = self.line(key).first;
         let mut count = 0;
         while let Some((_, waiter)) = self.waiters.at(next as usize) {
             count += 1;
-            next = waiter.behind;
+            next = waiter.links[LINE].behind;
         }
         count
     }
@@ -164,11 +288,11 @@ impl<M, R, E> Lines<M, R, E> {
         }
     }
 
-    /// Turns everybody in a line away. Gives the slots to wake, and the messages of other threads.
-    pub(crate) fn turn_away(&mut self, line: &mut Line) -> (Vec<WaiterSlot>, Vec<Item<M, R, E>>) {
+    /// Turns everybody in a key's line away. Gives the slots to wake, and the messages of other threads.
+    pub(crate) fn turn_away(&mut self, key: Id) -> (Vec<WaiterSlot>, Vec<Item<M, R, E>>) {
         let (mut slots, mut outside) = (Vec::new(), Vec::new());
-        while let Some((first, _)) = self.first(*line) {
-            self.unline(line, first);
+        while let Some((first, _)) = self.first(self.line(key)) {
+            self.unline(first);
             let Some(waiter) = self.waiters.get_mut(first) else {
                 continue;
             };
@@ -185,5 +309,68 @@ impl<M, R, E> Lines<M, R, E> {
             };
         }
         (slots, outside)
+    }
+}
+
+/// Where somebody is in the table.
+fn place(waiter: Id) -> u32 {
+    u32::try_from(waiter.index()).expect("an id's slot is a u32")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The places of those who are due, first to last, after both directions were found to agree.
+    fn due(lines: &Lines<(), (), ()>) -> Vec<usize> {
+        let walk = |from: u32, step: fn(&Links) -> u32| {
+            let mut at = from;
+            std::iter::from_fn(move || {
+                let (id, waiter) = lines.waiters.at(at as usize)?;
+                assert!(waiter.due);
+                at = step(&waiter.links[DUE]);
+                Some(id.index())
+            })
+            .collect::<Vec<_>>()
+        };
+        let there = walk(lines.due.first, |links| links.behind);
+        let mut back = walk(lines.due.last, |links| links.before);
+        back.reverse();
+        assert_eq!(there, back);
+        there
+    }
+
+    #[test]
+    fn who_leaves_hands_his_turn_to_who_is_behind_him_and_the_last_leaves_none() {
+        for leaving in 0..3 {
+            let mut lines = Lines::new();
+            let keys = [5, 6, 7].map(Id::from_bits);
+            let mut ids = vec![];
+            for _ in 0..2 {
+                for key in keys {
+                    ids.push(lines.line_up(key, Want::Place));
+                    lines.make_due(key);
+                }
+            }
+            assert_eq!(due(&lines), [0, 1, 2]);
+            let mut expected = vec![0, 1, 2];
+            lines.unline(ids[leaving]);
+            expected[leaving] += 3;
+            assert_eq!(due(&lines), expected);
+            lines.unline(ids[leaving + 3]);
+            assert!(!lines.has_line(keys[leaving]));
+            expected.remove(leaving);
+            assert_eq!(due(&lines), expected);
+            let last = lines.line_up(keys[leaving], Want::Place);
+            lines.make_due(keys[leaving]);
+            expected.push(last.index());
+            assert_eq!(due(&lines), expected, "who comes then begins at the back");
+            while lines.has_due() {
+                lines.pass_first_due();
+                expected.remove(0);
+                assert_eq!(due(&lines), expected);
+            }
+            assert_eq!(lines.waiting(), 5);
+        }
     }
 }

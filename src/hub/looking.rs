@@ -31,12 +31,12 @@ where
         Some(KeyReport {
             name,
             head,
-            queued: state.queue.len(),
+            queued: table.count(id),
             oldest: first.map(|(_, since)| Duration::from_nanos(now.saturating_sub(since))),
-            waiting: table.lines.count(state.line),
-            reserved: state.kept as usize,
-            parked: state.hold == Hold::Parked,
-            stopped: state.hold == Hold::Stopped,
+            waiting: table.lines.count(id),
+            reserved: table.kept_of(id),
+            parked: state.hold() == Hold::Parked,
+            stopped: state.hold() == Hold::Stopped,
         })
     }
 

@@ -1,10 +1,11 @@
 //! The messages of all keys in one slab, linked key by key.
 //!
-//! They are apart because a queue costs its key three numbers and owns nothing: ten thousand keys share one piece of memory.
+//! They are apart because a queue costs its key two numbers and owns nothing: ten thousand keys share one piece of memory.
 //!
 //! Invariants:
 //! 1. A place in the slab is in one queue, or in the list of those that are free.
 //! 2. The memory of a burst is given back when the last message has left.
+//! 3. Behind the last message of a queue comes its first: a key keeps one end and has both.
 
 use crate::hub::message::Item;
 use crate::ordered_queue::Asker;
@@ -36,39 +37,46 @@ struct Place<M, R, E> {
     size: usize,
     /// Since when it waits.
     since: Nanos,
-    /// The one behind it, or the next place that is free.
+    /// The one behind it, behind the last one the first; of a free place, the next that is free.
     next: u32,
 }
 
-/// A key's queue: its two ends, and how many are in it.
+/// A key's queue: its end, and how much of the key's room is taken.
 #[derive(Clone, Copy)]
 pub(crate) struct Queue {
-    /// The first message.
-    front: u32,
-    /// The last one.
+    /// The last message.
     back: u32,
-    /// How many there are.
-    len: u32,
+    /// How many messages there are, and places kept for some.
+    taken: u32,
 }
 
 impl Queue {
     /// Without messages.
     pub(crate) const EMPTY: Queue = Queue {
-        front: END,
         back: END,
-        len: 0,
+        taken: 0,
     };
 
-    /// How many there are.
+    /// How many messages there are, and places kept for some.
     #[inline]
-    pub(crate) fn len(self) -> usize {
-        self.len as usize
+    pub(crate) fn taken(self) -> usize {
+        self.taken as usize
     }
 
-    /// Whether there is none.
+    /// Whether there is no message.
     #[inline]
     pub(crate) fn is_empty(self) -> bool {
-        self.len == 0
+        self.back == END
+    }
+
+    /// Keeps a place for a message.
+    pub(crate) fn keep_place(&mut self) {
+        self.taken += 1;
+    }
+
+    /// Gives a kept place up.
+    pub(crate) fn free_place(&mut self) {
+        self.taken -= 1;
     }
 }
 
@@ -101,49 +109,41 @@ impl<M, R, E> Queues<M, R, E> {
         asker: Asker<R, E>,
         (size, since): (usize, Nanos),
     ) {
-        let at = self.free;
-        let at = match self.places.get_mut(at as usize) {
-            Some(place) => {
-                self.free = place.next;
-                // The place was empty: forgetting that saves the look whether anything must be dropped.
-                std::mem::forget(place.message.replace(message));
-                std::mem::forget(std::mem::replace(&mut place.asker, asker));
-                place.size = size;
-                place.since = since;
-                at
-            }
-            None => self.add_place(Item {
-                message,
-                asker,
-                size,
-                since,
-            }),
-        };
-        if queue.is_empty() {
-            queue.front = at;
-        } else if let Some(last) = self.places.get_mut(queue.back as usize) {
-            last.next = at;
+        if self.free == END {
+            self.add_place();
         }
+        let at = self.free;
+        let first = match self.places.get_mut(queue.back as usize) {
+            Some(last) => std::mem::replace(&mut last.next, at),
+            None => at,
+        };
+        let Some(place) = self.places.get_mut(at as usize) else {
+            return;
+        };
+        self.free = std::mem::replace(&mut place.next, first);
+        // The place was empty: forgetting that saves the look whether anything must be dropped.
+        std::mem::forget(place.message.replace(message));
+        std::mem::forget(std::mem::replace(&mut place.asker, asker));
+        place.size = size;
+        place.since = since;
         queue.back = at;
-        queue.len += 1;
+        queue.taken += 1;
         self.len += 1;
     }
 
-    /// Makes a place.
+    /// Makes a place where none is free.
     #[cold]
-    fn add_place(&mut self, item: Item<M, R, E>) -> u32 {
+    fn add_place(&mut self) {
         let at = u32::try_from(self.places.len()).ok();
-        let at = at
-            .filter(|&at| at != END)
-            .expect("fewer than 2^32 messages");
+        let at = at.filter(|&at| at != END);
+        self.free = at.expect("fewer than 2^32 messages");
         self.places.push(Place {
-            message: Some(item.message),
-            asker: item.asker,
-            size: item.size,
-            since: item.since,
+            message: None,
+            asker: None,
+            size: 0,
+            since: 0,
             next: END,
         });
-        at
     }
 
     /// Takes the first message of a queue.
@@ -153,20 +153,23 @@ impl<M, R, E> Queues<M, R, E> {
         reason = "a message is moved word by word where this is written out"
     )]
     pub(crate) fn pop(&mut self, queue: &mut Queue) -> Option<Item<M, R, E>> {
-        if queue.is_empty() {
-            return None;
-        }
-        let at = queue.front;
-        let place = self.places.get_mut(at as usize)?;
+        let back = queue.back;
+        let first = self.places.get(back as usize)?.next;
+        let place = self.places.get_mut(first as usize)?;
         let item = place.message.take().map(|message| Item {
             message,
             asker: place.asker.take(),
             size: place.size,
             since: place.since,
         });
-        queue.front = std::mem::replace(&mut place.next, self.free);
-        queue.len -= 1;
-        self.free = at;
+        let behind = std::mem::replace(&mut place.next, self.free);
+        self.free = first;
+        if first == back {
+            queue.back = END;
+        } else if let Some(last) = self.places.get_mut(back as usize) {
+            last.next = behind;
+        }
+        queue.taken -= 1;
         self.len -= 1;
         if self.len == 0 {
             self.rest();
@@ -185,10 +188,11 @@ impl<M, R, E> Queues<M, R, E> {
 
     /// The sizes of a queue's messages and since when they wait, first to last.
     pub(crate) fn iter(&self, queue: Queue) -> impl Iterator<Item = (usize, Nanos)> {
-        let mut next = queue.front;
-        (0..queue.len).filter_map(move |_| {
+        let mut at = queue.back;
+        std::iter::from_fn(move || {
+            let next = self.places.get(at as usize)?.next;
             let place = self.places.get(next as usize)?;
-            next = place.next;
+            at = if next == queue.back { END } else { next };
             Some((place.size, place.since))
         })
     }

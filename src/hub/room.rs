@@ -7,6 +7,7 @@
 //! 2. Waiters of one key are served in the order in which they came; keys take turns.
 
 use crate::arena::Id;
+use crate::hub::key_state::{KeyState, Marks};
 use crate::hub::message::{Item, Want};
 use crate::hub::table::Table;
 use crate::waiter::WaiterSlot;
@@ -26,7 +27,8 @@ impl<K, M, R, E> Table<K, M, R, E> {
     /// Whether a newcomer of this size may go in (keeps invariant 1).
     pub(crate) fn room(&self, id: Id, size: usize) -> Room {
         let key = self.keys.get(id);
-        if key.is_some_and(|key| !key.line.is_empty() || key.taken() >= self.limits.per_key) {
+        let is_full = |key: &KeyState<K>| key.queue.taken() >= self.limits.per_key;
+        if key.is_some_and(|key| key.is(Marks::HAS_LINE) || is_full(key)) {
             Room::NoneOfKey
         } else if self.has_line() || !self.fits(size) {
             Room::NoneAtAll
@@ -40,10 +42,10 @@ impl<K, M, R, E> Table<K, M, R, E> {
         let Some(key) = self.keys.get(id) else {
             return false;
         };
-        let count = most.min(key.queue.len());
+        let count = most.min(self.count(id));
         let oldest = self.messages(id).take(count);
         let bytes: usize = oldest.map(|(size, _)| size).sum();
-        key.taken() - count < self.limits.per_key
+        key.queue.taken() - count < self.limits.per_key
             && self.queued() + self.kept - count < self.limits.total
             && self.bytes - bytes <= self.limits.bytes.saturating_sub(size)
     }
@@ -53,7 +55,8 @@ impl<K, M, R, E> Table<K, M, R, E> {
         let Some(key) = self.keys.get_mut(id) else {
             return Id::NONE;
         };
-        let waiter = self.lines.line_up(&mut key.line, id, want);
+        key.mark(Marks::HAS_LINE, true);
+        let waiter = self.lines.line_up(id, want);
         self.make_room_ready(id);
         waiter
     }
@@ -62,68 +65,58 @@ impl<K, M, R, E> Table<K, M, R, E> {
     pub(crate) fn leave_line(&mut self, waiter: Id) -> Option<(Id, Want<M, R, E>)> {
         let one = self.lines.get(waiter)?;
         let id = one.key;
-        if one.want.is_open()
-            && let Some(key) = self.keys.get_mut(id)
-        {
-            self.lines.unline(&mut key.line, waiter);
+        if one.want.is_open() {
+            self.unline(id, waiter);
             // He may have been the one for whom there was no room.
             self.make_room_ready(id);
         }
         self.lines.remove(waiter).map(|waiter| (id, waiter.want))
     }
 
+    /// Takes a waiter out of a key's line.
+    fn unline(&mut self, id: Id, waiter: Id) {
+        self.lines.unline(waiter);
+        if let Some(key) = self.keys.get_mut(id) {
+            key.mark(Marks::HAS_LINE, self.lines.has_line(id));
+        }
+    }
+
     /// Turns everybody in a key's line away. Gives the slots to wake, and the messages of other threads.
     pub(crate) fn turn_away(&mut self, id: Id) -> (Vec<WaiterSlot>, Vec<Item<M, R, E>>) {
-        let Some(key) = self.keys.get_mut(id) else {
-            return (Vec::new(), Vec::new());
-        };
-        if std::mem::replace(&mut key.in_room_ring, false) {
-            // Who comes to the key's line from now on has not waited as long as those of other keys.
-            self.room_ring.retain(|ready| *ready != id);
+        if let Some(key) = self.keys.get_mut(id) {
+            key.mark(Marks::HAS_LINE, false);
         }
-        self.lines.turn_away(&mut key.line)
+        self.lines.turn_away(id)
     }
 
     /// Whether who waits in this key's line waits for room of all, and not for the key's.
     pub(crate) fn waits_for_all(&self, id: Id) -> bool {
-        self.keys.get(id).is_some_and(|key| key.in_room_ring)
+        self.lines.is_due(id)
     }
 
     /// Lets in the first in line of the next key in turn, if there is room (keeps invariant 2). Gives the slot to wake; `outside` hears
     /// of messages of other threads.
     pub(crate) fn admit(&mut self, outside: &mut usize) -> Option<WaiterSlot> {
         loop {
-            let id = *self.room_ring.front()?;
-            let Some(key) = self.keys.get_mut(id) else {
-                self.room_ring.pop_front();
-                continue;
-            };
-            let has_room = key.taken() < self.limits.per_key;
-            let first = self.lines.first(key.line).filter(|_| has_room);
-            let Some((first, waiter)) = first else {
-                key.in_room_ring = false;
-                self.room_ring.pop_front();
-                continue;
-            };
-            let size = waiter.want.size();
-            if !self.fits(size) {
+            let (first, waiter) = self.lines.first_due()?;
+            let (id, size) = (waiter.key, waiter.want.size());
+            let key = self.keys.get(id);
+            let has_room = key.is_some_and(|key| key.queue.taken() < self.limits.per_key);
+            if has_room && !self.fits(size) {
                 return None;
             }
-            self.room_ring.pop_front();
-            let slot = self.serve(id, first, outside);
-            if let Some(key) = self.keys.get_mut(id) {
-                key.in_room_ring = false;
+            self.lines.pass_first_due();
+            if has_room {
+                let slot = self.serve(id, first, outside);
+                self.make_room_ready(id);
+                return Some(slot);
             }
-            self.make_room_ready(id);
-            return Some(slot);
         }
     }
 
     /// Gives the first in line what he wants.
     fn serve(&mut self, id: Id, first: Id, outside: &mut usize) -> WaiterSlot {
-        if let Some(key) = self.keys.get_mut(id) {
-            self.lines.unline(&mut key.line, first);
-        }
+        self.unline(id, first);
         let Some(waiter) = self.lines.get_mut(first) else {
             return WaiterSlot::EMPTY;
         };

@@ -14,12 +14,10 @@
 //!                         └─────────────────────────────┴────────────────▶ held ── resumed, forgotten ──▶
 //! ```
 
-use std::collections::VecDeque;
-
 use crate::arena::{Arena, Id};
-use crate::hub::index::{Index, Probe};
-use crate::hub::key_state::{Hold, KeyState, NOBODY};
-use crate::hub::line::{Line, Lines};
+use crate::hub::index::{ByPlace, Index, Probe};
+use crate::hub::key_state::{KeyState, Marks};
+use crate::hub::line::Lines;
 use crate::hub::message::Item;
 use crate::hub::queues::{Queue, Queues};
 use crate::hub::ring::Ring;
@@ -28,7 +26,7 @@ use crate::key_name::{Blank, KeyName};
 use crate::ordered_queue::{Asker, Intake};
 use crate::timers::Nanos;
 
-/// How many boxes of names are kept for keys to come.
+/// For how many keys to come memory is kept, and how many boxes of names.
 const SPARE: usize = 1024;
 
 /// How much there may be of everything.
@@ -56,8 +54,6 @@ pub(crate) struct Table<K, M, R, E> {
     pub(crate) lines: Lines<M, R, E>,
     /// Keys whose turn comes, first to come first (invariant 2). It may name some whose turn went by.
     pub(super) ring: Ring,
-    /// Keys in whose line the first may get room as soon as there is room of all.
-    pub(crate) room_ring: VecDeque<Id>,
     /// The workers.
     pub(crate) seats: Seats<R, E>,
     /// The limits.
@@ -66,6 +62,8 @@ pub(crate) struct Table<K, M, R, E> {
     pub(crate) arrived: u64,
     /// Kept places of all keys.
     pub(crate) kept: usize,
+    /// Of the keys that have some.
+    kept_by_key: ByPlace<usize>,
     /// The sizes of all messages.
     pub(crate) bytes: usize,
     /// What is taken in.
@@ -85,11 +83,11 @@ impl<K, M, R, E> Table<K, M, R, E> {
             queues: Queues::new(),
             lines: Lines::new(),
             ring: Ring::new(),
-            room_ring: VecDeque::new(),
             seats: Seats::new(limits.concurrency),
             limits,
             arrived: 0,
             kept: 0,
+            kept_by_key: ByPlace::default(),
             bytes: 0,
             intake: Intake::Open,
             keeps_state,
@@ -114,21 +112,9 @@ impl<K, M, R, E> Table<K, M, R, E> {
             Some(blank) => blank.name(key),
             None => KeyName::new(key),
         };
-        let id = self.keys.insert(KeyState {
-            name,
-            hash: hash.unwrap_or(0),
-            queue: Queue::EMPTY,
-            kept: 0,
-            line: Line::EMPTY,
-            seat: NOBODY,
-            weight,
-            hold: Hold::Open,
-            in_ring: false,
-            in_room_ring: false,
-            free: hash.is_none(),
-            has_state: false,
-            forgotten: false,
-        });
+        let marks = hash.map_or(Marks::FREE, |_| Marks::NONE);
+        let key = KeyState::new(name, weight, marks);
+        let id = self.keys.insert(key);
         if let Some(hash) = hash {
             let row = u32::try_from(id.index()).expect("an id's slot is a u32");
             self.index.enter(hash, row);
@@ -139,14 +125,14 @@ impl<K, M, R, E> Table<K, M, R, E> {
     /// Takes a key out that is idle and has no state. Gives its name, to be dropped by the caller.
     pub(crate) fn take_idle(&mut self, id: Id) -> Option<KeyName<K>> {
         let key = self.keys.get(id)?;
-        if !key.is_idle() || key.has_state {
+        if !key.is_idle() || key.is(Marks::HAS_STATE) {
             return None;
         }
         let key = self.keys.remove(id)?;
-        if !key.free
+        if !key.is(Marks::FREE)
             && let Ok(row) = u32::try_from(id.index())
         {
-            self.index.leave(key.hash, row);
+            self.index.leave(row);
         }
         Some(key.name)
     }
@@ -203,22 +189,21 @@ impl<K, M, R, E> Table<K, M, R, E> {
         asker: Asker<R, E>,
         (size, since): (usize, Nanos),
     ) -> Result<(), (M, Asker<R, E>)> {
-        let open = self.intake == Intake::Open && self.room_ring.is_empty() && self.fits(size);
+        let open = self.intake == Intake::Open && !self.lines.has_due() && self.fits(size);
         let Table {
             keys, queues, ring, ..
         } = self;
         match keys.get_mut(id) {
             Some(key)
                 if open
-                    && key.line.is_empty()
-                    && key.hold != Hold::Stopped
-                    && key.taken() < self.limits.per_key =>
+                    && !key.is(Marks::HAS_LINE.or(Marks::STOPPED))
+                    && key.queue.taken() < self.limits.per_key =>
             {
                 self.arrived = self.arrived.wrapping_add(1);
                 self.bytes += size;
                 queues.push(&mut key.queue, message, asker, (size, since));
-                if !key.in_ring && key.is_ready() {
-                    key.in_ring = true;
+                if key.lacks_turn() {
+                    key.mark(Marks::IN_RING, true);
                     ring.push(id);
                 }
                 Ok(())
@@ -273,24 +258,37 @@ impl<K, M, R, E> Table<K, M, R, E> {
 
     /// How many messages a key has.
     pub(crate) fn count(&self, id: Id) -> usize {
-        self.keys.get(id).map_or(0, |key| key.queue.len())
+        let taken = self.keys.get(id).map_or(0, |key| key.queue.taken());
+        taken - self.kept_of(id)
+    }
+
+    /// How many places are kept for a key.
+    pub(crate) fn kept_of(&self, id: Id) -> usize {
+        self.kept_by_key.get(&id).copied().unwrap_or(0)
     }
 
     /// Keeps a place.
     pub(crate) fn keep_place(&mut self, id: Id) {
         if let Some(key) = self.keys.get_mut(id) {
-            key.kept += 1;
+            key.queue.keep_place();
+            *self.kept_by_key.entry(id).or_default() += 1;
             self.kept += 1;
         }
     }
 
     /// Gives a kept place up. Tells whether it was there.
     pub(crate) fn free_place(&mut self, id: Id) -> bool {
-        let key = self.keys.get_mut(id).filter(|key| key.kept > 0);
-        let Some(key) = key else {
+        let (Some(key), Some(kept)) = (self.keys.get_mut(id), self.kept_by_key.get_mut(&id)) else {
             return false;
         };
-        key.kept -= 1;
+        *kept -= 1;
+        if *kept == 0 {
+            self.kept_by_key.remove(&id);
+            if self.kept_by_key.is_empty() {
+                self.kept_by_key.shrink_to(SPARE);
+            }
+        }
+        key.queue.free_place();
         self.kept -= 1;
         self.make_room_ready(id);
         true
@@ -299,30 +297,27 @@ impl<K, M, R, E> Table<K, M, R, E> {
     /// Notes that the line of a key may get room, if there is room of all.
     #[inline]
     pub(crate) fn make_room_ready(&mut self, id: Id) {
-        if let Some(key) = self.keys.get_mut(id)
-            && !key.line.is_empty()
-            && !key.in_room_ring
-            && key.taken() < self.limits.per_key
+        if let Some(key) = self.keys.get(id)
+            && key.is(Marks::HAS_LINE)
+            && key.queue.taken() < self.limits.per_key
         {
-            key.in_room_ring = true;
-            self.room_ring.push_back(id);
+            self.lines.make_due(id);
         }
     }
 
     /// Whether anybody might be let in.
     #[inline]
     pub(crate) fn has_line(&self) -> bool {
-        !self.room_ring.is_empty()
+        self.lines.has_due()
     }
 
     /// Puts a key in the ring if it belongs there (keeps invariant 2).
     #[inline]
     pub(crate) fn make_ready(&mut self, id: Id) {
         if let Some(key) = self.keys.get_mut(id)
-            && !key.in_ring
-            && key.is_ready()
+            && key.lacks_turn()
         {
-            key.in_ring = true;
+            key.mark(Marks::IN_RING, true);
             self.ring.push(id);
         }
     }

@@ -8,7 +8,7 @@
 //! 3. A call that has to go on gets a permit before any message is taken.
 
 use crate::arena::Id;
-use crate::hub::key_state::{Hold, KeyState, NOBODY};
+use crate::hub::key_state::{KeyState, Marks, NOBODY};
 use crate::hub::queues::Queues;
 use crate::hub::seats::{Seat, Seats};
 use crate::hub::table::Table;
@@ -89,9 +89,8 @@ impl<K, M, R, E> Table<K, M, R, E> {
         let held = seat.key;
         let mut begun = None;
         if let Some(key) = keys.get_mut(held) {
-            let has_more = !key.queue.is_empty() && key.hold == Hold::Open;
-            if key.forgotten {
-                key.forgotten = false;
+            let has_more = key.has_more();
+            if key.unmark(Marks::FORGOTTEN) {
                 seat.key = Id::NONE;
                 return Turn::PutDown(held, true);
             }
@@ -105,9 +104,9 @@ impl<K, M, R, E> Table<K, M, R, E> {
                 seat.key = Id::NONE;
                 key.seat = NOBODY;
                 if has_more {
-                    key.in_ring = true;
+                    key.mark(Marks::IN_RING, true);
                     ring.push(held);
-                } else if !(key.has_state && self.keeps_state && !key.free) {
+                } else if !(key.is(Marks::HAS_STATE) && self.keeps_state && !key.is(Marks::FREE)) {
                     return Turn::PutDown(held, false);
                 }
             }
@@ -115,8 +114,8 @@ impl<K, M, R, E> Table<K, M, R, E> {
         while begun.is_none() && may {
             let Some(id) = ring.pop() else { break };
             if let Some(key) = keys.get_mut(id) {
-                key.in_ring = false;
-                if key.is_ready() {
+                key.mark(Marks::IN_RING, false);
+                if key.lacks_turn() {
                     key.seat = at;
                     seat.credit = u32::from(key.weight);
                     begun = begin(id, key, seat, queues);
@@ -157,7 +156,7 @@ fn begin<K, M, R, E>(
     queues: &mut Queues<M, R, E>,
 ) -> Option<Begun<K, M>> {
     let item = queues.pop(&mut key.queue)?;
-    key.has_state = true;
+    key.mark(Marks::HAS_STATE, true);
     seat.key = id;
     seat.credit = seat.credit.saturating_sub(1);
     let asked = item.asker.is_some();
@@ -171,6 +170,6 @@ fn begin<K, M, R, E>(
         size: item.size,
         since: item.since,
         asked,
-        has_line: !key.line.is_empty(),
+        has_line: key.is(Marks::HAS_LINE),
     })
 }

@@ -22,6 +22,7 @@ use crate::arena::Id;
 use crate::call::{Call, Calls};
 use crate::error::Error;
 use crate::hub::engine::{Hub, OrderKey};
+use crate::hub::key_state::Marks;
 use crate::hub::turns::Turn;
 use crate::record::Flags;
 use crate::records::Tie;
@@ -198,7 +199,7 @@ where
             let held = table.seats.get(seat).map_or(Id::NONE, |seat| seat.key);
             table.seats.leave(seat);
             let key = table.keys.get_mut(held);
-            let forgotten = key.is_some_and(|key| std::mem::take(&mut key.forgotten));
+            let forgotten = key.is_some_and(|key| key.unmark(Marks::FORGOTTEN));
             (held, forgotten)
         };
         self.put_down(held, forgotten);

@@ -1,0 +1,112 @@
+//! A wait that a handler began and keeps in its state past its call: it is no wait of the calls that its worker runs after that.
+//!
+//! 1. Every handler here runs on the one worker that there is work for: what one call leaves there, the next would find.
+//! 2. Time is a manual clock; a wait that never ends fails as `Stuck`.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+use yieldpoint::{
+    Call, Co, EventLoop, Keyed, ManualClock, Result, ms,
+    ordered::{KeyedAsking, KeyedDoor},
+};
+
+/// What a message asks of its handler.
+#[derive(Clone, Copy)]
+enum Do {
+    /// Answers with its key.
+    Answer,
+    /// Answers after a while.
+    AnswerLate,
+    /// Asks this key to `Answer`, or to `AnswerLate`, and keeps the question in its state, polled once.
+    Keep(u8, bool),
+    /// Waits for the answer to the question that was kept.
+    TakeUp,
+    /// Asks this key after a while.
+    AskLate(u8),
+    /// Asks this key, forgets another while that wait has begun, and goes on with it.
+    AskAndForget(u8, u8),
+}
+
+/// A question that is kept.
+type Kept = Option<KeyedAsking<u8, Do, u8>>;
+
+/// Polls a wait once. It has not ended.
+async fn begin(waiting: &mut (impl Future<Output = Result<u8>> + Unpin)) {
+    poll_fn(|cx| {
+        assert!(Pin::new(&mut *waiting).poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
+async fn handle(call: Call<u8>, kept: &mut Kept, what: Do) -> Result<u8> {
+    let engine: KeyedDoor<u8, Do, u8> = call.engine();
+    match what {
+        Do::Answer => {}
+        Do::AnswerLate => call.sleep(ms(20)).await?,
+        Do::Keep(key, late) => {
+            let what = if late { Do::AnswerLate } else { Do::Answer };
+            begin(kept.insert(engine.ask(key, what))).await;
+        }
+        Do::TakeUp => return kept.take().expect("one is kept").await,
+        Do::AskLate(key) => {
+            call.sleep(ms(5)).await?;
+            return engine.ask(key, Do::Answer).await;
+        }
+        Do::AskAndForget(key, forgotten) => {
+            let mut asking = engine.ask(key, Do::Answer);
+            begin(&mut asking).await;
+            assert!(engine.forget_key(&forgotten));
+            return asking.await;
+        }
+    }
+    Ok(*call.key())
+}
+
+/// Runs a body with an engine of so many calls at a time.
+fn run(at_a_time: usize, body: impl AsyncFnOnce(Co, Keyed<u8, Kept, Do, u8>) -> Result) {
+    let mut event_loop = EventLoop::builder()
+        .clock(&ManualClock::auto())
+        .fail_on_error()
+        .build()
+        .expect("a loop");
+    let ended = event_loop.block_on(async |co| {
+        let engine = Keyed::with_state(|_: &u8| None)
+            .concurrency(at_a_time)
+            .weight(|_| 2)
+            .serve(co.handle(), handle);
+        body(co, engine).await
+    });
+    ended.expect("nobody waits for ever");
+}
+
+#[test]
+fn a_question_that_is_kept_past_its_call_closes_no_circle_with_the_next_call() {
+    run(8, async |_, engine| {
+        // Key 0's call leaves a question to key 1. While that is being answered, the same worker answers for key 2.
+        engine.try_send(0, Do::Keep(1, true))?;
+        engine.try_send(2, Do::AnswerLate)?;
+        engine.try_send(1, Do::AskLate(2))?;
+        engine.finish().await
+    });
+}
+
+#[test]
+fn a_question_that_is_kept_and_dropped_takes_no_permit_from_a_later_call() {
+    run(1, async |_, engine| {
+        engine.try_send(0, Do::Keep(1, false))?;
+        assert_eq!(engine.ask(2, Do::AskAndForget(3, 0)).await?, 3);
+        engine.finish().await
+    });
+}
+
+#[test]
+fn a_question_that_is_kept_and_taken_up_by_a_later_call_is_a_wait_of_that_one() {
+    run(1, async |_, engine| {
+        engine.try_send(0, Do::Keep(1, false))?;
+        assert_eq!(engine.ask(0, Do::TakeUp).await?, 1);
+        engine.finish().await
+    });
+}
