@@ -27,13 +27,13 @@ use std::task::{Wake, Waker};
 
 use crate::arena::Id;
 use crate::inbox::Inbox;
-use crate::shared::{Post, Shared};
+use crate::shared::Shared;
 
 thread_local! {
     /// The loop that is in a turn on this thread, so that a waker used there need not go by way of the inbox.
     static HERE: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
     /// Where that loop's inbox is, or null: the question "is it this one?" in one comparison.
-    static HERE_INBOX: Cell<*const Inbox<Post>> = const { Cell::new(ptr::null()) };
+    static HERE_INBOX: Cell<*const Inbox<Rc<Shared>>> = const { Cell::new(ptr::null()) };
 }
 
 /// Marks a loop as being in a turn on this thread until it is dropped; turns of different loops may nest.
@@ -76,7 +76,7 @@ pub(crate) struct WakeCell {
     /// Invariant 3.
     woken: AtomicBool,
     /// Where a wake-up from another thread goes.
-    inbox: Arc<Inbox<Post>>,
+    inbox: Arc<Inbox<Rc<Shared>>>,
 }
 
 impl Wake for WakeCell {
@@ -109,8 +109,7 @@ impl WakeCell {
         if !self.woken.swap(true, Ordering::SeqCst) {
             let id = Id::from_bits(self.id.load(Ordering::SeqCst));
             if !id.is_none() {
-                // A loop that is gone has nobody left to wake.
-                drop(self.inbox.post(Post::Wake(id)));
+                self.inbox.post_wake(id);
             }
         }
     }
@@ -141,7 +140,7 @@ const OURS: usize = 2;
 
 impl OwnedWaker {
     /// A common waker.
-    pub(crate) fn common(inbox: &Arc<Inbox<Post>>) -> Self {
+    pub(crate) fn common(inbox: &Arc<Inbox<Rc<Shared>>>) -> Self {
         let cell = Arc::new(WakeCell {
             id: AtomicU64::new(Id::NONE.to_bits()),
             woken: AtomicBool::new(false),
