@@ -8,6 +8,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::bodies::Bodies;
 use crate::builder::Builder;
@@ -31,7 +32,7 @@ impl Builder {
     /// What the system says when it has no descriptor left for the poll.
     pub fn build(self) -> Result<EventLoop> {
         let (reactor, waker) = Reactor::new()?;
-        let (inbox, posts) = Inbox::new(waker);
+        let inbox = Arc::new(Inbox::new(waker));
         // A clock moved by hand stands still while the loop stays awake, and would never end that.
         let busy_poll = BusyPoll::new(self.busy_poll).filter(|_| self.clock.is_none());
         let clock = self.clock.map_or_else(Clock::system, Clock::manual);
@@ -45,7 +46,7 @@ impl Builder {
             bodies: Bodies::new(&shared),
             shared,
             events: mio::Events::with_capacity(EVENTS),
-            posts,
+            posts: Box::default(),
             handed_out: Cell::new(false),
             busy_poll,
             stall: self.stalled_after.map(|after| Stall { after, told: false }),
@@ -86,14 +87,19 @@ impl Drop for EventLoop {
             for job in jobs {
                 shared.contain("drop", || drop(job));
             }
-            let mut posts = false;
-            while let Ok(post) = self.posts.try_recv() {
-                posts = true;
+            shared.inbox.take(&mut self.posts);
+            let posts = self.posts.take_all();
+            let nothing = nothing && posts.is_empty();
+            for post in posts {
                 shared.contain("drop", || drop(post));
             }
-            if !bodies && nothing && !posts {
+            if !bodies && nothing {
                 break;
             }
+        }
+        // What a thread posted meanwhile; from now on it is told that the loop is gone.
+        for post in shared.inbox.close() {
+            shared.contain("drop", || drop(post));
         }
         // No turn is left to fail for what happened since the last (keeps invariant 2).
         if let Some(incident) = self.fatal.as_ref().and_then(|fatal| fatal.take())

@@ -15,18 +15,19 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::iter;
 use std::rc::Rc;
 
 use crate::fit::Fit;
 
 /// How many types have a row.
-const ROWS: usize = 16;
+pub(crate) const ROWS: usize = 16;
 
 /// The number of the row of boxes.
 const BOXES: usize = ROWS;
 
 /// How many bytes a row keeps while the loop rests.
-const KEPT: usize = 16 * 1024;
+pub(crate) const KEPT: usize = 16 * 1024;
 
 /// A callback in a box.
 pub(crate) type Boxed<A> = Box<dyn FnOnce(&A)>;
@@ -112,20 +113,41 @@ impl<A: 'static> Calls<A> {
             return number;
         }
         drop(rows);
-        self.push_first(number, call)
+        self.push_first(number, iter::once(call))
     }
 
-    /// Queues a callback that has no row yet (keeps invariant 2).
+    /// Queues callbacks of one type, in their order. Gives the number of their row.
+    pub(crate) fn append<F: FnOnce(&A) + 'static>(&self, calls: impl Iterator<Item = F>) -> usize {
+        let number = Fit::of::<F>().shelf(ROWS);
+        let rows = self.rows.borrow();
+        if let Some(row) = rows[number].as_deref()
+            && let Some(row) = (row as &dyn Any).downcast_ref::<Row<F>>()
+        {
+            row.0.borrow_mut().extend(calls);
+            return number;
+        }
+        drop(rows);
+        self.push_first(number, calls)
+    }
+
+    /// Queues callbacks of a type that has no row yet (keeps invariant 2).
     #[cold]
-    fn push_first<F: FnOnce(&A) + 'static>(&self, number: usize, call: F) -> usize {
+    fn push_first<F: FnOnce(&A) + 'static>(
+        &self,
+        number: usize,
+        calls: impl Iterator<Item = F>,
+    ) -> usize {
         let mut rows = self.rows.borrow_mut();
         let taken = rows[number].as_ref().is_some_and(|row| row.len() > 0);
         if taken {
             drop(rows);
-            return self.push_boxed(Box::new(call));
+            for call in calls {
+                self.push_boxed(Box::new(call));
+            }
+            return BOXES;
         }
         // The row before held nothing: its drop runs nobody's code.
-        rows[number] = Some(Rc::new(Row(RefCell::new(VecDeque::from([call])))));
+        rows[number] = Some(Rc::new(Row(RefCell::new(calls.collect()))));
         number
     }
 

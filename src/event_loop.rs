@@ -8,14 +8,13 @@ use std::rc::Rc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-
 use crate::bodies::{Bodies, Root};
 use crate::builder::Builder;
 use crate::busy_poll::BusyPoll;
 use crate::error::Result;
 use crate::handle::{Handle, snapshot};
-use crate::shared::{Post, Shared};
+use crate::posts::Posts;
+use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 
 /// The number of entries up to which an empty queue keeps its memory.
@@ -51,8 +50,8 @@ pub struct EventLoop {
     pub(crate) bodies: Bodies,
     /// Filled by the poll.
     pub(crate) events: mio::Events,
-    /// The loop's end of the inbox.
-    pub(crate) posts: Receiver<Post>,
+    /// Empty; what was posted changes places with it.
+    pub(crate) posts: Box<Posts<Rc<Shared>>>,
     /// Whether the descriptor was handed out, so that another poller may watch it.
     pub(crate) handed_out: Cell<bool>,
     /// Whether to stay awake where nothing is ready.
@@ -134,7 +133,7 @@ impl EventLoop {
 
     /// Whether nothing is ready and nothing was posted.
     pub(crate) fn is_idle(&self) -> bool {
-        self.ready() == 0 && self.posts.is_empty()
+        self.ready() == 0 && self.shared.inbox.is_empty()
     }
 
     /// Whether no remote is alive and nobody waits for a socket.
@@ -150,7 +149,7 @@ impl EventLoop {
             && {
                 // Who posted and then let go of the last remote or waker has left the post before that.
                 fence(Ordering::Acquire);
-                self.posts.is_empty()
+                self.shared.inbox.is_empty()
             }
     }
 }

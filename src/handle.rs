@@ -16,7 +16,7 @@ use crate::inbox::Inbox;
 use crate::incident::Incident;
 use crate::record::{Flags, Rare, Record};
 use crate::roster::{label, table_id};
-use crate::shared::{Callback, Post, Shared};
+use crate::shared::{Callback, Shared};
 use crate::snapshot::{Activity, CoroutineId, CoroutineInfo, PendingKey, Snapshot};
 
 /// A door to a loop on the loop's own thread: spawns coroutines, queues callbacks, sets timers, looks inside.
@@ -261,12 +261,12 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
 /// [`run`](crate::event_loop::EventLoop::run) going by itself. [`downgrade`](Remote::downgrade) gives one that counts for nothing.
 pub struct Remote {
     /// Where posts go.
-    inbox: Arc<Inbox<Post>>,
+    inbox: Arc<Inbox<Rc<Shared>>>,
 }
 
 impl Remote {
     /// A strong remote.
-    pub(crate) fn new(inbox: Arc<Inbox<Post>>) -> Self {
+    pub(crate) fn new(inbox: Arc<Inbox<Rc<Shared>>>) -> Self {
         inbox.add_remote();
         Remote { inbox }
     }
@@ -322,7 +322,7 @@ impl fmt::Debug for Remote {
 #[derive(Clone)]
 pub struct WeakRemote {
     /// Where posts go.
-    inbox: Arc<Inbox<Post>>,
+    inbox: Arc<Inbox<Rc<Shared>>>,
 }
 
 impl WeakRemote {
@@ -348,11 +348,13 @@ impl fmt::Debug for WeakRemote {
 }
 
 /// Leaves a callback in the inbox.
-fn post(inbox: &Inbox<Post>, callback: impl FnOnce(&Handle) + Send + 'static) -> Result {
-    let call = move |shared: &Rc<Shared>| callback(&Handle::new(Rc::clone(shared)));
-    inbox
-        .post(Post::Call(Box::new(call)))
-        .map_err(|_refused| ErrorKind::LoopGone.into())
+fn post(inbox: &Inbox<Rc<Shared>>, callback: impl FnOnce(&Handle) + Send + 'static) -> Result {
+    let posted = inbox.post(move |shared: &Rc<Shared>| callback(&Handle::new(Rc::clone(shared))));
+    if posted {
+        Ok(())
+    } else {
+        Err(ErrorKind::LoopGone.into())
+    }
 }
 
 /// Keys that a coroutine which is ending leaves pending; they are freed, and what they hold is dropped here.

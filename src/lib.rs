@@ -76,6 +76,8 @@ mod calls;
 mod clock;
 
 mod busy_poll;
+mod posts;
+
 mod inbox;
 mod waiter;
 mod waits;

@@ -18,7 +18,7 @@ use crate::event_loop::{EventLoop, Outcome};
 use crate::handle::snapshot;
 use crate::incident::Incident;
 use crate::reactor::source_of;
-use crate::shared::{Fire, Post};
+use crate::shared::Fire;
 use crate::timers::{NEVER, Nanos, TimerId};
 
 impl EventLoop {
@@ -118,15 +118,9 @@ impl EventLoop {
 
     /// Takes in what was posted until now.
     fn take_posts(&mut self) {
-        for _ in 0..self.posts.len() {
-            let Ok(post) = self.posts.try_recv() else {
-                break;
-            };
-            match post {
-                Post::Wake(id) => self.shared.wake(id),
-                Post::Waker(waker) => waker.wake(),
-                Post::Call(call) => self.shared.push_boxed(call),
-            }
+        if !self.shared.inbox.is_empty() {
+            self.shared.inbox.take(&mut self.posts);
+            self.shared.take_in(&mut self.posts);
         }
     }
 
@@ -165,7 +159,7 @@ impl EventLoop {
         let Some(busy_poll) = &mut self.busy_poll else {
             return Ok(false);
         };
-        let (shared, posts, events) = (&self.shared, &self.posts, &mut self.events);
+        let (shared, events) = (&self.shared, &mut self.events);
         let mut reactor = shared.reactor.borrow_mut();
         let deadline = shared.timers.borrow().next_deadline();
         let sockets = reactor.len() > 0;
@@ -175,7 +169,7 @@ impl EventLoop {
                 if sockets {
                     reactor.poll_now(events)?;
                 }
-                Ok(!posts.is_empty()
+                Ok(!shared.inbox.is_empty()
                     || deadline.is_some_and(|at| at <= now)
                     || events.iter().any(|event| source_of(event).is_some()))
             },
@@ -185,7 +179,7 @@ impl EventLoop {
     /// Sleeps until an event, a post or a deadline. The inbox is marked as asleep by now.
     fn sleep(&mut self) -> Result {
         self.rest();
-        if !self.posts.is_empty() {
+        if !self.shared.inbox.is_empty() {
             self.shared.inbox.wake_up();
             return Ok(());
         }
@@ -237,8 +231,8 @@ impl EventLoop {
     #[cold]
     fn suspect(&mut self, alarm: Nanos) {
         let now = self.shared.clock.now();
-        let nothing =
-            self.events.iter().all(|event| source_of(event).is_none()) && self.posts.is_empty();
+        let nothing = self.events.iter().all(|event| source_of(event).is_none())
+            && self.shared.inbox.is_empty();
         if nothing && now >= alarm && !self.shared.records.borrow().is_empty() {
             self.shared.set_looked_at(now);
             if let Some(stall) = &mut self.stall {

@@ -28,6 +28,7 @@ use crate::inbox::Inbox;
 use crate::incident::{self, Incident};
 use crate::job::Job;
 use crate::pool::Pool;
+use crate::posts::{Handed, Posts};
 use crate::reactor::Reactor;
 use crate::ready::{BURST, Ready};
 use crate::record::{Flags, Micros};
@@ -41,9 +42,6 @@ use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
 /// A call. It is given what it needs to make a handle from.
 pub(crate) type Callback = Boxed<Rc<Shared>>;
 
-/// A call that another thread posts.
-pub(crate) type PostedCall = Box<dyn FnOnce(&Rc<Shared>) + Send>;
-
 /// What a timer does when it is due. It owns nothing, so that arming and cancelling moves words and drops none.
 #[derive(Clone, Copy)]
 pub(crate) enum Fire {
@@ -51,16 +49,6 @@ pub(crate) enum Fire {
     Wake(WaiterSlot),
     /// Queues the callback that is kept under this number.
     Call(usize),
-}
-
-/// What another thread, or a foreign waker on one, leaves in the inbox.
-pub(crate) enum Post {
-    /// Resume a coroutine.
-    Wake(Id),
-    /// Wake by a waker that was nobody's own when it was used.
-    Waker(Waker),
-    /// Run a callback.
-    Call(PostedCall),
 }
 
 /// A point that a combinator of ours polls with a waker that says which it is.
@@ -102,7 +90,7 @@ pub(crate) struct Shared {
     /// Sockets.
     pub(crate) reactor: RefCell<Reactor>,
     /// What other threads left.
-    pub(crate) inbox: Arc<Inbox<Post>>,
+    pub(crate) inbox: Arc<Inbox<Rc<Shared>>>,
     /// The time.
     pub(crate) clock: Clock,
     /// The clock at the last look.
@@ -172,7 +160,7 @@ impl Shared {
     /// What a new loop shares.
     pub(crate) fn new(
         reactor: Reactor,
-        inbox: Arc<Inbox<Post>>,
+        inbox: Arc<Inbox<Rc<Shared>>>,
         clock: Clock,
         hook: ErrorHook,
         pool: Pool,
@@ -255,12 +243,12 @@ impl Shared {
         }
     }
 
-    /// Queues a callback that is in its box already.
-    pub(crate) fn push_boxed(&self, callback: Callback) {
-        if !self.closed.get() {
-            let row = self.calls.push_boxed(callback);
-            self.push(Job::call(row));
-        }
+    /// Queues what other threads posted, in its order. Gives how many posts there were.
+    pub(crate) fn take_in(&self, posts: &mut Posts<Rc<Shared>>) -> usize {
+        posts.hand_over(&self.calls, |post| match post {
+            Handed::Wake(id) => self.wake(id),
+            Handed::Calls { row, count } => (0..count).for_each(|_| self.push(Job::call(row))),
+        })
     }
 
     /// Calls the oldest callback of a row.

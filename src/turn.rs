@@ -275,7 +275,7 @@ impl EventLoop {
             .borrow_mut()
             .arm(real, shared.looked_at.get())?;
         shared.inbox.fall_asleep();
-        if work_left || !self.posts.is_empty() {
+        if work_left || !shared.inbox.is_empty() {
             shared.inbox.make_readable();
         } else {
             shared.set_nudge(true);

@@ -27,13 +27,13 @@ use std::task::{Wake, Waker};
 
 use crate::arena::Id;
 use crate::inbox::Inbox;
-use crate::shared::{Post, Shared};
+use crate::shared::Shared;
 
 thread_local! {
     /// The loop that is in a turn on this thread, so that a waker used there need not go by way of the inbox.
     static HERE: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
     /// Where that loop's inbox is, or null: the question "is it this one?" in one comparison.
-    static HERE_INBOX: Cell<*const Inbox<Post>> = const { Cell::new(ptr::null()) };
+    static HERE_INBOX: Cell<*const Inbox<Rc<Shared>>> = const { Cell::new(ptr::null()) };
 }
 
 /// Marks a loop as being in a turn on this thread until it is dropped; turns of different loops may nest.
@@ -76,7 +76,7 @@ pub(crate) struct WakeCell {
     /// Invariant 3.
     woken: AtomicBool,
     /// Where a wake-up from another thread goes.
-    inbox: Arc<Inbox<Post>>,
+    inbox: Arc<Inbox<Rc<Shared>>>,
 }
 
 impl Wake for WakeCell {
@@ -114,15 +114,13 @@ impl WakeCell {
     #[inline(never)]
     fn wake_there(self: &Arc<Self>) {
         let id = self.id();
-        let post = if id.is_none() {
-            Post::Waker(Waker::from(Arc::clone(self)))
-        } else if self.woken.swap(true, Ordering::SeqCst) {
-            return;
-        } else {
-            Post::Wake(id)
-        };
-        // A loop that is gone has nobody left to wake.
-        drop(self.inbox.post(post));
+        if id.is_none() {
+            // Whoever it is made the own of by now hears of it in the loop.
+            let waker = Waker::from(Arc::clone(self));
+            let _ = self.inbox.post(move |_: &Rc<Shared>| waker.wake());
+        } else if !self.woken.swap(true, Ordering::SeqCst) {
+            self.inbox.post_wake(id);
+        }
     }
 }
 
@@ -161,7 +159,7 @@ const OURS: usize = 2;
 
 impl OwnedWaker {
     /// A common waker.
-    pub(crate) fn common(inbox: &Arc<Inbox<Post>>) -> Self {
+    pub(crate) fn common(inbox: &Arc<Inbox<Rc<Shared>>>) -> Self {
         let cell = Arc::new(WakeCell {
             id: AtomicU64::new(Id::NONE.to_bits()),
             woken: AtomicBool::new(false),

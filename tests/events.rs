@@ -334,8 +334,7 @@ fn an_event_allocates_nothing_in_steady_state() {
     let taken_before = taken.get();
     let info = allocation_counter::measure(&mut round);
     assert_eq!(taken.get(), taken_before + 6);
-    // The inbox is a list of blocks of 31 posts: at most one block in six posts.
-    assert!(info.count_total <= 1, "{info:?}");
+    assert_eq!(info.count_total, 0, "{info:?}");
 }
 
 /// Nobody waits: the emitter's last event comes between two looks of one poll.
