@@ -143,23 +143,30 @@ pub(crate) enum Tie {
     Bound,
 }
 
-/// A reading of the clock in whole microseconds, in six bytes: enough for nine years, and it leaves room for the flags in one word.
+/// A reading of the clock in whole microseconds, in six bytes: enough for nine years, and a record keeps its two parts beside the flags in one
+/// word. They are copied each by itself.
 #[derive(Clone, Copy)]
-pub(crate) struct Micros([u16; 3]);
+pub(crate) struct Micros {
+    /// The lower four bytes.
+    low: u32,
+    /// The upper two.
+    high: u16,
+}
 
 impl Micros {
     /// This reading.
+    #[expect(clippy::cast_possible_truncation, reason = "cut into its parts")]
     pub(crate) fn new(at: Nanos) -> Self {
         let micros = at / 1000;
-        #[expect(clippy::cast_possible_truncation, reason = "cut into its parts")]
-        let part = |n: u32| (micros >> (16 * n)) as u16;
-        Micros([part(0), part(1), part(2)])
+        Micros {
+            low: micros as u32,
+            high: (micros >> 32) as u16,
+        }
     }
 
     /// In nanoseconds.
     fn nanos(self) -> Nanos {
-        let [low, middle, high] = self.0.map(Nanos::from);
-        (high << 32 | middle << 16 | low) * 1000
+        (Nanos::from(self.high) << 32 | Nanos::from(self.low)) * 1000
     }
 }
 
@@ -171,8 +178,10 @@ pub(crate) struct Record {
     pub(crate) flags: Flags,
     /// What it parked on last: the kind of point.
     pub(crate) parked_on: &'static Kind,
-    /// The loop's clock at the look before it parked.
-    since: Micros,
+    /// The loop's clock at the look before it parked: the lower part.
+    since_low: u32,
+    /// The upper part.
+    since_high: u16,
     /// Who may take its end.
     pub(crate) tie: Tie,
     /// Who waits for its end.
@@ -222,7 +231,8 @@ impl Record {
             flags: Flags::QUEUED,
             parked_on: Note::FOREIGN.kind,
             parked_at: None,
-            since: Micros([0; 3]),
+            since_low: 0,
+            since_high: 0,
             tie,
             joiner: WaiterSlot::EMPTY,
             rare: None,
@@ -235,12 +245,14 @@ impl Record {
         self.flags.clear(Flags::QUEUED);
         self.parked_on = note.kind;
         self.parked_at = note.site;
-        self.since = at;
+        self.since_low = at.low;
+        self.since_high = at.high;
     }
 
     /// The loop's clock at the look before it parked.
     pub(crate) fn since(&self) -> Nanos {
-        self.since.nanos()
+        let (low, high) = (self.since_low, self.since_high);
+        Micros { low, high }.nanos()
     }
 
     /// Whether somebody may take its end.
