@@ -50,19 +50,8 @@ struct State<T> {
     items: VecDeque<T>,
     /// Who waits: senders, with what they send, or receivers, who have a value once they are called up (invariant 2).
     line: Line<T>,
-    /// Which of them wait, if anybody does.
-    waits: End,
     /// Whether nothing more may enter.
     closed: bool,
-}
-
-/// The two ends of a queue.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// Those who wait for room.
-    Sending,
-    /// Those who wait for a value.
-    Receiving,
 }
 
 /// What became of a value that was offered.
@@ -79,8 +68,8 @@ pub(crate) enum Offer<T> {
 pub(crate) enum Received<T> {
     /// It gave the oldest value.
     Value(T),
-    /// Whoever polls waits in this place.
-    InLine(usize),
+    /// Whoever polls has taken the seat.
+    Seated,
     /// It is not for this queue as it is.
     Otherwise,
 }
@@ -92,7 +81,7 @@ impl<T> State<T> {
         if self.closed {
             return (Offer::Closed(value), WaiterSlot::EMPTY);
         }
-        if self.awaited_by(End::Receiving) {
+        if self.line.is_of_receivers() {
             return (Offer::Taken, self.hand_over(value));
         }
         if !self.line.is_empty() || self.items.len() >= bound {
@@ -113,7 +102,7 @@ impl<T> State<T> {
     #[inline]
     fn take(&mut self, bound: usize) -> Option<(T, WaiterSlot)> {
         let front = self.items.pop_front();
-        if !self.awaited_by(End::Sending) || (front.is_some() && self.items.len() >= bound) {
+        if !self.line.is_of_senders() || (front.is_some() && self.items.len() >= bound) {
             return front.map(|value| (value, WaiterSlot::EMPTY));
         }
         let (moved_up, slot) = self.line.call_up(None)?;
@@ -124,19 +113,6 @@ impl<T> State<T> {
             self.items.push_back(value);
         }
         front.map(|value| (value, slot))
-    }
-
-    /// Whether somebody waits at this end.
-    #[inline]
-    fn awaited_by(&self, end: End) -> bool {
-        !self.line.is_empty() && self.waits == end
-    }
-
-    /// Takes a place in line.
-    #[inline]
-    fn join(&mut self, end: End, value: Option<T>) -> usize {
-        self.waits = end;
-        self.line.join(value)
     }
 }
 
@@ -150,7 +126,6 @@ impl<T> Queue<T> {
             state: RefCell::new(State {
                 items: VecDeque::new(),
                 line: Line::new(),
-                waits: End::Receiving,
                 closed: false,
             }),
             senders: Cell::new(1),
@@ -171,24 +146,21 @@ impl<T> Queue<T> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as the polls that it is the most of")]
     pub(crate) fn enter(&self, value: T) -> Result<(), T> {
-        let slot = {
+        let owner = {
             let mut state = self.state.borrow_mut();
             if state.closed {
                 return Err(value);
             }
-            if state.line.is_empty() {
-                if state.items.len() >= self.bound {
-                    return Err(value);
+            match state.line.give(value) {
+                Ok(owner) => owner,
+                Err(value) if state.line.is_empty() && state.items.len() < self.bound => {
+                    state.items.push_back(value);
+                    return Ok(());
                 }
-                state.items.push_back(value);
-                return Ok(());
+                Err(value) => return Err(value),
             }
-            if state.waits != End::Receiving {
-                return Err(value);
-            }
-            state.line.give(value)?
         };
-        self.shared.wake_waiter(slot);
+        self.shared.wake(owner);
         Ok(())
     }
 
@@ -212,27 +184,21 @@ impl<T> Queue<T> {
         if let Some(value) = state.items.pop_front() {
             return Received::Value(value);
         }
-        if state.closed || !self.shared.is_plain(cx.waker()) {
+        if state.closed || !state.line.is_free() {
             return Received::Otherwise;
         }
         let site = Some(site);
-        // Nobody's code runs in the short way to park.
-        let Ok(slot) = self.shared.park(WaiterSlot::EMPTY, cx, Note { kind, site }) else {
+        let Some(slot) = self.shared.park_direct(cx, Note { kind, site }) else {
             return Received::Otherwise;
         };
-        let Some(key) = state.line.sit(slot) else {
-            return Received::Otherwise;
-        };
-        if state.waits != End::Receiving {
-            state.waits = End::Receiving;
-        }
-        Received::InLine(key)
+        state.line.sit(slot);
+        Received::Seated
     }
 
     /// Takes the value that was given to who sat alone in line.
     #[inline]
-    pub(crate) fn stand_up(&self, key: usize) -> Option<T> {
-        self.state.borrow_mut().line.stand_up(key)
+    pub(crate) fn stand_up(&self) -> Option<T> {
+        self.state.borrow_mut().line.stand_up()
     }
 
     /// Takes the oldest value, and wakes the sender whose value moves up.
@@ -251,9 +217,9 @@ impl<T> Queue<T> {
     pub(crate) fn take_or_join(&self) -> Result<Option<T>, usize> {
         let taken = {
             let mut state = self.state.borrow_mut();
-            let none = state.items.is_empty() && !state.awaited_by(End::Sending);
+            let none = state.items.is_empty() && !state.line.is_of_senders();
             if none && !state.closed {
-                return Err(state.join(End::Receiving, None));
+                return Err(state.line.join(None));
             }
             state.take(self.bound)
         };
@@ -269,14 +235,14 @@ impl<T> Queue<T> {
     /// Takes a place in line with a value for which there was no room.
     pub(crate) fn join(&self, value: T) -> usize {
         let mut state = self.state.borrow_mut();
-        state.join(End::Sending, Some(value))
+        state.line.join(Some(value))
     }
 
     /// Gives a value that its receiver did not take to the next, or back to the front (keeps invariant 3).
     pub(crate) fn give_back(&self, value: T) {
         let slot = {
             let mut state = self.state.borrow_mut();
-            if !state.awaited_by(End::Receiving) {
+            if !state.line.is_of_receivers() {
                 state.items.push_front(value);
                 return;
             }

@@ -11,13 +11,14 @@
 
 use slab::Slab;
 
+use crate::arena::Id;
 use crate::waiter::WaiterSlot;
 
 /// No place.
 const NOBODY: usize = usize::MAX;
 
 /// The key of the seat.
-const SEAT: usize = usize::MAX - 1;
+pub(crate) const SEAT: usize = usize::MAX - 1;
 
 /// The line.
 #[derive(Debug)]
@@ -30,8 +31,6 @@ pub(crate) struct Line<T> {
     first: usize,
     /// The last in line behind the seat.
     last: usize,
-    /// How many are in line behind the seat.
-    behind: usize,
 }
 
 /// One place.
@@ -39,10 +38,8 @@ pub(crate) struct Line<T> {
 struct Place<T> {
     /// Who waits.
     slot: WaiterSlot,
-    /// What a sender holds, or what a receiver was given.
-    value: Option<T>,
-    /// Whether somebody has it.
-    phase: Phase,
+    /// Who has it.
+    tenant: Tenant<T>,
 }
 
 /// A place behind the seat.
@@ -56,15 +53,45 @@ struct Linked<T> {
     behind: usize,
 }
 
-/// How far whoever has a place has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Nobody has it.
-    Free,
-    /// It is in line.
-    InLine,
-    /// It was called up, or sent away.
-    CalledUp,
+/// Who has a place, and how far it has come.
+#[derive(Debug)]
+enum Tenant<T> {
+    /// Nobody.
+    Nobody,
+    /// A sender whose value was taken, or a receiver that was sent away.
+    Without,
+    /// A receiver that was called up and given this, or a sender that was sent away with it.
+    With(T),
+    /// A receiver in line.
+    Receiver,
+    /// A sender in line, with what it sends.
+    Sender(T),
+}
+
+impl<T> Tenant<T> {
+    /// Whoever waits, with what it holds.
+    fn waiting(value: Option<T>) -> Self {
+        value.map_or(Tenant::Receiver, Tenant::Sender)
+    }
+
+    /// Whoever was called up, with what it holds.
+    fn called_up(value: Option<T>) -> Self {
+        value.map_or(Tenant::Without, Tenant::With)
+    }
+
+    /// Whether it is in line.
+    #[inline]
+    fn is_in_line(&self) -> bool {
+        matches!(self, Tenant::Receiver | Tenant::Sender(_))
+    }
+
+    /// What it holds.
+    fn value(self) -> Option<T> {
+        match self {
+            Tenant::Sender(value) | Tenant::With(value) => Some(value),
+            Tenant::Nobody | Tenant::Receiver | Tenant::Without => None,
+        }
+    }
 }
 
 impl<T> Line<T> {
@@ -73,73 +100,96 @@ impl<T> Line<T> {
         Line {
             seat: Place {
                 slot: WaiterSlot::EMPTY,
-                value: None,
-                phase: Phase::Free,
+                tenant: Tenant::Nobody,
             },
             places: Slab::new(),
             first: NOBODY,
             last: NOBODY,
-            behind: 0,
         }
     }
 
     /// Whether nobody is in line.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.seat.phase != Phase::InLine && self.behind == 0
+        !self.seat.tenant.is_in_line() && self.first == NOBODY
     }
 
-    /// Takes the seat, if it is free and nobody is in line.
+    /// Whether nobody is in line, and nobody has the seat: the next who comes may [sit](Line::sit).
     #[inline]
-    pub(crate) fn sit(&mut self, slot: WaiterSlot) -> Option<usize> {
-        if self.seat.phase != Phase::Free || self.behind > 0 {
-            return None;
-        }
-        self.seat.phase = Phase::InLine;
-        self.seat.slot = slot;
-        Some(SEAT)
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(self.seat.tenant, Tenant::Nobody) && self.first == NOBODY
     }
 
-    /// Gives a value to who sits alone in line and is woken by a coroutine's id, and gives who that is.
+    /// Whether those in line are receivers.
+    #[inline]
+    pub(crate) fn is_of_receivers(&self) -> bool {
+        matches!(self.first_tenant(), Some(Tenant::Receiver))
+    }
+
+    /// Whether those in line are senders.
+    #[inline]
+    pub(crate) fn is_of_senders(&self) -> bool {
+        matches!(self.first_tenant(), Some(Tenant::Sender(_)))
+    }
+
+    /// The first in line.
+    #[inline]
+    fn first_tenant(&self) -> Option<&Tenant<T>> {
+        if self.seat.tenant.is_in_line() {
+            return Some(&self.seat.tenant);
+        }
+        let linked = self.places.get(self.first)?;
+        Some(&linked.place.tenant)
+    }
+
+    /// Seats a receiver, where the seat [is free](Line::is_free).
+    #[inline]
+    pub(crate) fn sit(&mut self, slot: WaiterSlot) {
+        // It holds nothing: forgetting it saves the look whether it must be dropped.
+        std::mem::forget(std::mem::replace(&mut self.seat.tenant, Tenant::Receiver));
+        self.seat.slot = slot;
+    }
+
+    /// Gives a value to the receiver who sits in line and is woken by a coroutine's id, and gives that.
     ///
     /// # Errors
     /// The value, if that is not so.
     #[inline]
-    pub(crate) fn give(&mut self, value: T) -> Result<WaiterSlot, T> {
+    pub(crate) fn give(&mut self, value: T) -> Result<Id, T> {
         let seat = &mut self.seat;
-        if seat.phase != Phase::InLine || seat.slot.token().is_some() {
+        let Tenant::Receiver = seat.tenant else {
             return Err(value);
-        }
-        seat.phase = Phase::CalledUp;
-        seat.value = Some(value);
+        };
+        let Some(owner) = seat.slot.direct_owner() else {
+            return Err(value);
+        };
         // That slot stays as it is: it names no waker, and nobody is woken by it again.
-        Ok(seat.slot)
+        std::mem::forget(std::mem::replace(&mut seat.tenant, Tenant::With(value)));
+        Ok(owner)
     }
 
     /// Leaves the seat with the value that was given.
     #[inline]
-    pub(crate) fn stand_up(&mut self, key: usize) -> Option<T> {
-        if key != SEAT || self.seat.phase != Phase::CalledUp {
+    pub(crate) fn stand_up(&mut self) -> Option<T> {
+        let Tenant::With(_) = self.seat.tenant else {
             return None;
+        };
+        match std::mem::replace(&mut self.seat.tenant, Tenant::Nobody) {
+            Tenant::With(value) => Some(value),
+            _ => None,
         }
-        let value = self.seat.value.take();
-        if value.is_some() {
-            self.seat.phase = Phase::Free;
-        }
-        value
     }
 
-    /// Takes a place at the end.
+    /// Takes a place at the end: a sender with its value, or a receiver.
     pub(crate) fn join(&mut self, value: Option<T>) -> usize {
-        if let Some(key) = self.sit(WaiterSlot::EMPTY) {
-            self.seat.value = value;
-            return key;
-        }
         let place = Place {
             slot: WaiterSlot::EMPTY,
-            value,
-            phase: Phase::InLine,
+            tenant: Tenant::waiting(value),
         };
+        if self.is_free() {
+            self.seat = place;
+            return SEAT;
+        }
         let before = self.last;
         let key = self.places.insert(Linked {
             place,
@@ -151,14 +201,13 @@ impl<T> Line<T> {
             None => self.first = key,
         }
         self.last = key;
-        self.behind += 1;
         key
     }
 
     /// A place that somebody has.
     fn get(&mut self, key: usize) -> Option<&mut Place<T>> {
         if key == SEAT {
-            (self.seat.phase != Phase::Free).then_some(&mut self.seat)
+            (!matches!(self.seat.tenant, Tenant::Nobody)).then_some(&mut self.seat)
         } else {
             self.places.get_mut(key).map(|linked| &mut linked.place)
         }
@@ -167,19 +216,22 @@ impl<T> Line<T> {
     /// Calls up the first in line: gives out the value it holds, keeps the one it is given, and gives who is to be woken.
     pub(crate) fn call_up(&mut self, given: Option<T>) -> Option<(Option<T>, WaiterSlot)> {
         let (place, slot) = self.unlink_first()?;
-        Some((std::mem::replace(&mut place.value, given), slot))
+        let before = std::mem::replace(&mut place.tenant, Tenant::called_up(given));
+        Some((before.value(), slot))
     }
 
     /// Sends the first in line away with what it holds, and gives who is to be woken.
     pub(crate) fn dismiss(&mut self) -> Option<WaiterSlot> {
-        let (_, slot) = self.unlink_first()?;
+        let (place, slot) = self.unlink_first()?;
+        let before = std::mem::replace(&mut place.tenant, Tenant::Without);
+        place.tenant = Tenant::called_up(before.value());
         Some(slot)
     }
 
     /// Changes who waits in a place that is in line. False if it is not.
     pub(crate) fn set_slot(&mut self, key: usize, slot: WaiterSlot) -> bool {
         match self.get(key) {
-            Some(place) if place.phase == Phase::InLine => {
+            Some(place) if place.tenant.is_in_line() => {
                 place.slot = slot;
                 true
             }
@@ -190,7 +242,7 @@ impl<T> Line<T> {
     /// Leaves a place that was called up, or sent away, with the value in it. Of one still in line, gives who waits.
     pub(crate) fn called_up(&mut self, key: usize) -> Result<Option<T>, WaiterSlot> {
         match self.get(key) {
-            Some(place) if place.phase == Phase::InLine => Err(place.slot),
+            Some(place) if place.tenant.is_in_line() => Err(place.slot),
             _ => Ok(self.leave(key).and_then(|(_, value)| value)),
         }
     }
@@ -199,20 +251,20 @@ impl<T> Line<T> {
     pub(crate) fn leave(&mut self, key: usize) -> Option<(WaiterSlot, Option<T>)> {
         if key == SEAT {
             let seat = self.get(SEAT)?;
-            seat.phase = Phase::Free;
             let slot = std::mem::replace(&mut seat.slot, WaiterSlot::EMPTY);
-            return Some((slot, seat.value.take()));
+            let tenant = std::mem::replace(&mut seat.tenant, Tenant::Nobody);
+            return Some((slot, tenant.value()));
         }
         let linked = self.places.try_remove(key)?;
-        if linked.place.phase == Phase::InLine {
+        if linked.place.tenant.is_in_line() {
             self.close_up(linked.before, linked.behind);
         }
-        Some((linked.place.slot, linked.place.value))
+        Some((linked.place.slot, linked.place.tenant.value()))
     }
 
     /// Takes the first place out of the line, and who waits there out of the place.
     fn unlink_first(&mut self) -> Option<(&mut Place<T>, WaiterSlot)> {
-        let place = if self.seat.phase == Phase::InLine {
+        let place = if self.seat.tenant.is_in_line() {
             &mut self.seat
         } else {
             let key = self.first;
@@ -220,7 +272,6 @@ impl<T> Line<T> {
             self.close_up(NOBODY, behind);
             &mut self.places[key].place
         };
-        place.phase = Phase::CalledUp;
         let slot = place.slot;
         place.slot = slot.vacated();
         Some((place, slot))
@@ -236,7 +287,6 @@ impl<T> Line<T> {
             Some(linked) => linked.before = before,
             None => self.last = before,
         }
-        self.behind -= 1;
     }
 }
 

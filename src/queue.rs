@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use crate::error::{ErrorKind, Result};
 use crate::fifo::{Offer, Queue, Received};
 use crate::handle::Handle;
+use crate::line::SEAT;
 use crate::send_error::SendError;
 use crate::site::Site;
 use crate::waiter::{Kind, WaiterSlot};
@@ -191,7 +192,7 @@ impl<T> QueueReceiver<T> {
         Receive {
             queue: &self.queue,
             site: Location::caller(),
-            place: Place::New,
+            place: Place::NEW,
         }
     }
 
@@ -430,15 +431,15 @@ pub struct Receive<'a, T> {
     place: Place,
 }
 
-/// The place of a receiver.
-#[derive(Clone, Copy)]
-enum Place {
-    /// Not polled yet.
-    New,
-    /// In line, or called up from there.
-    InLine(usize),
+/// The place of a receiver, in one word: a key of the line, which are all lower than the two that are named here, or [`SEAT`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place(usize);
+
+impl Place {
+    /// It was not polled yet.
+    const NEW: Place = Place(SEAT - 1);
     /// The output was given.
-    Done,
+    const DONE: Place = Place(SEAT - 2);
 }
 
 impl<T> Future for Receive<'_, T> {
@@ -450,20 +451,21 @@ impl<T> Future for Receive<'_, T> {
         reason = "the frequent ways are short, and store little where they are in line"
     )]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match std::mem::replace(&mut self.place, Place::Done) {
-            Place::New => match self.queue.receive(&RECEIVE, cx, self.site) {
+        match std::mem::replace(&mut self.place, Place::DONE) {
+            Place(SEAT) => match self.queue.stand_up() {
+                Some(value) => Poll::Ready(Ok(Some(value))),
+                None => self.go_on(SEAT, cx),
+            },
+            Place::NEW => match self.queue.receive(&RECEIVE, cx, self.site) {
                 Received::Value(value) => Poll::Ready(Ok(Some(value))),
-                Received::InLine(key) => {
-                    self.place = Place::InLine(key);
+                Received::Seated => {
+                    self.place = Place(SEAT);
                     Poll::Pending
                 }
                 Received::Otherwise => self.begin(cx),
             },
-            Place::InLine(key) => match self.queue.stand_up(key) {
-                Some(value) => Poll::Ready(Ok(Some(value))),
-                None => self.go_on(key, cx),
-            },
-            Place::Done => Poll::Pending,
+            Place::DONE => Poll::Pending,
+            Place(key) => self.go_on(key, cx),
         }
     }
 }
@@ -492,7 +494,7 @@ impl<T> Receive<'_, T> {
     /// Waits in line.
     fn wait(&mut self, key: usize, slot: WaiterSlot, cx: &Context<'_>) -> Poll<Result<Option<T>>> {
         let Poll::Ready(cancel) = self.queue.park(&RECEIVE, (key, slot), cx, self.site) else {
-            self.place = Place::InLine(key);
+            self.place = Place(key);
             return Poll::Pending;
         };
         Poll::Ready(match (self.queue.leave(key), cancel) {
@@ -514,8 +516,8 @@ impl<T> Receive<'_, T> {
 impl<T> Drop for Receive<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if let Place::InLine(key) = self.place {
-            self.give_up(key);
+        if self.place != Place::DONE && self.place != Place::NEW {
+            self.give_up(self.place.0);
         }
     }
 }

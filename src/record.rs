@@ -164,23 +164,30 @@ pub(crate) struct CancelCause {
     pub(crate) site: Site,
 }
 
-/// A reading of the clock in whole microseconds, in six bytes: enough for nine years, and it leaves room in its word.
+/// A reading of the clock in whole microseconds, in six bytes: enough for nine years, and a row keeps its two parts apart in one word with
+/// what tells the variants of [`Holds`] apart. They are copied each by itself.
 #[derive(Clone, Copy)]
-pub(crate) struct Micros([u16; 3]);
+pub(crate) struct Micros {
+    /// The lower four bytes.
+    low: u32,
+    /// The upper two.
+    high: u16,
+}
 
 impl Micros {
     /// This reading.
+    #[expect(clippy::cast_possible_truncation, reason = "cut into its parts")]
     pub(crate) fn new(at: Nanos) -> Self {
         let micros = at / 1000;
-        #[expect(clippy::cast_possible_truncation, reason = "cut into its parts")]
-        let part = |n: u32| (micros >> (16 * n)) as u16;
-        Micros([part(0), part(1), part(2)])
+        Micros {
+            low: micros as u32,
+            high: (micros >> 32) as u16,
+        }
     }
 
     /// In nanoseconds.
     fn nanos(self) -> Nanos {
-        let [low, middle, high] = self.0.map(Nanos::from);
-        (high << 32 | middle << 16 | low) * 1000
+        (Nanos::from(self.high) << 32 | Nanos::from(self.low)) * 1000
     }
 }
 
@@ -208,8 +215,10 @@ pub(crate) enum Holds {
         kind: &'static Kind,
         /// Where that was made.
         site: Option<Site>,
-        /// The loop's clock at the look before it parked.
-        since: Micros,
+        /// The loop's clock at the look before it parked: the lower part.
+        since_low: u32,
+        /// The upper part of that reading.
+        since_high: u16,
     },
 }
 
@@ -333,7 +342,12 @@ impl<'a> Record<'a> {
     /// What it parked on last, and the loop's clock at the look before that. Of one that is queued this says nothing.
     pub(crate) fn parked(self) -> (Note, Nanos) {
         match self.row.holds {
-            Holds::Note { kind, site, since } => (Note { kind, site }, since.nanos()),
+            Holds::Note {
+                kind,
+                site,
+                since_low: low,
+                since_high: high,
+            } => (Note { kind, site }, Micros { low, high }.nanos()),
             _ => (Note::FOREIGN, 0),
         }
     }
@@ -365,7 +379,8 @@ impl<'a> RecordMut<'a> {
         let holds = Holds::Note {
             kind: note.kind,
             site: note.site,
-            since: at,
+            since_low: at.low,
+            since_high: at.high,
         };
         // One that has started holds no body: forgetting what it holds saves the look whether it does.
         std::mem::forget(std::mem::replace(&mut self.row.holds, holds));
