@@ -98,7 +98,7 @@ impl Id {
 
     /// The id that [`Id::to_bits`] made this number of; any other number is an id of no value.
     #[inline]
-    pub(crate) fn from_bits(bits: u64) -> Id {
+    pub(crate) const fn from_bits(bits: u64) -> Id {
         Id(bits)
     }
 

@@ -26,7 +26,7 @@ use crate::arena::Id;
 use crate::job::Job;
 
 /// How many jobs the ring holds.
-const PLACES: usize = 2048;
+const PLACES: usize = 1024;
 
 /// More jobs at a time than this are a burst, whose memory is given back as soon as it is over.
 pub(crate) const BURST: usize = 32 * 1024;
@@ -50,7 +50,8 @@ pub(crate) struct Ready {
 impl Default for Ready {
     fn default() -> Self {
         Ready {
-            ring: Box::new([const { Cell::new(Job(Id::NONE)) }; PLACES]),
+            // All zeros, which is the fastest to write; no place is read before a job was put there.
+            ring: Box::new([const { Cell::new(Job(Id::from_bits(0))) }; PLACES]),
             list: RefCell::default(),
             head: Cell::new(0),
             tail: Cell::new(0),
