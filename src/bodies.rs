@@ -165,7 +165,12 @@ impl Bodies {
         };
         shared.begin_resume(id);
         let outcome = run(shared, slot.body.as_mut(), Some(own), common);
-        self.resumed(shared, id, outcome);
+        if matches!(outcome, Ok(Poll::Pending)) {
+            // Nobody else's waker was there to be kept.
+            shared.park_coroutine(id);
+        } else {
+            self.resumed(shared, id, outcome);
+        }
         true
     }
 

@@ -104,10 +104,13 @@ impl Shared {
         self.current_waker
             .set((waker.data(), ptr::from_ref(waker.vtable())));
         self.waker_place.set(waker);
-        self.settle_place();
+        // Whether the coroutine is queued matters while it runs: this is before or after.
+        if !self.cancelling() {
+            self.plain_place.set(waker);
+        }
     }
 
-    /// Says whether points go the short way.
+    /// Says anew whether points go the short way.
     pub(crate) fn settle_place(&self) {
         let place = if self.cancelling() || self.queued.get() {
             ptr::null()

@@ -8,7 +8,7 @@
 //!
 //! Invariants:
 //! 1. Nothing comes into the ring while anything is in the list: what comes later is behind it.
-//! 2. `limit` is at most `PLACES` after `head`, and is `tail` where the next push must look round: the ring may be full, or the list in
+//! 2. `limit` is from `tail` to `PLACES` after `head`, and is `tail` where the next push must look round: the ring may be full, or the list in
 //!    use, or somebody to be told.
 //! 3. `until` is at most `tail`. The loop takes jobs up to there without asking whether there is one and whether it should go on.
 //!
@@ -139,7 +139,8 @@ impl Ready {
         for job in list.drain(..count) {
             self.put(self.tail.get(), job);
         }
-        if !list.is_empty() {
+        if count > 0 {
+            // The ring may be full now.
             self.close();
         }
     }
@@ -161,6 +162,141 @@ impl Ready {
         let mut list = self.list.borrow_mut();
         if list.is_empty() && list.capacity() > kept {
             *list = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Adds a job as the loop's own code does.
+    fn push(ready: &Ready, number: usize) {
+        let job = Job::call(number);
+        if !ready.push(job) {
+            ready.push_anyhow(job);
+        }
+    }
+
+    /// The number of a job.
+    fn number(job: Job) -> usize {
+        job.timer_or_row().unwrap_err()
+    }
+
+    /// Takes what there is, by portions of one ring at most.
+    fn drain(ready: &Ready) -> Vec<usize> {
+        let mut numbers = Vec::new();
+        while ready.go_on(usize::MAX) {
+            numbers.extend(std::iter::from_fn(|| ready.take()).map(number));
+        }
+        numbers
+    }
+
+    #[test]
+    fn nothing_is_taken_before_go_on_and_nothing_past_its_end_or_a_pause() {
+        let ready = Ready::default();
+        assert!(!ready.go_on(usize::MAX));
+        for number in 0..5 {
+            push(&ready, number);
+        }
+        assert!(ready.take().is_none());
+        assert!(ready.go_on(ready.head() + 2));
+        assert_eq!(ready.take().map(number), Some(0));
+        assert_eq!(ready.take().map(number), Some(1));
+        assert!(ready.take().is_none());
+        assert!(ready.go_on(usize::MAX));
+        assert_eq!(ready.take().map(number), Some(2));
+        ready.pause();
+        assert!(ready.take().is_none());
+        assert_eq!(ready.len(), 2);
+        assert_eq!(drain(&ready), [3, 4]);
+    }
+
+    #[test]
+    fn who_comes_while_the_list_is_in_use_comes_behind_it() {
+        let ready = Ready::default();
+        for number in 0..PLACES + 10 {
+            push(&ready, number);
+        }
+        assert!(ready.go_on(usize::MAX));
+        assert_eq!(ready.take().map(number), Some(0));
+        // There is room in the ring now, but not for this one.
+        push(&ready, PLACES + 10);
+        assert_eq!(ready.len(), PLACES + 10);
+        assert!(drain(&ready).into_iter().eq(1..PLACES + 11));
+        assert_eq!(ready.len(), 0);
+    }
+
+    #[test]
+    fn a_closed_queue_asks_for_one_look_round() {
+        let ready = Ready::default();
+        assert!(ready.push(Job::call(0)));
+        ready.close();
+        assert!(!ready.push(Job::call(1)));
+        ready.push_anyhow(Job::call(1));
+        assert!(ready.push(Job::call(2)));
+        assert_eq!(drain(&ready), [0, 1, 2]);
+    }
+
+    #[test]
+    fn the_memory_of_a_burst_is_given_back_once_it_is_over() {
+        let ready = Ready::default();
+        for number in 0..3 * PLACES {
+            push(&ready, number);
+        }
+        ready.rest(0);
+        assert_eq!(drain(&ready).len(), 3 * PLACES);
+        assert!(ready.list.borrow().capacity() > 0);
+        ready.rest(0);
+        assert_eq!(ready.list.borrow().capacity(), 0);
+    }
+
+    #[test]
+    fn a_cleared_queue_is_empty_and_goes_on() {
+        let ready = Ready::default();
+        for number in 0..2 * PLACES {
+            push(&ready, number);
+        }
+        ready.clear();
+        assert_eq!((ready.len(), drain(&ready)), (0, vec![]));
+        push(&ready, 7);
+        assert_eq!(drain(&ready), [7]);
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_list(steps in prop::collection::vec((0_usize..3 * PLACES, 0_usize..3 * PLACES, 0_u8..4), 1..12)) {
+            let ready = Ready::default();
+            let mut list = VecDeque::new();
+            let mut next = 0;
+            for (pushes, takes, look) in steps {
+                for _ in 0..pushes {
+                    push(&ready, next);
+                    list.push_back(next);
+                    next += 1;
+                }
+                match look {
+                    0 => ready.close(),
+                    1 => ready.pause(),
+                    2 => ready.rest(0),
+                    _ => {}
+                }
+                let end = ready.head() + takes;
+                while ready.head() < end && ready.go_on(end) {
+                    while let Some(job) = ready.take() {
+                        prop_assert_eq!(Some(number(job)), list.pop_front());
+                        if look == 3 && next % 3 == 0 {
+                            push(&ready, next);
+                            list.push_back(next);
+                        }
+                        next += 1;
+                    }
+                }
+                prop_assert_eq!(ready.len(), list.len());
+            }
+            prop_assert_eq!(list, drain(&ready));
         }
     }
 }

@@ -245,7 +245,12 @@ impl GivenIn {
 
     /// Gives way, or goes on if it has given way before.
     #[inline]
-    fn poll(&mut self, shared: &Shared, site: &Site, cx: &Context<'_>) -> Poll<Result> {
+    fn poll(
+        &mut self,
+        shared: &Shared,
+        site: impl FnOnce() -> Site,
+        cx: &Context<'_>,
+    ) -> Poll<Result> {
         let now = GivenIn(shared.resume.get());
         if *self < now {
             return Poll::Ready(Ok(()));
@@ -255,12 +260,12 @@ impl GivenIn {
             *self = now;
             return Poll::Pending;
         }
-        self.poll_rare(shared, site, cx)
+        self.poll_rare(shared, site(), cx)
     }
 
     /// Gives way under a foreign waker, outside of any coroutine, or during a cancel, or ends by that.
     #[cold]
-    fn poll_rare(&mut self, shared: &Shared, site: &Site, cx: &Context<'_>) -> Poll<Result> {
+    fn poll_rare(&mut self, shared: &Shared, site: Site, cx: &Context<'_>) -> Poll<Result> {
         let now = GivenIn(shared.resume_number());
         if shared.is_closed() {
             return Poll::Ready(Err(ErrorKind::LoopGone.into()));
@@ -279,7 +284,7 @@ impl GivenIn {
         }
         shared.parked_on(Note {
             kind: &YIELD_NOW,
-            site: Some(*site),
+            site: Some(site),
         });
         let inside = !shared.running.get().is_none();
         *self = if inside { now } else { Self::OUTSIDE };
@@ -309,7 +314,7 @@ impl Future for YieldNowStarted {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let this = &mut *self;
-        this.given_in.poll(this.handle.shared(), &this.site, cx)
+        this.given_in.poll(this.handle.shared(), || this.site, cx)
     }
 }
 
@@ -329,7 +334,7 @@ impl Future for GiveWay<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let this = &mut *self;
-        this.given_in.poll(this.shared, &this.site, cx)
+        this.given_in.poll(this.shared, || this.site, cx)
     }
 }
 

@@ -332,12 +332,14 @@ impl AsRawFd for EventLoop {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::rc::Rc;
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
 
     use super::*;
     use crate::Co;
     use crate::roster::LAST;
     use crate::shared::FIRST;
+    use crate::sync::queue;
 
     #[test]
     fn who_parks_is_left_alone_where_the_number_of_a_resume_that_gave_way_comes_again() {
@@ -365,6 +367,41 @@ mod tests {
             event_loop.shared().resume.get() < FIRST + 100,
             "they began anew"
         );
+    }
+
+    #[test]
+    fn who_gives_way_and_is_woken_in_one_resume_is_resumed_once() {
+        for gives_way_first in [true, false] {
+            let mut event_loop = EventLoop::new().unwrap();
+            let coroutine = event_loop.handle().spawn(async move |co: Co| -> Result {
+                for _ in 0..3 {
+                    let (sender, receiver) = queue::<()>(&co, 1);
+                    let mut wait = pin!(receiver.recv());
+                    let mut way = co.yield_now();
+                    let mut resumes = 0;
+                    poll_fn(|cx| {
+                        resumes += 1;
+                        if resumes == 2 {
+                            assert!(wait.as_mut().poll(cx).is_ready());
+                            return pin!(&mut way).poll(cx);
+                        }
+                        assert!(wait.as_mut().poll(cx).is_pending());
+                        if gives_way_first {
+                            assert!(pin!(&mut way).poll(cx).is_pending());
+                        }
+                        assert!(sender.try_send(()).is_ok());
+                        pin!(&mut way).poll(cx)
+                    })
+                    .await?;
+                    // The next one gives way in the short way again.
+                    co.yield_now().await?;
+                }
+                Ok(())
+            });
+            let report = event_loop.turn(Budget::steps(1000)).unwrap();
+            assert_eq!(report.steps, 1 + 3 * 2);
+            assert!(coroutine.is_finished());
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //!    wakes whoever the loop runs, and whoever left a clone behind has it for his own before anybody else is polled.
 //! 2. No wake-up is lost while a waker is adopted: used elsewhere before that, it posts itself, and is used again when the loop takes in
 //!    what was posted. A clone in the inbox counts as left behind.
-//! 3. Of a coroutine's own, `woken` is set from a wake-up until the loop next polls the coroutine: a hundred wakes are one.
+//! 3. `woken` is set from a wake-up from elsewhere until the loop next polls the coroutine: a hundred posts are one. In the loop's own turn
+//!    the mark in the coroutine's record does the same, and no locked instruction is needed.
 //!
 //! ```text
 //!   common ── a poll leaves a clone ──▶ own (id set) ── coroutine ended ──▶ stale (its id reaches nobody)
@@ -87,15 +88,11 @@ impl Wake for WakeCell {
     #[inline]
     fn wake_by_ref(self: &Arc<Self>) {
         if HERE_INBOX.get() == Arc::as_ptr(&self.inbox) {
-            // The loop runs on this very thread: nothing that it writes can be missed, so neither swap nor fence is needed.
-            if !self.woken.load(Ordering::Relaxed) {
-                let id = self.id();
-                if id.is_none() {
-                    give_way_here();
-                } else {
-                    self.woken.store(true, Ordering::Relaxed);
-                    wake_here(id);
-                }
+            let id = self.id();
+            if id.is_none() {
+                give_way_here();
+            } else {
+                wake_here(id);
             }
         } else {
             self.wake_there();
