@@ -29,7 +29,7 @@ use crate::job::Job;
 const PLACES: usize = 1024;
 
 /// More jobs at a time than this are a burst, whose memory is given back as soon as it is over.
-pub(crate) const BURST: usize = 32 * 1024;
+const BURST: usize = 32 * 1024;
 
 /// See the module's page.
 pub(crate) struct Ready {
@@ -81,16 +81,16 @@ impl Ready {
     }
 
     /// Adds a job, to the list if it must be (keeps invariant 1).
+    #[inline]
     pub(crate) fn push_anyhow(&self, job: Job) {
-        let tail = self.tail.get();
         let mut list = self.list.borrow_mut();
         if list.is_empty() {
+            let tail = self.tail.get();
             self.limit.set(self.head.get() + PLACES);
             if tail != self.limit.get() {
                 return self.put(tail, job);
             }
         }
-        self.limit.set(tail);
         list.push_back(job);
     }
 
@@ -136,13 +136,17 @@ impl Ready {
     fn fetch(&self) {
         let mut list = self.list.borrow_mut();
         let count = list.len().min(PLACES);
-        for job in list.drain(..count) {
-            self.put(self.tail.get(), job);
+        if count == 0 {
+            return;
         }
-        if count > 0 {
-            // The ring may be full now.
-            self.close();
-        }
+        let tail = self.tail.get();
+        let jobs = list.drain(..count).enumerate();
+        jobs.for_each(|(n, job)| self.ring[(tail + n) % PLACES].set(job));
+        self.tail.set(tail + count);
+        // The ring may be full now.
+        self.close();
+        drop(list);
+        self.rest(BURST);
     }
 
     /// How many jobs there are.
@@ -235,7 +239,7 @@ mod tests {
         assert!(ready.push(Job::call(0)));
         ready.close();
         assert!(!ready.push(Job::call(1)));
-        ready.push_anyhow(Job::call(1));
+        push(&ready, 1);
         assert!(ready.push(Job::call(2)));
         assert_eq!(drain(&ready), [0, 1, 2]);
     }

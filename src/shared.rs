@@ -30,7 +30,7 @@ use crate::job::Job;
 use crate::pool::Pool;
 use crate::posts::{Handed, Posts};
 use crate::reactor::Reactor;
-use crate::ready::{BURST, Ready};
+use crate::ready::Ready;
 use crate::record::{Flags, Micros};
 use crate::records::{Departed, Records};
 use crate::site::Site;
@@ -219,12 +219,11 @@ impl Shared {
         }
     }
 
-    /// The same where the queue is long, a burst may be over, or somebody is to be told. It is the last thing `push` does, which so has no
+    /// The same where the queue is long, or somebody is to be told. It is the last thing `push` does, which so has no
     /// register to save: what a path costs is above all what it stores.
     #[cold]
     fn push_rare(&self, job: Job) {
         self.ready.push_anyhow(job);
-        self.ready.rest(BURST);
         self.touched();
     }
 
