@@ -234,6 +234,17 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_after_a_list_that_went_into_the_ring_overwrites_nothing() {
+        let ready = Ready::default();
+        for _ in 0..3 {
+            for number in 0..=PLACES {
+                push(&ready, number);
+            }
+            assert!(drain(&ready).into_iter().eq(0..=PLACES));
+        }
+    }
+
+    #[test]
     fn a_closed_queue_asks_for_one_look_round() {
         let ready = Ready::default();
         assert!(ready.push(Job::call(0)));
