@@ -20,10 +20,12 @@ use crate::inbox::Inbox;
 use crate::pool::Pool;
 use crate::reactor::Reactor;
 use crate::shared::{ErrorHook, Held, Shared};
+use crate::turn::LOOK_EVERY;
 use crate::waker::InTurn;
 
-/// How many sockets' events one look takes in.
-const EVENTS: usize = 1024;
+/// How many sockets' events one look takes in: as many as it is followed by steps. The rest is better kept by the kernel, so that whoever
+/// is woken runs before what the wake-up touched, here and there, has left the nearest caches.
+const EVENTS: usize = LOOK_EVERY;
 
 impl Builder {
     /// Builds the loop.

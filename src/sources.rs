@@ -335,7 +335,7 @@ impl Sources {
     /// The source an event is for, if it is still there (invariant 3).
     #[inline]
     pub(crate) fn of(&mut self, token: Token) -> Option<Source<'_>> {
-        let place = Place((token.0 & 0xFFFF_FFFF) as u32);
+        let place = Place(u32::try_from(token.0 & 0xFFFF_FFFF).ok()?);
         let row = self.places.get(place.0 as usize)?;
         (row.generation as usize == token.0 >> 32).then(|| self.at(place))
     }

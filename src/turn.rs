@@ -38,7 +38,7 @@ use crate::timers::{Nanos, TimerId};
 use crate::waker::InTurn;
 
 /// After so many steps the loop looks at timers, sockets and inbox again, however much is ready.
-const LOOK_EVERY: usize = 128;
+pub(crate) const LOOK_EVERY: usize = 128;
 
 /// Why the loop runs no further job for now.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! How one peer compares with us in one metric, over all rounds.
 //!
-//! A ratio is taken within a round, between runs next to each other in time: never between the medians of two sides.
+//! A ratio is taken within a round, between runs next to each other in time: never between the medians of two sides. Where a
+//! round has many turns, it is the median of the ratios of its turns.
 
 use crate::measure::median;
 use crate::workload::{Metric, Workload};
@@ -13,33 +14,38 @@ pub(crate) struct Comparison {
     pub(crate) peer: &'static str,
     pub(crate) ours: f64,
     pub(crate) theirs: f64,
-    /// The median of the ratios within a round, the least and the most.
+    /// The median of the ratios of the rounds, the least and the most.
     pub(crate) ratio: f64,
     pub(crate) least: f64,
     pub(crate) most: f64,
 }
 
 impl Comparison {
-    /// Compares the values of the rounds, pair by pair.
+    /// Compares the values of the rounds, each with those of its turns, pair by pair.
     pub(crate) fn new(
         workload: &Workload,
         metric: Metric,
         peer: &'static str,
-        ours: &[f64],
-        theirs: &[f64],
+        ours: &[impl AsRef<[f64]>],
+        theirs: &[impl AsRef<[f64]>],
     ) -> Self {
+        let of_round = |ours: &[f64], theirs: &[f64]| {
+            let turns = ours.iter().zip(theirs);
+            let ratio = |(&ours, &theirs): (&f64, &f64)| metric.unit.ratio(ours, theirs);
+            median(&mut turns.map(ratio).collect::<Vec<_>>())
+        };
         let mut ratios: Vec<f64> = ours
             .iter()
             .zip(theirs)
-            .map(|(&ours, &theirs)| metric.unit.ratio(ours, theirs))
+            .map(|(ours, theirs)| of_round(ours.as_ref(), theirs.as_ref()))
             .collect();
         let ratio = median(&mut ratios);
         Self {
             workload: *workload,
             metric,
             peer,
-            ours: median(&mut ours.to_vec()),
-            theirs: median(&mut theirs.to_vec()),
+            ours: median_of_all(ours),
+            theirs: median_of_all(theirs),
             ratio,
             least: ratios[0],
             most: ratios[ratios.len() - 1],
@@ -58,10 +64,19 @@ impl Comparison {
     }
 }
 
+/// The median over all turns of all rounds.
+fn median_of_all(rounds: &[impl AsRef<[f64]>]) -> f64 {
+    let mut values: Vec<f64> = rounds
+        .iter()
+        .flat_map(|round| round.as_ref().iter().copied())
+        .collect();
+    median(&mut values)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::Unit;
+    use crate::workload::{How, Unit};
 
     const NANOS: Metric = Metric {
         suffix: "",
@@ -74,7 +89,7 @@ mod tests {
         metrics: &[NANOS],
         count: 3,
         test_count: 3,
-        warm: true,
+        how: How::Warm,
         expected: |n| n,
         sides: &[],
     };
@@ -85,8 +100,8 @@ mod tests {
             &WORKLOAD,
             NANOS,
             "peer",
-            &[1.0, 10.0, 100.0],
-            &[2.0, 40.0, 50.0],
+            &[[1.0], [10.0], [100.0]],
+            &[[2.0], [40.0], [50.0]],
         );
         assert_eq!(
             [
@@ -98,6 +113,21 @@ mod tests {
             ]
             .map(f64::to_bits),
             [10.0_f64, 40.0, 2.0, 0.5, 4.0].map(f64::to_bits)
+        );
+    }
+
+    #[test]
+    fn ratio_of_a_round_is_the_median_of_its_turns_so_that_a_turn_gone_wrong_counts_little() {
+        let comparison = Comparison::new(
+            &WORKLOAD,
+            NANOS,
+            "peer",
+            &[vec![1.0, 1.0, 100.0], vec![1.0, 1.0, 1.0]],
+            &[vec![2.0, 2.0, 2.0], vec![4.0, 4.0, 400.0]],
+        );
+        assert_eq!(
+            [comparison.ratio, comparison.least, comparison.most].map(f64::to_bits),
+            [3.0_f64, 2.0, 4.0].map(f64::to_bits)
         );
     }
 }

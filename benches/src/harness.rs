@@ -2,7 +2,8 @@
 //!
 //! 1. A run is a process: no side inherits another's memory, threads or pools, and one that hangs or dies spoils nothing
 //!    but itself. The loop's core is the same for all.
-//! 2. Within a round every side of a workload runs once, in an order that is shuffled anew for each round.
+//! 2. Within a round every side of a workload runs once, in an order that is shuffled anew for each round; those that are
+//!    servers run in many short turns.
 //! 3. A result that is wrong ends everything: a fast wrong answer is no answer.
 //! 4. A peer that cannot start on this machine, or fails, is left out with a note. Ours may not fail.
 
@@ -12,11 +13,12 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::comparison::Comparison;
+use crate::contest::contest;
 use crate::options::Options;
-use crate::process::{RUN, child, run};
+use crate::process::{COLD, RUN, WARM, child, run};
 use crate::progress::show;
 use crate::report::Outcome;
-use crate::workload::{OURS, Side, Workload};
+use crate::workload::{How, OURS, Side, Workload};
 use crate::{load, probes, report, scaling, targets};
 
 /// Runs what the command line asks for, and prints one `VERSUS` line for each workload and peer.
@@ -68,7 +70,7 @@ fn parent(options: &Options, workloads: &[Workload]) {
         // With tiny counts: what is computed is checked, and who cannot take part is found out.
         sides.retain(|side| {
             show(&progress, &format!("check {}", side.name));
-            match run(workload, side, workload.test_count, false) {
+            match run(workload, side, workload.test_count, COLD) {
                 Ok(_) => true,
                 Err(why) => {
                     assert_ne!(side.name, OURS, "{}: {why}", workload.name);
@@ -84,6 +86,10 @@ fn parent(options: &Options, workloads: &[Workload]) {
             }
         });
         if options.test {
+            if matches!(workload.how, How::InTurns(_)) {
+                let together = contest(workload, &sides, workload.test_count, 1);
+                assert!(together.is_ok(), "{}: {together:?}", workload.name);
+            }
             show(&progress, "");
             println!("\rTEST {} ok, {} sides", workload.name, sides.len());
         } else {
@@ -140,8 +146,11 @@ fn cannot_start(side: &Side, workloads: &[Workload]) -> bool {
             startup.sides.iter().find(|known| known.name == side.name)?,
         ))
     });
-    known.is_some_and(|(startup, side)| run(startup, side, 1, false).is_err())
+    known.is_some_and(|(startup, side)| run(startup, side, 1, COLD).is_err())
 }
+
+/// What the sides of a workload gave: of each round its turns, of each turn the values of the metrics.
+type Values = BTreeMap<&'static str, Vec<Vec<Vec<f64>>>>;
 
 /// Measures all sides of a workload.
 fn measure(
@@ -152,22 +161,24 @@ fn measure(
     outcome: &mut Outcome,
 ) {
     let started = Instant::now();
-    let mut values: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
+    let mut values = Values::new();
     for round in 1..=rounds {
-        for side in shuffled(sides, u64::from(round)) {
-            show(progress, &format!("round {round}/{rounds} {}", side.name));
-            match run(workload, &side, workload.count, workload.warm) {
-                Ok(measured) => values.entry(side.name).or_default().push(measured.values),
-                Err(why) => {
-                    assert_ne!(side.name, OURS, "{}: {why}", workload.name);
-                    outcome.notes.push(format!(
-                        "{} left out of {}: {why}",
-                        side.name, workload.name
-                    ));
-                    sides.retain(|kept| kept.name != side.name);
-                    values.remove(side.name);
-                }
+        let progress = format!("{progress} round {round}/{rounds}");
+        let order = shuffled(sides, u64::from(round));
+        let failures = match workload.how {
+            How::InTurns(turns) => {
+                show(&progress, "all in turns");
+                in_turns(workload, order, turns, &mut values)
             }
+            How::Cold => one_by_one(workload, &order, COLD, &progress, &mut values),
+            How::Warm => one_by_one(workload, &order, WARM, &progress, &mut values),
+        };
+        for (side, why) in failures {
+            assert_ne!(side, OURS, "{}: {why}", workload.name);
+            let note = format!("{side} left out of {}: {why}", workload.name);
+            outcome.notes.push(note);
+            sides.retain(|kept| kept.name != side);
+            values.remove(side);
         }
     }
     show(
@@ -178,8 +189,10 @@ fn measure(
         ),
     );
     for (place, &metric) in workload.metrics.iter().enumerate() {
-        let of =
-            |side: &str| -> Vec<f64> { values[side].iter().map(|values| values[place]).collect() };
+        let of = |side: &str| -> Vec<Vec<f64>> {
+            let turns = |turns: &Vec<Vec<f64>>| turns.iter().map(|values| values[place]).collect();
+            values[side].iter().map(turns).collect()
+        };
         let ours = of(OURS);
         for side in sides.iter().filter(|side| side.name != OURS) {
             outcome.comparisons.push(Comparison::new(
@@ -189,6 +202,53 @@ fn measure(
                 &ours,
                 &of(side.name),
             ));
+        }
+    }
+}
+
+/// Runs one side after the other. Gives those that failed.
+fn one_by_one(
+    workload: &Workload,
+    order: &[Side],
+    how: &str,
+    progress: &str,
+    values: &mut Values,
+) -> Vec<(&'static str, String)> {
+    let mut failures = Vec::new();
+    for side in order {
+        show(progress, side.name);
+        match run(workload, side, workload.count, how) {
+            Ok(measured) => {
+                let rounds = values.entry(side.name).or_default();
+                rounds.push(vec![measured.values]);
+            }
+            Err(why) => failures.push((side.name, why)),
+        }
+    }
+    failures
+}
+
+/// Runs all sides together, and again without those that fail. Gives these.
+fn in_turns(
+    workload: &Workload,
+    mut order: Vec<Side>,
+    turns: u64,
+    values: &mut Values,
+) -> Vec<(&'static str, String)> {
+    let mut failures = Vec::new();
+    loop {
+        match contest(workload, &order, workload.count, turns) {
+            Ok(measured) => {
+                for (side, turns) in order.iter().zip(measured) {
+                    values.entry(side.name).or_default().push(turns);
+                }
+                return failures;
+            }
+            Err((None, why)) => panic!("{}: {why}", workload.name),
+            Err((Some(side), why)) => {
+                failures.push((side, why));
+                order.retain(|kept| kept.name != side);
+            }
         }
     }
 }
@@ -217,7 +277,7 @@ fn shuffled(sides: &[Side], round: u64) -> Vec<Side> {
 mod tests {
     use super::*;
     use crate::measure::Measured;
-    use crate::workload::{Metric, Unit};
+    use crate::workload::{How, Metric, Unit};
 
     const NANOS: Metric = Metric {
         suffix: "",
@@ -237,7 +297,7 @@ mod tests {
         metrics: &[NANOS],
         count: 3,
         test_count: 3,
-        warm: true,
+        how: How::Warm,
         expected: |n| n,
         sides: &[
             Side {

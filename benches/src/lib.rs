@@ -20,6 +20,8 @@ mod progress;
 
 mod process;
 
+mod contest;
+
 pub mod probes;
 mod scaling;
 

@@ -6,12 +6,16 @@
 //! 1. Every connection has echoed once before anything is measured.
 //! 2. Every reply is compared with its request, byte by byte; the result is how many were right.
 //! 3. A connection always has `depth` messages in flight: what was answered is replaced in one write.
+//! 4. Of several servers it works with one at a time, in turns: forth through all of them, then back. So what changes with
+//!    time on the machine falls on all alike. The others sleep meanwhile. The first turn of each is not counted.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use mio::{Events, Interest, Poll, Token};
@@ -22,6 +26,9 @@ use crate::measure::{Measured, as_f64, resident_bytes_of};
 
 /// The first argument of the load generator's process.
 pub const ARGUMENT: &str = "--load";
+
+/// Whether a server of this process only says where it listens; see [`announce`].
+static ANNOUNCES: AtomicBool = AtomicBool::new(false);
 
 /// The size of a message in bytes.
 const MESSAGE: usize = 64;
@@ -70,28 +77,65 @@ impl Load {
         }
     }
 
-    /// Starts the load generator against `server`.
+    /// Starts the load generator against `server`, unless this process only announces.
     ///
     /// # Panics
     ///
     /// If the process cannot be started.
     #[must_use]
     pub fn start(self, server: SocketAddr) -> Running {
-        let this = env::current_exe().expect("the bench has a file");
-        let core = machine::other_core().map_or(String::new(), |core| core.to_string());
-        let child = Command::new(this)
-            .args([ARGUMENT, &server.to_string(), &core])
-            .args([self.connections, self.depth, self.requests].map(|n| n.to_string()))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the bench can be started again");
-        Running(child)
+        if ANNOUNCES.load(Ordering::Relaxed) {
+            let Self {
+                connections,
+                depth,
+                requests,
+            } = self;
+            println!("{server} {connections} {depth} {requests}");
+            return Running(None);
+        }
+        let mut generator = generator(self, 1, &[(process::id(), server)]);
+        let child = generator.stdout(Stdio::piped()).spawn();
+        Running(Some(child.expect("the bench can be started again")))
+    }
+
+    /// Reads what a server has announced: where it listens, and what is to be done with it.
+    pub(crate) fn announced(line: &str) -> Option<(SocketAddr, Self)> {
+        let (server, numbers) = line.split_once(' ')?;
+        let mut numbers = numbers.split(' ').map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        let load = Self {
+            connections: next()?,
+            depth: next()?,
+            requests: next()?,
+        };
+        Some((server.parse().ok()?, load))
     }
 }
 
-/// A load generator at work.
+/// Has the servers of this process only print where they listen: the load generator is started by whoever reads that.
+pub(crate) fn announce() {
+    ANNOUNCES.store(true, Ordering::Relaxed);
+}
+
+/// The load generator against these servers, each with its process, in so many turns.
+pub(crate) fn generator(load: Load, turns: u64, servers: &[(u32, SocketAddr)]) -> Command {
+    let core = machine::other_core().map_or(String::new(), |core| core.to_string());
+    let numbers = [load.connections, load.depth, load.requests, turns];
+    let mut command = Command::new(env::current_exe().expect("the bench has a file"));
+    command
+        .args([ARGUMENT, &core])
+        .args(numbers.map(|n| n.to_string()))
+        .args(
+            servers
+                .iter()
+                .map(|(pid, server)| format!("{pid}@{server}")),
+        );
+    command
+}
+
+/// A load generator at work; none if somebody else has started it.
 #[derive(Debug)]
-pub struct Running(Child);
+pub struct Running(Option<Child>);
 
 impl Running {
     /// Waits for its end, which comes when it has closed its connections; gives what it measured.
@@ -101,48 +145,81 @@ impl Running {
     /// If it failed.
     #[must_use]
     pub fn finish(self) -> Measured {
-        let output = self.0.wait_with_output().expect("the load generator ends");
+        let Some(child) = self.0 else {
+            return Measured {
+                values: Vec::new(),
+                result: 0,
+            };
+        };
+        let output = child.wait_with_output().expect("the load generator ends");
         assert!(output.status.success(), "the load generator failed");
         let text = String::from_utf8(output.stdout).expect("the load generator prints numbers");
-        let mut numbers = text
-            .split_whitespace()
-            .map(|number| number.parse::<f64>().expect("a number"));
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "it was printed from a count"
-        )]
-        let result = numbers.next().expect("the result comes first") as u64;
-        Measured {
-            values: numbers.collect(),
-            result,
-        }
+        let (_, measured) = turn(text.trim()).expect("the load generator prints its one turn");
+        measured
     }
 }
 
-/// The process of the load generator, called with what [`Load::start`] passes.
+/// Reads what the load generator prints of a turn: the place of the server and what was measured.
+pub(crate) fn turn(line: &str) -> Option<(usize, Measured)> {
+    let mut words = line.split(' ');
+    let place = words.next()?.parse().ok()?;
+    let result = words.next()?.parse().ok()?;
+    let values = words.map(str::parse).collect::<Result<_, _>>().ok()?;
+    Some((place, Measured { values, result }))
+}
+
+/// Prints it.
+fn print(place: usize, measured: &Measured) {
+    let values: Vec<String> = measured.values.iter().map(ToString::to_string).collect();
+    println!("{place} {} {}", measured.result, values.join(" "));
+}
+
+/// The process of the load generator, called with what [`generator`] passes.
 ///
 /// # Panics
 ///
-/// If the server does not do its part.
+/// If a server does not do its part.
 pub fn main(mut args: impl Iterator<Item = String>) {
     let mut next = || {
         args.next()
             .expect("the load generator is started by the bench")
     };
-    let server: SocketAddr = next().parse().expect("an address");
     if let Ok(core) = next().parse() {
         machine::pin(core);
     }
     machine::allow_many_files();
-    let [connections, depth, requests] = [(); 3].map(|()| next().parse::<u64>().expect("a number"));
-    let measured = if depth == 0 {
-        idle(server, connections)
-    } else {
-        echo(server, connections, depth, requests)
-    };
-    let values: Vec<String> = measured.values.iter().map(ToString::to_string).collect();
-    println!("{} {}", measured.result, values.join(" "));
+    let [connections, depth, requests, turns] =
+        [(); 4].map(|()| next().parse::<u64>().expect("a number"));
+    let servers: Vec<(String, SocketAddr)> = args
+        .map(|server| {
+            let (pid, address) = server.split_once('@').expect("a process and its address");
+            (pid.to_owned(), address.parse().expect("an address"))
+        })
+        .collect();
+    if depth == 0 {
+        for (place, (pid, address)) in servers.iter().enumerate() {
+            print(place, &idle(pid, *address, connections));
+        }
+        return;
+    }
+    let mut servers: Vec<Server> = servers
+        .into_iter()
+        .map(|(pid, address)| Server::new(pid, address, connections))
+        .collect();
+    // Who has only one turn has all the requests in it.
+    let uncounted = u64::from(turns > 1);
+    for number in 0..turns + uncounted {
+        let mut order: Vec<_> = servers.iter_mut().enumerate().collect();
+        if number % 2 == 1 {
+            order.reverse();
+        }
+        for (place, server) in order {
+            let measured = server.echo(depth, requests / turns);
+            if number >= uncounted {
+                print(place, &measured);
+            }
+        }
+    }
 }
 
 /// Opens a connection that has echoed once; 1 if the reply was right.
@@ -166,12 +243,11 @@ fn message(number: u64) -> [u8; MESSAGE] {
 }
 
 /// Idle connections: the server's bytes for each of those after the first ones.
-fn idle(server: SocketAddr, connections: u64) -> Measured {
-    let pid = server_pid();
+fn idle(pid: &str, server: SocketAddr, connections: u64) -> Measured {
     let mut open: Vec<_> = (0..FIRST).map(|_| open(server)).collect();
-    let before = resident_bytes_of(&pid);
+    let before = resident_bytes_of(pid);
     open.extend((FIRST..connections).map(|_| self::open(server)));
-    let grown = resident_bytes_of(&pid).saturating_sub(before);
+    let grown = resident_bytes_of(pid).saturating_sub(before);
     Measured {
         values: vec![as_f64(grown) / as_f64(connections - FIRST)],
         result: open.iter().map(|(_, right)| right).sum::<u64>() - FIRST,
@@ -203,17 +279,48 @@ impl Connection {
         // All that is in flight is far less than a socket's buffer, so a write is never short.
         self.stream.write_all(batch).expect("the server reads");
     }
+
+    /// Takes all replies that have come, and notes how long each took. Gives how many were right.
+    fn receive(&mut self, buffer: &mut [u8], latencies: &mut Vec<Duration>) -> u64 {
+        let mut right = 0;
+        loop {
+            let count = match self.stream.read(buffer) {
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return right,
+                Err(error) => panic!("the connection broke: {error}"),
+            };
+            assert_ne!(count, 0, "the server closed a connection");
+            let now = Instant::now();
+            self.partial.extend_from_slice(&buffer[..count]);
+            let whole = self.partial.len() / MESSAGE * MESSAGE;
+            for reply in self.partial[..whole].chunks_exact(MESSAGE) {
+                right += u64::from(reply == message(self.answered));
+                self.answered += 1;
+                let sent_at = self.sent_at.pop_front();
+                latencies.push(now - sent_at.expect("a reply follows its request"));
+            }
+            self.partial.drain(..whole);
+            // Edge-triggered: after a short read the next arrival is an event of its own.
+            if count < buffer.len() {
+                return right;
+            }
+        }
+    }
 }
 
-/// A loop over all connections until all requests are answered.
-///
-/// The values: requests a second, the 50th and the 99th percentile of the latencies in nanoseconds, nanoseconds of the
-/// server's CPU time a request.
-fn echo(server: SocketAddr, connections: u64, depth: u64, requests: u64) -> Measured {
-    let pid = server_pid();
-    let mut poll = Poll::new().expect("a poll");
-    let mut open: Vec<Connection> = (0..connections)
-        .map(|token| {
+/// A server and the connections to it.
+struct Server {
+    /// Its process.
+    pid: String,
+    poll: Poll,
+    open: Vec<Connection>,
+}
+
+impl Server {
+    /// Opens the connections.
+    fn new(pid: String, server: SocketAddr, connections: u64) -> Self {
+        let poll = Poll::new().expect("a poll");
+        let connection = |token| {
             let (stream, _) = open(server);
             stream
                 .set_nonblocking(true)
@@ -230,79 +337,63 @@ fn echo(server: SocketAddr, connections: u64, depth: u64, requests: u64) -> Meas
                 sent_at: VecDeque::new(),
                 partial: Vec::new(),
             }
-        })
-        .collect();
-    let each = requests / connections;
-    let mut latencies = Vec::with_capacity(index(requests));
-    let (mut events, mut buffer, mut batch) = (Events::with_capacity(1024), [0; 4096], Vec::new());
-    let mut right = 0;
-    let cpu = cpu_nanos(&pid);
-    let started = Instant::now();
-    for connection in &mut open {
-        connection.send(depth, &mut batch);
+        };
+        let open = (0..connections).map(connection).collect();
+        Self { pid, poll, open }
     }
-    while latencies.len() < index(requests) {
-        match poll.poll(&mut events, None) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            polled => polled.expect("a poll"),
+
+    /// A loop over all connections until so many more requests are answered.
+    ///
+    /// The values: requests a second, the 50th and the 99th percentile of the latencies in nanoseconds, nanoseconds of the
+    /// server's CPU time a request.
+    fn echo(&mut self, depth: u64, requests: u64) -> Measured {
+        let each = requests / self.open.len() as u64;
+        let last = self.open[0].sent + each;
+        let mut latencies = Vec::with_capacity(index(requests));
+        let (mut events, mut buffer, mut batch) =
+            (Events::with_capacity(1024), [0; 4096], Vec::new());
+        let mut right = 0;
+        let cpu = cpu_nanos_at_rest(&self.pid);
+        let started = Instant::now();
+        for connection in &mut self.open {
+            connection.send(depth, &mut batch);
         }
-        for event in &events {
-            let connection = &mut open[event.token().0];
-            let answered = connection.answered;
-            loop {
-                let count = match connection.stream.read(&mut buffer) {
-                    Ok(count) => count,
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) => panic!("the connection broke: {error}"),
-                };
-                assert_ne!(count, 0, "the server closed a connection");
-                let now = Instant::now();
-                connection.partial.extend_from_slice(&buffer[..count]);
-                let whole = connection.partial.len() / MESSAGE * MESSAGE;
-                for reply in connection.partial[..whole].chunks_exact(MESSAGE) {
-                    right += u64::from(reply == message(connection.answered));
-                    connection.answered += 1;
-                    latencies.push(
-                        now - connection
-                            .sent_at
-                            .pop_front()
-                            .expect("a reply follows its request"),
-                    );
-                }
-                connection.partial.drain(..whole);
-                // Edge-triggered: after a short read the next arrival is an event of its own.
-                if count < buffer.len() {
-                    break;
+        while latencies.len() < index(requests) {
+            match self.poll.poll(&mut events, None) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                polled => polled.expect("a poll"),
+            }
+            for event in &events {
+                let connection = &mut self.open[event.token().0];
+                let answered = connection.answered;
+                right += connection.receive(&mut buffer, &mut latencies);
+                let more = (connection.answered - answered).min(last - connection.sent);
+                if more > 0 {
+                    connection.send(more, &mut batch);
                 }
             }
-            let more = (connection.answered - answered).min(each - connection.sent);
-            if more > 0 {
-                connection.send(more, &mut batch);
-            }
         }
-    }
-    let elapsed = started.elapsed();
-    let cpu = cpu_nanos(&pid).saturating_sub(cpu);
-    latencies.sort_unstable();
-    let percentile =
-        |per_cent: usize| latencies[latencies.len() * per_cent / 100].as_secs_f64() * 1e9;
-    Measured {
-        values: vec![
-            as_f64(requests) / elapsed.as_secs_f64(),
-            percentile(50),
-            percentile(99),
-            as_f64(cpu) / as_f64(requests),
-        ],
-        result: right,
+        let elapsed = started.elapsed();
+        let cpu = cpu_nanos_at_rest(&self.pid).saturating_sub(cpu);
+        latencies.sort_unstable();
+        let percentile =
+            |per_cent: usize| latencies[latencies.len() * per_cent / 100].as_secs_f64() * 1e9;
+        Measured {
+            values: vec![
+                as_f64(requests) / elapsed.as_secs_f64(),
+                percentile(50),
+                percentile(99),
+                as_f64(cpu) / as_f64(requests),
+            ],
+            result: right,
+        }
     }
 }
 
-/// The process that started this one: the server.
-fn server_pid() -> String {
-    rustix::process::getppid()
-        .expect("the server started us")
-        .as_raw_nonzero()
-        .to_string()
+/// [`cpu_nanos`] once the server has gone to sleep: the system brings the count of a thread up to date when it stops.
+fn cpu_nanos_at_rest(pid: &str) -> u64 {
+    thread::sleep(Duration::from_millis(1));
+    cpu_nanos(pid)
 }
 
 /// Nanoseconds of CPU time that all threads of the process have used.
@@ -314,4 +405,29 @@ fn cpu_nanos(pid: &str) -> u64 {
         schedstat.split(' ').next()?.parse::<u64>().ok()
     };
     threads.filter_map(nanos).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_announces_is_read_and_nothing_else() {
+        let (server, load) = Load::announced("127.0.0.1:80 64 1 640").expect("it is announced");
+        assert_eq!(server, SocketAddr::from(([127, 0, 0, 1], 80)));
+        assert_eq!((load.connections, load.depth, load.requests), (64, 1, 640));
+        for other in ["", "127.0.0.1:80", "127.0.0.1:80 64 1", "here 64 1 640"] {
+            assert!(Load::announced(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn turn_names_its_server_and_its_values() {
+        let measured = Measured {
+            values: vec![1.5, 2.0],
+            result: 640,
+        };
+        assert_eq!(turn("3 640 1.5 2"), Some((3, measured)));
+        assert_eq!(turn("3 640 fast"), None);
+    }
 }

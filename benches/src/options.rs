@@ -67,6 +67,7 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::How;
 
     const WORKLOAD: Workload = Workload {
         name: "three_c1",
@@ -74,7 +75,7 @@ mod tests {
         metrics: &[],
         count: 3,
         test_count: 3,
-        warm: true,
+        how: How::Warm,
         expected: |n| n,
         sides: &[],
     };

@@ -190,7 +190,7 @@ pub(crate) fn scaling(curves: &[Curve]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{Metric, Unit, Workload};
+    use crate::workload::{How, Metric, Unit, Workload};
 
     #[test]
     fn better_is_right_of_one_and_worse_is_left() {
@@ -200,7 +200,7 @@ mod tests {
             metrics: &[],
             count: 1,
             test_count: 1,
-            warm: false,
+            how: How::Cold,
             expected: |n| n,
             sides: &[],
         };
@@ -209,7 +209,13 @@ mod tests {
             unit: Unit::Nanos,
         };
         let at = |theirs| {
-            let svg = ratios(&[Comparison::new(&workload, metric, "p", &[10.0], &[theirs])]);
+            let svg = ratios(&[Comparison::new(
+                &workload,
+                metric,
+                "p",
+                &[[10.0]],
+                &[[theirs]],
+            )]);
             let dot = svg
                 .lines()
                 .rfind(|line| line.starts_with("<circle"))

@@ -7,7 +7,7 @@ use std::env;
 use std::process::Command;
 
 use crate::measure::as_f64;
-use crate::process::{RUN, output_of};
+use crate::process::{COLD, RUN, output_of};
 use crate::progress::show;
 use crate::workload::{THREADED, Workload};
 
@@ -69,7 +69,7 @@ fn instructions(workload: &Workload, side: &str, count: u64) -> Option<u64> {
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
     valgrind
         .arg(this)
-        .args([RUN, workload.name, side, &count.to_string(), "false"]);
+        .args([RUN, workload.name, side, &count.to_string(), COLD]);
     collected(&output_of(&mut valgrind).ok()?.1)
 }
 
@@ -110,7 +110,7 @@ fn system_calls(workload: &Workload, side: &str, count: u64) -> Option<u64> {
     strace.args(["-c", "-U", "calls,name"]);
     strace
         .arg(this)
-        .args([RUN, workload.name, side, &count.to_string(), "false"]);
+        .args([RUN, workload.name, side, &count.to_string(), COLD]);
     let report = output_of(&mut strace).ok()?.1;
     let total = report
         .lines()

@@ -162,7 +162,7 @@ const COUNTED: &str = "Instructions in user space, by valgrind, which slows the 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{Metric, Unit, Workload};
+    use crate::workload::{How, Metric, Unit, Workload};
 
     const P50: Metric = Metric {
         suffix: "_p50",
@@ -175,13 +175,14 @@ mod tests {
         metrics: &[P50],
         count: 1,
         test_count: 1,
-        warm: false,
+        how: How::Cold,
         expected: |n| n,
         sides: &[],
     };
 
     fn outcome() -> Outcome {
-        let comparison = Comparison::new(&WORKLOAD, P50, "smol", &[10.0, 20.0], &[40.0, 20.0]);
+        let comparison =
+            Comparison::new(&WORKLOAD, P50, "smol", &[[10.0], [20.0]], &[[40.0], [20.0]]);
         Outcome {
             rounds: 2,
             comparisons: vec![comparison],
@@ -212,7 +213,7 @@ mod tests {
 
     #[test]
     fn peer_without_a_column_is_not_lost() {
-        let comparison = Comparison::new(&WORKLOAD, P50, "tokio_odd", &[10.0], &[20.0]);
+        let comparison = Comparison::new(&WORKLOAD, P50, "tokio_odd", &[[10.0]], &[[20.0]]);
         let outcome = Outcome {
             comparisons: vec![comparison],
             ..Outcome::default()

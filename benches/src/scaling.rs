@@ -3,9 +3,9 @@
 
 use crate::measure::{Measured, as_f64, median};
 use crate::ours;
-use crate::process::run;
+use crate::process::{WARM, run};
 use crate::progress::show;
-use crate::workload::{Metric, OURS, Side, Unit, Workload};
+use crate::workload::{How, Metric, OURS, Side, Unit, Workload};
 
 /// What chooses it on the command line.
 pub(crate) const NAME: &str = "scaling";
@@ -68,7 +68,7 @@ const fn curve(
         }],
         count: 0,
         test_count: 1_000,
-        warm: true,
+        how: How::Warm,
         expected,
         sides,
     }
@@ -93,7 +93,7 @@ pub(crate) fn measure(rounds: u32) -> Vec<Curve> {
                     &format!("{} {size} round {}", workload.name, round + 1),
                 );
                 let Measured { values, .. } =
-                    run(workload, &workload.sides[0], size, true).expect("ours does not fail");
+                    run(workload, &workload.sides[0], size, WARM).expect("ours does not fail");
                 values[0]
             })
             .collect();

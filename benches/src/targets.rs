@@ -189,7 +189,7 @@ pub(crate) fn unknown(workloads: &[Workload]) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::Metric;
+    use crate::workload::{How, Metric};
 
     const fn workload(name: &'static str, metrics: &'static [Metric]) -> Workload {
         Workload {
@@ -198,7 +198,7 @@ mod tests {
             metrics,
             count: 1,
             test_count: 1,
-            warm: false,
+            how: How::Cold,
             expected: |n| n,
             sides: &[],
         }
@@ -217,7 +217,8 @@ mod tests {
     const ECHO: Workload = workload("tcp_echo_c64_d1", &[RATE]);
 
     fn echo(peer: &'static str, ours: &[f64]) -> Comparison {
-        Comparison::new(&ECHO, RATE, peer, ours, &vec![100.0; ours.len()])
+        let ours: Vec<_> = ours.iter().map(|&value| [value]).collect();
+        Comparison::new(&ECHO, RATE, peer, &ours, &vec![[100.0]; ours.len()])
     }
 
     fn verdict(
@@ -255,7 +256,7 @@ mod tests {
     #[test]
     fn values_and_counts_have_targets_too() {
         let parked = workload("parked", &[BYTES]);
-        let comparison = Comparison::new(&parked, BYTES, "tokio", &[250.0], &[300.0]);
+        let comparison = Comparison::new(&parked, BYTES, "tokio", &[[250.0]], &[[300.0]]);
         let verdicts = verdicts(&[comparison], &[]);
         let parked = verdicts.iter().find(|verdict| verdict.name == "parked");
         let expected = (

@@ -63,6 +63,17 @@ pub const RAW: &str = "raw";
 /// The side with threads of its own, which therefore is not pinned to one core.
 pub const THREADED: &str = "tokio_multi";
 
+/// How the runs of a workload are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// One after the other. Where memory is measured, nothing goes before a run in its process.
+    Cold,
+    /// One after the other, each after a short run in its process.
+    Warm,
+    /// All sides are servers and alive at once, and the load generator goes from one to the next so many times.
+    InTurns(u64),
+}
+
 /// One thing to do, by us and by every peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Workload {
@@ -75,8 +86,7 @@ pub struct Workload {
     pub count: u64,
     /// How many operations a run under `--test` does.
     pub test_count: u64,
-    /// Whether a short run goes before the measured one in its process; not where memory is measured.
-    pub warm: bool,
+    pub how: How,
     /// What a run of that many operations must compute.
     pub expected: fn(u64) -> u64,
     /// Ours, then the peers.

@@ -22,7 +22,7 @@ mod tokio_send;
 use benches::hot;
 use benches::inputs::{BATCH, KEYS, ORDERED_KEYS};
 use benches::ours;
-use benches::workload::{Metric, OURS, RAW, Side, THREADED, Unit, Workload};
+use benches::workload::{How, Metric, OURS, RAW, Side, THREADED, Unit, Workload};
 use compio_side::Compio;
 use glommio_side::Glommio;
 use monoio_side::Monoio;
@@ -95,16 +95,20 @@ const ECHO_METRICS: &[Metric] = &[
     metric("_cpu", Unit::Nanos),
 ];
 
-/// An echo workload: the name and the counts follow from the connections and the depth.
+/// How many turns the sides of an echo workload have in a round.
+const TURNS: u64 = 20;
+
+/// An echo workload: the name and the counts follow from the connections, the depth, and how many messages each place in
+/// flight has in a turn.
 macro_rules! tcp_echo {
     ($connections:literal, $depth:literal, $each:literal) => {
         Workload {
             name: concat!("tcp_echo_c", $connections, "_d", $depth),
             what: ECHO,
             metrics: ECHO_METRICS,
-            count: $connections * $depth * $each,
+            count: $connections * $depth * $each * TURNS,
             test_count: $connections * $depth * 5,
-            warm: false,
+            how: How::InTurns(TURNS),
             expected: |n| n,
             sides: servers!(tcp_echo, $connections, $depth),
         }
@@ -113,29 +117,29 @@ macro_rules! tcp_echo {
 
 const WORKLOADS: &[Workload] = &[
     // In the order in which a user feels them.
-    tcp_echo!(1, 1, 10_000),
+    tcp_echo!(1, 1, 250),
     Workload {
         name: "tcp_echo_spin",
         what: "As `tcp_echo_c1_d1`, but ours and the raw loop look for 50 µs before they sleep.",
         metrics: ECHO_METRICS,
-        count: 10_000,
+        count: 250 * TURNS,
         test_count: 20,
-        warm: false,
+        how: How::InTurns(TURNS),
         expected: |n| n,
         sides: servers!(ours::tcp_echo_spin, raw_net::tcp_echo_spin, tcp_echo, 1, 1; glommio_spin => glommio_side::tcp_echo_spin),
     },
-    tcp_echo!(1, 16, 10_000),
-    tcp_echo!(64, 1, 1_000),
-    tcp_echo!(64, 16, 400),
-    tcp_echo!(1000, 1, 60),
-    tcp_echo!(1000, 16, 25),
+    tcp_echo!(1, 16, 250),
+    tcp_echo!(64, 1, 100),
+    tcp_echo!(64, 16, 50),
+    tcp_echo!(1000, 1, 10),
+    tcp_echo!(1000, 16, 5),
     Workload {
         name: "timer_sleep",
         what: "100 000 coroutines sleep up to 100 ms: CPU time each, spawning included; median lateness.",
         metrics: &[metric("", Unit::Nanos), metric("_late", Unit::Nanos)],
         count: 100_000,
         test_count: 1_000,
-        warm: true,
+        how: How::Warm,
         expected: |n| n,
         sides: sides!(timer_sleep, raw => raw::timer_sleep),
     },
@@ -145,7 +149,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: &[metric("", Unit::Nanos), metric("_late", Unit::Nanos)],
         count: 1_000,
         test_count: 100,
-        warm: true,
+        how: How::Warm,
         expected: |n| n,
         sides: sides!(timer_sleep, raw => raw::timer_sleep),
     },
@@ -155,7 +159,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 5_000,
         test_count: 50,
-        warm: true,
+        how: How::Warm,
         expected: sum_below,
         sides: sides!(remote_roundtrip, raw => raw_remote::remote_roundtrip),
     },
@@ -165,7 +169,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 5_000,
         test_count: 50,
-        warm: true,
+        how: How::Warm,
         expected: sum_below,
         sides: sides!(ours::remote_roundtrip_spin, tokio_send, remote_roundtrip, raw => raw_remote::remote_roundtrip_spin, glommio_spin => local::remote_roundtrip::<Glommio<true>>),
     },
@@ -175,7 +179,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: &[metric("", Unit::Nanos), metric("_wall", Unit::Nanos)],
         count: 1_000_000,
         test_count: 1_000,
-        warm: true,
+        how: How::Warm,
         expected: sum_below,
         sides: sides!(remote, raw => raw_remote::remote),
     },
@@ -185,7 +189,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: &[metric("", Unit::Nanos), metric("_memory", Unit::Bytes)],
         count: 100 * ORDERED_KEYS,
         test_count: 2 * ORDERED_KEYS,
-        warm: false,
+        how: How::Cold,
         expected: |n| n,
         sides: sides!(ours::ordered, tokio_keyed, ordered, raw => raw::ordered, tokio_one_task => tokio_keyed::ordered_by_one),
     },
@@ -195,7 +199,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: &[metric("", Unit::Nanos), metric("_messages", Unit::Messages)],
         count: 100_000,
         test_count: 2_000,
-        warm: true,
+        how: How::Warm,
         expected: |n| n + hot::others(n),
         sides: &[
             Side {
@@ -222,7 +226,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: &[metric("", Unit::Bytes)],
         count: 1_000_000,
         test_count: 1_000,
-        warm: false,
+        how: How::Cold,
         expected: |n| n,
         sides: sides!(parked, raw => raw::parked),
     },
@@ -232,7 +236,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: &[metric("", Unit::Bytes)],
         count: 9_000,
         test_count: 20,
-        warm: false,
+        how: How::Cold,
         expected: |n| n,
         sides: servers!(idle_conn),
     },
@@ -242,7 +246,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 300,
         test_count: 2,
-        warm: true,
+        how: How::Warm,
         expected: |n| n,
         sides: sides!(startup, raw => raw::startup),
     },
@@ -252,7 +256,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 500_000,
         test_count: 1_000,
-        warm: true,
+        how: How::Warm,
         expected: sum_below,
         sides: sides!(task, tokio_local_queue => tokio_local::task, raw => raw::task),
     },
@@ -262,7 +266,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 50_000 * KEYS,
         test_count: 100 * KEYS,
-        warm: true,
+        how: How::Warm,
         expected: sum_below,
         sides: sides!(key_wait, tokio_local_queue => tokio_local::key_wait, raw => raw::key_wait),
     },
@@ -272,7 +276,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 2_000_000,
         test_count: 1_000,
-        warm: true,
+        how: How::Warm,
         expected: sum_below,
         sides: sides!(queue, raw => raw::queue),
     },
@@ -282,7 +286,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 300_000,
         test_count: 1_000,
-        warm: true,
+        how: How::Warm,
         expected: |n| n,
         sides: sides!(pingpong, raw => raw::pingpong),
     },
@@ -292,7 +296,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 1_000_000,
         test_count: 1_000,
-        warm: true,
+        how: How::Warm,
         expected: |n| n,
         sides: sides!(timer_arm, raw => raw::timer_arm),
     },
@@ -302,7 +306,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 500 * BATCH,
         test_count: 2 * BATCH,
-        warm: true,
+        how: How::Warm,
         expected: |n| n,
         sides: sides!(timer_held, raw => raw::timer_held),
     },
@@ -312,7 +316,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 1_000 * BATCH,
         test_count: 2 * BATCH,
-        warm: true,
+        how: How::Warm,
         expected: sum_below,
         sides: sides!(spawn_join, raw => raw::spawn_join),
     },
@@ -322,7 +326,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 500_000,
         test_count: 1_000,
-        warm: true,
+        how: How::Warm,
         expected: |n| n,
         sides: sides!(foreign_channel),
     },
@@ -332,7 +336,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 2_000_000,
         test_count: 2_000,
-        warm: true,
+        how: How::Warm,
         expected: |n| n,
         sides: sides!(foreign_yield),
     },
@@ -342,7 +346,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 2_000_000,
         test_count: 2_000,
-        warm: true,
+        how: How::Warm,
         expected: |n| n,
         sides: sides!(yield_1000, tokio_bare => tokio_send::yield_1000::<Bare>, raw => raw::yield_1000),
     },
@@ -352,7 +356,7 @@ const WORKLOADS: &[Workload] = &[
         metrics: NANOS,
         count: 1_000_000,
         test_count: 2_000,
-        warm: true,
+        how: How::Warm,
         expected: |n| n,
         sides: sides!(yield_1, tokio_bare => tokio_send::yield_1::<Bare>, raw => raw::yield_1),
     },
