@@ -36,8 +36,8 @@ impl Id {
 
     /// Names no value either. Whoever keeps other things beside ids tells them by the number, which must fit into half a word.
     #[inline]
-    pub(crate) fn nothing(number: usize) -> Id {
-        Id((number as u64) << 32 | u64::from(Id::NO_SLOT))
+    pub(crate) const fn nothing(number: usize) -> Id {
+        Id((number as u64) << 32 | Id::NO_SLOT as u64)
     }
 
     /// The number of an id that [`Id::nothing`] made.

@@ -14,11 +14,11 @@ use crate::incident::Incident;
 use crate::job::Job;
 use crate::record::{Body, CancelCause, Flags, Record, RecordMut};
 use crate::records::{Concluded, Departed, Plain, Tie};
-use crate::shared::{FIRST, Shared};
+use crate::shared::{FIRST, NOBODY, Shared};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
 use crate::timers::TimerId;
-use crate::waiter::Foreign;
+use crate::waiter::{Foreign, Note};
 
 /// The last number with which the loop takes jobs on. There is room behind it for more than it takes on at once.
 pub(crate) const LAST: u32 = u32::MAX - (1 << 16);
@@ -88,17 +88,43 @@ impl Shared {
         }
     }
 
-    /// Notes what a coroutine has parked on, unless it was woken while it ran.
-    #[inline(never)]
+    /// Notes that a coroutine has parked, unless it was woken while it ran. Where a point of ours said on what, its record is to learn of it
+    /// only if it must.
+    #[inline]
     fn note_parked(&self, id: Id) {
         if self.queued.get() {
-            return self.forget_queued();
+            self.forget_queued();
+        } else if self.note_in.get() == self.resume.get() {
+            // Another one's would have been settled when that point spoke.
+            self.parked_last.set(id);
+        } else {
+            self.enter_parked(id, Note::FOREIGN);
         }
-        let note = self.note();
+    }
+
+    /// Enters what a coroutine has parked on in its record.
+    #[inline(never)]
+    fn enter_parked(&self, id: Id, note: Note) {
         let mut records = self.records.borrow_mut();
         if let Some(record) = records.get_mut(id) {
             record.park(note, self.looked_at_micros.get());
         }
+    }
+
+    /// Sees to it that the record of whoever parked last says so: before anybody looks at it, and before its note or the clock changes.
+    #[inline]
+    pub(crate) fn settle_parked(&self) {
+        if self.parked_last.get() != NOBODY {
+            self.settle_parked_last();
+        }
+    }
+
+    /// The same where there is one.
+    #[inline(never)]
+    fn settle_parked_last(&self) {
+        let id = self.parked_last.replace(NOBODY);
+        let (kind, site) = (self.note_kind.get(), self.note_site.get());
+        self.enter_parked(id, Note { kind, site });
     }
 
     /// Makes the running coroutine go to the back of the ready queue when it has given way.
@@ -119,6 +145,7 @@ impl Shared {
 
     /// Takes a coroutine out of the table and drops what its record held.
     pub(crate) fn leave(&self, id: Id) {
+        self.settle_parked();
         let departed = self.records.borrow_mut().leave(id);
         if let Some(departed) = departed {
             self.dispose(departed);
@@ -154,6 +181,7 @@ impl Shared {
 
     /// Leaves the end of a coroutine to who joins it, or drops and reports it if nobody does.
     pub(crate) fn conclude(&self, id: Id, end: Pin<Box<dyn Body>>) {
+        self.settle_parked();
         let concluded = self.records.borrow_mut().conclude(id, end);
         let Some(Concluded { departed, untaken }) = concluded else {
             return;
