@@ -46,6 +46,12 @@ impl Id {
         (self.index() == Id::NO_SLOT as usize).then_some(self.generation() as usize)
     }
 
+    /// The same, where it has the mark.
+    #[inline]
+    pub(crate) fn which_marked_nothing(self) -> Option<usize> {
+        (self.half() == Id::NO_SLOT | Id::MARK).then_some(self.generation() as usize)
+    }
+
     /// The id with a mark, by which whoever keeps ids of two arenas in one place tells them apart. It names no value.
     pub(crate) fn marked(self) -> Id {
         Id(self.0 | u64::from(Id::MARK))

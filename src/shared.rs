@@ -261,7 +261,9 @@ impl Shared {
     /// Calls the oldest callback of a row.
     #[inline]
     pub(crate) fn call_next(self: &Rc<Self>, row: usize) {
-        self.contain("callback", || self.calls.call(row, self));
+        if let Err(panic) = self.calls.call(row, self) {
+            self.report_panic("callback", panic);
+        }
     }
 
     /// Gives back the memory of queues that are empty and have grown past `kept` entries.
@@ -452,15 +454,21 @@ impl Shared {
         match catch_unwind(AssertUnwindSafe(call)) {
             Ok(value) => Some(value),
             Err(panic) => {
-                let message = panic_message(panic);
-                self.report(&Incident::Panicked {
-                    coroutine: None,
-                    message,
-                    during,
-                });
+                self.report_panic(during, panic);
                 None
             }
         }
+    }
+
+    /// Reports what user code panicked with.
+    #[cold]
+    fn report_panic(&self, during: &'static str, panic: Box<dyn Any + Send>) {
+        let message = panic_message(panic);
+        self.report(&Incident::Panicked {
+            coroutine: None,
+            message,
+            during,
+        });
     }
 
     /// Whether the loop is gone or going.
