@@ -40,13 +40,7 @@ impl Id {
         Id((number as u64) << 32 | Id::NO_SLOT as u64)
     }
 
-    /// The number of an id that [`Id::nothing`] made.
-    #[inline]
-    pub(crate) fn which_nothing(self) -> Option<usize> {
-        (self.index() == Id::NO_SLOT as usize).then_some(self.generation() as usize)
-    }
-
-    /// The same, where it has the mark.
+    /// The number of an id that [`Id::nothing`] made, where it has the mark.
     #[inline]
     pub(crate) fn which_marked_nothing(self) -> Option<usize> {
         (self.half() == Id::NO_SLOT | Id::MARK).then_some(self.generation() as usize)

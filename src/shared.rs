@@ -79,7 +79,7 @@ pub(crate) struct Shared {
     /// Every coroutine that has not ended.
     pub(crate) records: RefCell<Records>,
     /// The cells of one-shots that were taken.
-    pub(crate) spare_cells: RefCell<Spares<Rc<dyn Any>>>,
+    pub(crate) spares: RefCell<Spares>,
     /// What is to run, in order.
     pub(crate) ready: Ready,
     /// The callbacks among them: each has its [`Job::call`] in the queue.
@@ -174,7 +174,7 @@ impl Shared {
         let now = clock.now();
         Rc::new(Shared {
             records: RefCell::new(Records::new()),
-            spare_cells: RefCell::default(),
+            spares: RefCell::default(),
             ready: Ready::default(),
             calls: Calls::default(),
             due_calls: Cell::new(0),
@@ -274,7 +274,7 @@ impl Shared {
         if timers.is_empty() && timers.capacity() > kept {
             *timers = Slab::new();
         }
-        self.spare_cells.borrow_mut().rest();
+        self.spares.borrow().rest();
         self.calls.rest();
     }
 
@@ -536,7 +536,7 @@ impl Shared {
         self.parked_last.set(NOBODY);
         self.ready.clear();
         let shelves = std::mem::take(&mut self.records.borrow_mut().shelves);
-        drop((shelves, self.spare_cells.take()));
+        drop((shelves, self.spares.take()));
         let calls = self.calls.take_all().into_iter().map(Held::Call);
         self.timers.borrow_mut().take_all();
         let timers = self.timer_calls.take().into_iter();
