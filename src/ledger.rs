@@ -435,3 +435,100 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The cell of a key, by which it is known.
+    struct Numbered(usize, Site);
+
+    impl Pending for Numbered {
+        fn created_at(&self) -> Site {
+            self.1
+        }
+
+        fn key_state(&self) -> KeyState {
+            KeyState::Pending
+        }
+
+        fn type_name(&self) -> &'static str {
+            "a number"
+        }
+
+        fn park(&self, _: &Context<'_>, _: Note) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn unpark(&self) -> bool {
+            true
+        }
+
+        fn keep(self: Rc<Self>) {}
+
+        fn give_up(&self) {}
+    }
+
+    /// Integers of which many have the same low bits, and some text.
+    fn key(n: usize) -> Key {
+        if n.is_multiple_of(7) {
+            Key::from(n.to_string())
+        } else {
+            Key::from(n % 3 + n / 3 * FEW)
+        }
+    }
+
+    /// Which cell the ledger has for a key.
+    fn found(ledger: &Ledger, key: &Key) -> Option<usize> {
+        let cell: &dyn Any = &**ledger.get(key)?.cell()?;
+        cell.downcast_ref::<Numbered>().map(|cell| cell.0)
+    }
+
+    proptest! {
+        #[test]
+        fn a_ledger_agrees_with_a_map_of_few_and_of_many(
+            phases in prop::collection::vec((0_usize..40, 0_usize..40), 1..40),
+        ) {
+            let mut ledger = Ledger::default();
+            let mut map: HashMap<usize, usize> = HashMap::new();
+            let site = Location::caller();
+            for (number, (entered, freed)) in phases.into_iter().enumerate() {
+                let registered = ledger.register(&key(entered), Rc::new(Numbered(number, site)));
+                prop_assert_eq!(registered.is_ok(), !map.contains_key(&entered));
+                map.entry(entered).or_insert(number);
+                prop_assert_eq!(ledger.free(&key(freed)).is_some(), map.remove(&freed).is_some());
+                for n in 0..40 {
+                    prop_assert_eq!(found(&ledger, &key(n)), map.get(&n).copied());
+                }
+                prop_assert_eq!(ledger.len(), map.len());
+                prop_assert_eq!(ledger.report().len(), map.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_among_those_with_the_same_low_bits_is_taken_or_claimed_by_itself() {
+        let mut ledger = Ledger::default();
+        let site = Location::caller();
+        let keys = [3, 3 + FEW, 3 + 2 * FEW].map(Key::from);
+        for (number, key) in keys.iter().enumerate() {
+            let cell = Rc::new(Numbered(number, site));
+            assert!(ledger.register(key, cell).is_ok());
+        }
+        let claimed = ledger.take_or_claim(&keys[1], site, |_| None::<()>);
+        assert!(matches!(claimed, Claim::Waits(_)));
+        let again = ledger.take_or_claim(&keys[1], site, |_| Some(()));
+        assert!(matches!(again, Claim::Repeated));
+        ledger.set_waited(&keys[1], None);
+        let taken = ledger.take_or_claim(&keys[1], site, |_| Some("value"));
+        assert!(matches!(taken, Claim::Taken("value", _)));
+        let gone = ledger.take_or_claim(&keys[1], site, |_| Some(()));
+        assert!(matches!(gone, Claim::Unknown));
+        assert_eq!(found(&ledger, &keys[0]), Some(0));
+        assert_eq!(found(&ledger, &keys[2]), Some(2));
+    }
+}

@@ -328,3 +328,84 @@ pub(crate) fn public_id(id: Id) -> CoroutineId {
 pub(crate) fn table_id(id: CoroutineId) -> Id {
     Id::from_bits(id.to_bits())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use crate::snapshot::Activity;
+    use crate::{Budget, Co, EventLoop, ManualClock, Resolver, Result, ms};
+
+    /// What each coroutine does, in the order of the table.
+    fn activities(event_loop: &EventLoop) -> Vec<String> {
+        let snapshot = event_loop.snapshot();
+        let told = snapshot.coroutines.iter().map(|one| match &one.activity {
+            Activity::Parked { on, at, since } => {
+                format!("{on} {} {}", at.is_some(), since.as_millis())
+            }
+            Activity::Ready => "ready".to_owned(),
+            _ => "other".to_owned(),
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn the_table_says_who_is_parked_on_what_and_since_when_whoever_parked_last() {
+        let clock = ManualClock::new();
+        let mut event_loop = EventLoop::builder()
+            .clock(&clock)
+            .fail_on_error()
+            .build()
+            .unwrap();
+        let kept: Rc<RefCell<Vec<Resolver<()>>>> = Rc::default();
+        let spawn = |event_loop: &EventLoop| {
+            let kept = Rc::clone(&kept);
+            drop(event_loop.handle().spawn(async move |co: Co| -> Result {
+                co.task(|done| kept.borrow_mut().push(done)).await
+            }));
+        };
+        let turn = |event_loop: &mut EventLoop, passes: Duration| {
+            let _ = event_loop.turn(Budget::steps(100)).unwrap();
+            clock.advance(passes);
+            let _ = event_loop.turn(Budget::steps(100)).unwrap();
+        };
+        spawn(&event_loop);
+        turn(&mut event_loop, ms(5));
+        assert_eq!(activities(&event_loop), ["task true 5"]);
+        spawn(&event_loop);
+        turn(&mut event_loop, ms(2));
+        assert_eq!(activities(&event_loop), ["task true 7", "task true 2"]);
+        let (first, second) = {
+            let mut kept = kept.borrow_mut();
+            (kept.remove(0), kept.remove(0))
+        };
+        second.resolve(());
+        assert_eq!(activities(&event_loop), ["task true 7", "ready"]);
+        first.resolve(());
+        assert_eq!(activities(&event_loop), ["ready", "ready"]);
+        turn(&mut event_loop, ms(0));
+        assert!(activities(&event_loop).is_empty());
+    }
+
+    #[test]
+    fn who_parked_last_is_resumed_once_however_often_it_is_woken() {
+        let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+        let kept: Rc<RefCell<Vec<Resolver<()>>>> = Rc::default();
+        let inside = Rc::clone(&kept);
+        drop(event_loop.handle().spawn(async move |co: Co| -> Result {
+            let task = || co.task(|done| inside.borrow_mut().push(done));
+            let (first, second) = co.all((task(), task())).await;
+            first.and(second)
+        }));
+        let report = event_loop.turn(Budget::steps(100)).unwrap();
+        assert_eq!(report.steps, 1);
+        for resolver in kept.take() {
+            resolver.resolve(());
+        }
+        let report = event_loop.turn(Budget::steps(100)).unwrap();
+        assert_eq!(report.steps, 1);
+        assert!(event_loop.snapshot().coroutines.is_empty());
+    }
+}

@@ -119,33 +119,30 @@ mod tests {
             spares.put_up(Rc::clone(&shelf));
             shelf
         }
+        type PutUp = fn(&mut Spares) -> Rc<dyn Shelf>;
         let mut spares = Spares::default();
         let first = Rc::new(Noting::<0>::default());
-        // More types than there are places: one of them meets the first, or else two others meet.
-        let mut put_up_all = || {
-            spares.put_up(Rc::clone(&first));
-            let put_ups: [fn(&mut Spares) -> Rc<dyn Shelf>; 17] = [
-                put_up::<1>,
-                put_up::<2>,
-                put_up::<3>,
-                put_up::<4>,
-                put_up::<5>,
-                put_up::<6>,
-                put_up::<7>,
-                put_up::<8>,
-                put_up::<9>,
-                put_up::<10>,
-                put_up::<11>,
-                put_up::<12>,
-                put_up::<13>,
-                put_up::<14>,
-                put_up::<15>,
-                put_up::<16>,
-                put_up::<17>,
-            ];
-            put_ups.map(|put_up| put_up(&mut spares))
-        };
-        let others = put_up_all();
+        spares.put_up(Rc::clone(&first));
+        // More types than there are places: some meet.
+        let others = [
+            put_up::<1> as PutUp,
+            put_up::<2>,
+            put_up::<3>,
+            put_up::<4>,
+            put_up::<5>,
+            put_up::<6>,
+            put_up::<7>,
+            put_up::<8>,
+            put_up::<9>,
+            put_up::<10>,
+            put_up::<11>,
+            put_up::<12>,
+            put_up::<13>,
+            put_up::<14>,
+            put_up::<15>,
+            put_up::<16>,
+        ]
+        .map(|put_up| put_up(&mut spares));
         let kept = spares.shelves.iter().flatten().count();
         let held = |shelf: &Rc<dyn Shelf>| Rc::strong_count(shelf) > 1;
         let held = others.iter().filter(|shelf| held(shelf)).count()
