@@ -239,7 +239,9 @@ mod tests {
                 Handed::Wake(id) => log
                     .borrow_mut()
                     .push(usize::try_from(id.to_bits()).unwrap()),
-                Handed::Calls { row, count } => (0..count).for_each(|_| calls.call(row, &log).unwrap()),
+                Handed::Calls { row, count } => {
+                    (0..count).for_each(|_| calls.call(row, &log).unwrap())
+                }
             }
         }
         assert_eq!((total, calls.len()), (log.borrow().len(), 0));
