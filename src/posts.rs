@@ -240,7 +240,7 @@ mod tests {
                     .borrow_mut()
                     .push(usize::try_from(id.to_bits()).unwrap()),
                 Handed::Calls { row, count } => {
-                    (0..count).for_each(|_| calls.call(row, &log).unwrap())
+                    (0..count).for_each(|_| calls.call(row, &log).unwrap());
                 }
             }
         }

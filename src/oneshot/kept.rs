@@ -67,9 +67,10 @@ impl<T> Kept<T> {
     pub(super) fn push(cell: &Rc<OneShot<T>>) {
         let kept = Rc::clone(cell);
         let mut cells = cell.shelf.cells.borrow_mut();
-        if cells.len() < cells.capacity() || cell.shelf.may_grow(cells.len()) {
-            cells.push(kept);
+        if cells.len() == cells.capacity() && !cell.shelf.may_grow(cells.len()) {
+            return;
         }
+        cells.push(kept);
     }
 
     /// Whether one more may be kept than there is room for as it is.
