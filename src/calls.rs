@@ -148,8 +148,8 @@ impl<A: 'static> Default for Calls<A> {
 }
 
 impl<A: 'static> Calls<A> {
-    /// Queues a callback. Gives the number of its row. In line it would make what queues it slower, by measure.
-    #[inline(never)]
+    /// Queues a callback. Gives the number of its row.
+    #[inline]
     pub(crate) fn push<F: FnOnce(&A) + 'static>(&self, call: F) -> usize {
         let number = Fit::of::<F>().shelf(ROWS);
         let rows = self.rows.borrow_mut();
