@@ -36,14 +36,14 @@ impl Id {
 
     /// Names no value either. Whoever keeps other things beside ids tells them by the number, which must fit into half a word.
     #[inline]
-    pub(crate) fn nothing(number: usize) -> Id {
-        Id((number as u64) << 32 | u64::from(Id::NO_SLOT))
+    pub(crate) const fn nothing(number: usize) -> Id {
+        Id((number as u64) << 32 | Id::NO_SLOT as u64)
     }
 
-    /// The number of an id that [`Id::nothing`] made.
+    /// The number of an id that [`Id::nothing`] made, where it has the mark.
     #[inline]
-    pub(crate) fn which_nothing(self) -> Option<usize> {
-        (self.index() == Id::NO_SLOT as usize).then_some(self.generation() as usize)
+    pub(crate) fn which_marked_nothing(self) -> Option<usize> {
+        (self.half() == Id::NO_SLOT | Id::MARK).then_some(self.generation() as usize)
     }
 
     /// The id with a mark, by which whoever keeps ids of two arenas in one place tells them apart. It names no value.

@@ -119,7 +119,7 @@ impl Asker {
         });
         match claim {
             Some(Claim::Taken(value, cell)) => {
-                OneShot::<T>::keep_any(cell, &self.shared);
+                cell.keep();
                 Ok(Found::Value(value))
             }
             Some(Claim::Waits(cell)) => self.typed(key, cell).map(Found::Cell),
@@ -199,7 +199,7 @@ impl Asker {
     /// Frees a key whose value is given out, and keeps its cell.
     pub(crate) fn free_taken<T: 'static>(&self, key: &Key, cell: Rc<OneShot<T>>) {
         self.free(key);
-        cell.keep(&self.shared);
+        cell.keep();
     }
 
     #[cold]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::clock::nanos;
 use crate::coroutine::Co;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
 use crate::ledger::{Ledger, Pending};
 use crate::oneshot::{OneShot, Resolver};
@@ -273,20 +273,34 @@ fn register<T: 'static>(co: &Co, key: Key, site: Site) -> Result<Resolver<T>> {
         None => co.with_ledger(|ledger| ledger.register(&key, cell)),
     };
     match registered {
-        Some(Ok(())) => Ok(resolver),
-        Some(Err(created_at)) => Err(ErrorKind::KeyReuse {
+        Some(Ok(())) => {
+            if key.integer().is_some() {
+                // It holds nothing: forgetting it saves the look whether it must be dropped.
+                std::mem::forget(key);
+            }
+            Ok(resolver)
+        }
+        Some(Err(created_at)) => Err(refused(co, key, site, Some(created_at))),
+        None => Err(refused(co, key, site, None)),
+    }
+}
+
+/// Why a key was not made pending: it is already, since there; or there is nothing any more that could keep it.
+#[cold]
+fn refused(co: &Co, key: Key, again_at: Site, pending: Option<Site>) -> Error {
+    match pending {
+        Some(created_at) => ErrorKind::KeyReuse {
             key,
             created_at,
-            again_at: site,
-        }
-        .into()),
-        None if co.handle().shared().is_closed() => Err(ErrorKind::LoopGone.into()),
-        None => Err(ErrorKind::Closed {
+            again_at,
+        },
+        None if co.handle().shared().is_closed() => ErrorKind::LoopGone,
+        None => ErrorKind::Closed {
             what: "coroutine",
             created_at: None,
-        }
-        .into()),
+        },
     }
+    .into()
 }
 
 /// Makes a key pending and arms the timer that resolves it.

@@ -3,7 +3,7 @@
 //! They are apart because the ready queue says only whose turn it is: the row it names has that callback at its front.
 //!
 //! Invariants:
-//! 1. A callback is called, and dropped, with nothing borrowed.
+//! 1. A callback is called, and dropped, with nothing borrowed, and its panic goes no further than its row.
 //! 2. A row holds callbacks of one type, oldest first. It gives its place to another type's only while it is empty.
 //! 3. Callbacks for which there is no row wait in boxes, in a row of those.
 //!
@@ -14,8 +14,8 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::iter;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::fit::Fit;
@@ -32,21 +32,35 @@ pub(crate) const KEPT: usize = 16 * 1024;
 /// A callback in a box.
 pub(crate) type Boxed<A> = Box<dyn FnOnce(&A)>;
 
+/// What a callback panicked with.
+type Panic = Box<dyn Any + Send>;
+
 /// The queued callbacks. Each is called with an `&A`.
 pub(crate) struct Calls<A> {
-    /// Each at the place that its type is given by its number.
-    rows: RefCell<[Option<Rc<dyn Queued<A>>>; ROWS]>,
+    /// Each at the place that its type is given by its number; behind them the row of boxes.
+    rows: RefCell<[Option<Rc<dyn Queued<A>>>; ROWS + 1]>,
     /// What fits into none of them.
-    boxes: Row<Boxed<A>>,
+    boxes: Rc<Row<Boxed<A>>>,
 }
 
-/// Callbacks of one type, oldest first.
-struct Row<F>(RefCell<VecDeque<F>>);
+/// Callbacks of one type.
+struct Row<F>(RefCell<Line<F>>);
+
+/// Callbacks in their order. They are taken out of one list and put into another, and only where several came are these exchanged.
+struct Line<F> {
+    /// Those who came first, the oldest at the end.
+    front: Vec<F>,
+    /// Those who came after them.
+    back: Vec<F>,
+}
 
 /// The same, whatever the type.
 trait Queued<A>: Any {
     /// Calls the oldest.
-    fn call(&self, argument: &A);
+    ///
+    /// # Errors
+    /// What it panicked with.
+    fn call(self: Rc<Self>, argument: &A) -> Result<(), Panic>;
 
     /// How many there are.
     fn len(&self) -> usize;
@@ -58,19 +72,44 @@ trait Queued<A>: Any {
     fn rest(&self);
 }
 
-impl<F> Row<F> {
+impl<F> Line<F> {
     /// Takes the oldest out.
     #[inline]
-    fn pop(&self) -> Option<F> {
-        self.0.borrow_mut().pop_front()
+    fn pop(&mut self) -> Option<F> {
+        if self.front.is_empty() {
+            if self.back.len() == 1 {
+                return self.back.pop();
+            }
+            self.turn_over();
+        }
+        self.front.pop()
+    }
+
+    /// Makes those who came after the others the first.
+    #[inline(never)]
+    fn turn_over(&mut self) {
+        std::mem::swap(&mut self.front, &mut self.back);
+        self.front.reverse();
+    }
+
+    /// How many there are.
+    fn len(&self) -> usize {
+        self.front.len() + self.back.len()
+    }
+}
+
+impl<F> Default for Row<F> {
+    fn default() -> Self {
+        let (front, back) = (Vec::new(), Vec::new());
+        Row(RefCell::new(Line { front, back }))
     }
 }
 
 impl<A, F: FnOnce(&A) + 'static> Queued<A> for Row<F> {
-    fn call(&self, argument: &A) {
-        if let Some(call) = self.pop() {
-            call(argument);
-        }
+    fn call(self: Rc<Self>, argument: &A) -> Result<(), Panic> {
+        let oldest = self.0.borrow_mut().pop();
+        let Some(call) = oldest else { return Ok(()) };
+        catch_unwind(AssertUnwindSafe(|| call(argument)))
     }
 
     fn len(&self) -> usize {
@@ -78,38 +117,46 @@ impl<A, F: FnOnce(&A) + 'static> Queued<A> for Row<F> {
     }
 
     fn take_all(&self) -> Vec<Box<dyn Any>> {
-        let calls = self.0.take();
-        let boxed = calls.into_iter().map(|call| Box::new(call) as Box<dyn Any>);
-        boxed.collect()
+        let Line { front, back } = self.0.replace(Line {
+            front: Vec::new(),
+            back: Vec::new(),
+        });
+        let calls = front.into_iter().rev().chain(back);
+        calls.map(|call| Box::new(call) as Box<dyn Any>).collect()
     }
 
     fn rest(&self) {
-        let mut calls = self.0.borrow_mut();
-        if calls.is_empty() && calls.capacity() * size_of::<F>() > KEPT {
-            *calls = VecDeque::new();
+        let Line { front, back } = &mut *self.0.borrow_mut();
+        for list in [front, back] {
+            if list.is_empty() && list.capacity() * size_of::<F>() > KEPT {
+                *list = Vec::new();
+            }
         }
     }
 }
 
-impl<A> Default for Calls<A> {
+impl<A: 'static> Default for Calls<A> {
     fn default() -> Self {
+        let boxes = Rc::new(Row::default());
+        let mut rows = [const { None }; ROWS + 1];
+        rows[BOXES] = Some(Rc::clone(&boxes) as Rc<dyn Queued<A>>);
         Calls {
-            rows: RefCell::default(),
-            boxes: Row(RefCell::default()),
+            rows: RefCell::new(rows),
+            boxes,
         }
     }
 }
 
 impl<A: 'static> Calls<A> {
-    /// Queues a callback. Gives the number of its row. In line it would make what queues it slower, by measure.
-    #[inline(never)]
+    /// Queues a callback. Gives the number of its row.
+    #[inline]
     pub(crate) fn push<F: FnOnce(&A) + 'static>(&self, call: F) -> usize {
         let number = Fit::of::<F>().shelf(ROWS);
         let rows = self.rows.borrow_mut();
         if let Some(row) = rows[number].as_deref()
             && let Some(row) = (row as &dyn Any).downcast_ref::<Row<F>>()
         {
-            row.0.borrow_mut().push_back(call);
+            row.0.borrow_mut().back.push(call);
             return number;
         }
         drop(rows);
@@ -123,7 +170,7 @@ impl<A: 'static> Calls<A> {
         if let Some(row) = rows[number].as_deref()
             && let Some(row) = (row as &dyn Any).downcast_ref::<Row<F>>()
         {
-            row.0.borrow_mut().extend(calls);
+            row.0.borrow_mut().back.extend(calls);
             return number;
         }
         drop(rows);
@@ -146,49 +193,48 @@ impl<A: 'static> Calls<A> {
             }
             return BOXES;
         }
+        let row = Row::default();
+        row.0.borrow_mut().back.extend(calls);
         // The row before held nothing: its drop runs nobody's code.
-        rows[number] = Some(Rc::new(Row(RefCell::new(calls.collect()))));
+        rows[number] = Some(Rc::new(row));
         number
     }
 
     /// Queues a callback that is in a box already. Gives the number of its row.
     pub(crate) fn push_boxed(&self, call: Boxed<A>) -> usize {
-        self.boxes.0.borrow_mut().push_back(call);
+        self.boxes.0.borrow_mut().back.push(call);
         BOXES
     }
 
     /// Calls the oldest callback of a row.
+    ///
+    /// # Errors
+    /// What it panicked with.
     #[inline]
-    pub(crate) fn call(&self, number: usize, argument: &A) {
-        if number == BOXES {
-            return self.boxes.call(argument);
-        }
+    pub(crate) fn call(&self, number: usize, argument: &A) -> Result<(), Panic> {
         let row = self.rows.borrow_mut()[number].clone();
-        if let Some(row) = row {
-            row.call(argument);
-        }
+        row.map_or(Ok(()), |row| row.call(argument))
     }
 
     /// How many callbacks are queued.
     pub(crate) fn len(&self) -> usize {
         let rows = self.rows.borrow();
-        let in_rows: usize = rows.iter().flatten().map(|row| row.len()).sum();
-        in_rows + Queued::<A>::len(&self.boxes)
+        rows.iter().flatten().map(|row| row.len()).sum()
     }
 
     /// Takes all callbacks out, to be dropped by the caller one by one.
     pub(crate) fn take_all(&self) -> Vec<Box<dyn Any>> {
-        let mut all = Queued::<A>::take_all(&self.boxes);
         let rows = self.rows.borrow();
-        all.extend(rows.iter().flatten().flat_map(|row| row.take_all()));
-        all
+        rows.iter()
+            .flatten()
+            .flat_map(|row| row.take_all())
+            .collect()
     }
 
     /// Gives back what a burst has left.
     pub(crate) fn rest(&self) {
         let rows = self.rows.borrow();
         rows.iter().flatten().for_each(|row| row.rest());
-        Queued::<A>::rest(&self.boxes);
     }
 }
 
@@ -207,10 +253,10 @@ mod tests {
         assert_eq!(calls.len(), 3);
         let sum = Cell::new(0);
         for row in rows {
-            calls.call(row, &sum);
+            calls.call(row, &sum).unwrap();
         }
         assert_eq!((sum.get(), calls.len()), (123, 0));
-        calls.call(BOXES, &sum);
+        calls.call(BOXES, &sum).unwrap();
         assert_eq!(sum.get(), 123);
     }
 
@@ -250,7 +296,7 @@ mod tests {
             let rows: Vec<usize> = pushes.iter().map(|push| push(&calls)).collect();
             assert!(rows.contains(&BOXES), "{rows:?}");
             for row in rows {
-                calls.call(row, &log);
+                calls.call(row, &log).unwrap();
             }
             assert_eq!(log.take(), (0..20).collect::<Vec<_>>());
         }
@@ -258,7 +304,7 @@ mod tests {
         for push in pushes {
             let row = push(&calls);
             assert_ne!(row, BOXES);
-            calls.call(row, &log);
+            calls.call(row, &log).unwrap();
         }
         assert_eq!(log.take(), (0..20).collect::<Vec<_>>());
     }
@@ -278,9 +324,40 @@ mod tests {
         let count = Cell::new(0);
         let row = again(&calls, 5);
         while calls.len() > 0 {
-            calls.call(row, &count);
+            calls.call(row, &count).unwrap();
         }
         assert_eq!(count.get(), 6);
+    }
+
+    #[test]
+    fn callbacks_that_come_while_others_are_called_keep_their_order() {
+        let calls = Calls::default();
+        let log = RefCell::new(vec![]);
+        let mut next = 0;
+        for (pushed, called) in [(1, 1), (3, 1), (2, 2), (0, 1), (1, 2), (4, 4)] {
+            for n in next..next + pushed {
+                calls.push(move |log: &RefCell<Vec<usize>>| log.borrow_mut().push(n));
+            }
+            next += pushed;
+            let row = calls.rows.borrow().iter().position(|row| {
+                let row = row.as_ref();
+                row.is_some_and(|row| row.len() > 0)
+            });
+            for _ in 0..called {
+                calls.call(row.unwrap(), &log).unwrap();
+            }
+        }
+        assert_eq!(*log.borrow(), (0..11).collect::<Vec<_>>());
+        assert_eq!(calls.len(), 0);
+    }
+
+    #[test]
+    fn a_panic_is_given_out_and_the_row_goes_on() {
+        let calls = Calls::<()>::default();
+        let row = calls.push(|()| panic!("boom"));
+        let panic = calls.call(row, &()).expect_err("it panics");
+        assert_eq!(panic.downcast_ref(), Some(&"boom"));
+        assert!(calls.call(row, &()).is_ok(), "nothing is queued");
     }
 
     #[test]
@@ -298,6 +375,6 @@ mod tests {
         );
         drop(taken);
         assert_eq!(Rc::strong_count(&owner), 1);
-        calls.call(row, &());
+        calls.call(row, &()).unwrap();
     }
 }

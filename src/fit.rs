@@ -12,9 +12,6 @@ use std::hash::{Hash, Hasher};
 pub(crate) struct Fit(u64);
 
 impl Fit {
-    /// Nothing.
-    pub(crate) const NONE: Fit = Fit(0);
-
     /// Values of this type.
     #[inline]
     pub(crate) fn of<F: 'static>() -> Self {

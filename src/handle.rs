@@ -216,6 +216,7 @@ impl fmt::Debug for Handle {
 
 /// Looks inside a loop; see [`Handle::snapshot`].
 pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
+    shared.settle_parked();
     let running = shared.running.get();
     let now = shared.looked_at.get();
     let coroutines = {

@@ -212,7 +212,7 @@ mod tests {
             self.inbox.take(&mut posts);
             posts.hand_over(&calls, |handed| {
                 if let Handed::Calls { row, count } = handed {
-                    (0..count).for_each(|_| calls.call(row, &list));
+                    (0..count).for_each(|_| calls.call(row, &list).unwrap());
                 }
             });
             list.into_inner()

@@ -25,7 +25,9 @@ impl Job {
     /// Of a callback: the timer it belongs to, unless it was cancelled meanwhile, or the row of which it is the oldest.
     #[inline]
     pub(crate) fn timer_or_row(self) -> Result<TimerId, usize> {
-        let id = self.0.unmarked();
-        id.which_nothing().map_or(Ok(id), Err)
+        match self.0.which_marked_nothing() {
+            Some(row) => Err(row),
+            None => Ok(self.0.unmarked()),
+        }
     }
 }

@@ -20,8 +20,11 @@ use crate::snapshot::{KeyState, PendingKey};
 use crate::timers::TimerId;
 use crate::waiter::Note;
 
-/// With more entries than this, keys are found by hash instead of one after the other.
-const SCAN: usize = 16;
+/// With more entries than this, keys are found by hash. Among few, integers are found by their low bits, others one after the other.
+const FEW: usize = 16;
+
+/// No entry, where entries are few.
+const NONE: u8 = u8::MAX;
 
 /// The cell of one registration, whatever its type.
 pub(crate) trait Pending: Any {
@@ -42,6 +45,8 @@ pub(crate) trait Pending: Any {
     fn park(&self, cx: &Context<'_>, note: Note) -> Result<(), Error>;
     /// Forgets who is parked. Tells whether the key is still that of this cell.
     fn unpark(&self) -> bool;
+    /// Keeps the cell, whose value was taken, for the next of its type, if nobody else has it.
+    fn keep(self: Rc<Self>);
     /// Makes the cell take nothing any more, drops what it held, and wakes who waits for it: the key is gone.
     fn give_up(&self);
 }
@@ -121,10 +126,74 @@ pub(crate) struct Ledger {
     entries: Vec<Entry>,
     /// Which of them are vacant.
     vacant: Vec<usize>,
+    /// Where the integers are, while entries are few.
+    integers: Integers,
     /// Where each key is, once there are many.
     index: Option<HashMap<Key, usize>>,
     /// How many registrations there have been.
     registered: u64,
+}
+
+/// Where the integers are among few entries: those with the same low bits in a chain. A vacant entry is in none.
+struct Integers {
+    /// The first entry of each chain.
+    first: [u8; FEW],
+    /// To each entry the one behind it.
+    next: [u8; FEW],
+}
+
+impl Default for Integers {
+    fn default() -> Self {
+        Integers {
+            first: [NONE; FEW],
+            next: [NONE; FEW],
+        }
+    }
+}
+
+impl Integers {
+    /// The chain of an integer.
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the low bits are wanted"
+    )]
+    fn chain(number: i64) -> usize {
+        number as usize % FEW
+    }
+
+    /// Where an integer is among these entries.
+    #[inline]
+    fn find(&self, number: i64, entries: &[Entry]) -> Option<usize> {
+        let mut at = usize::from(self.first[Self::chain(number)]);
+        while let Some(entry) = entries.get(at) {
+            if entry.key.integer() == Some(number) {
+                return Some(at);
+            }
+            at = usize::from(self.next[at % FEW]);
+        }
+        None
+    }
+
+    /// Puts the entry of an integer into its chain.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "entries are few")]
+    fn enter(&mut self, number: i64, at: usize) {
+        let first = &mut self.first[Self::chain(number)];
+        self.next[at % FEW] = std::mem::replace(first, at as u8);
+    }
+
+    /// Takes the entry of an integer out of its chain.
+    #[inline]
+    fn leave(&mut self, number: i64, at: usize) {
+        let after = self.next[at % FEW];
+        let mut before = &mut self.first[Self::chain(number)];
+        while usize::from(*before) != at {
+            before = &mut self.next[usize::from(*before) % FEW];
+        }
+        *before = after;
+    }
 }
 
 impl Ledger {
@@ -151,7 +220,9 @@ impl Ledger {
         }
         let at = self.enter(cell);
         self.entries[at].key = key.clone();
-        self.entered(at);
+        if self.index.is_some() || self.len() > FEW {
+            self.note_position(at);
+        }
         Ok(())
     }
 
@@ -162,20 +233,20 @@ impl Ledger {
         number: i64,
         cell: Rc<dyn Pending>,
     ) -> Result<(), Site> {
-        let first = match &self.index {
-            None => self.position_of_integer(number),
-            Some(index) => index.get(&Key::from(number)).copied(),
-        };
-        if let Some(first) = first {
+        if let Some(first) = self.position_of_integer(number) {
             return Err(self.created_at(first));
         }
         let at = self.enter(cell);
-        // Forgetting what was there saves the look whether it must be dropped: nobody's key holds nothing.
+        // Forgetting what was there saves the look whether it must be dropped: the key of a vacant entry holds nothing.
         std::mem::forget(std::mem::replace(
             &mut self.entries[at].key,
             Key::from(number),
         ));
-        self.entered(at);
+        if self.index.is_none() && self.len() <= FEW {
+            self.integers.enter(number, at);
+        } else {
+            self.note_position(at);
+        }
         Ok(())
     }
 
@@ -188,14 +259,6 @@ impl Ledger {
         entry.number = self.registered;
         std::mem::forget(entry.cell.replace(cell));
         at
-    }
-
-    /// Sees to it that a key can be found that has been written.
-    #[inline]
-    fn entered(&mut self, at: usize) {
-        if self.index.is_some() || self.len() > SCAN {
-            self.note_position(at);
-        }
     }
 
     /// Where a pending key was registered.
@@ -218,13 +281,21 @@ impl Ledger {
         let entry = &mut self.entries[at];
         let cell = entry.cell.take();
         entry.waited_at = None;
-        entry.timer = None;
-        let key = std::mem::replace(&mut entry.key, Key::NOBODYS);
-        self.vacant.push(at);
-        if self.index.is_some() {
-            self.forget_position(&key);
-        }
+        self.vacated(at);
         cell
+    }
+
+    /// Gives an entry free whose cell was taken out and that nobody waits for.
+    #[inline]
+    fn vacated(&mut self, at: usize) {
+        self.vacant.push(at);
+        let entry = &mut self.entries[at];
+        entry.timer = None;
+        match (entry.key.integer(), &self.index) {
+            // The key may stay: in no chain, it is not found.
+            (Some(number), None) => self.integers.leave(number, at),
+            _ => self.forget_key(at),
+        }
     }
 
     /// Notes where the entry of a key is, once there are many.
@@ -237,6 +308,7 @@ impl Ledger {
         let entries = self.entries.iter().enumerate();
         let pending = entries.filter(|(_, entry)| entry.cell.is_some());
         self.index = Some(pending.map(|(at, entry)| (entry.key.clone(), at)).collect());
+        self.integers = Integers::default();
     }
 
     /// The entry of a pending key.
@@ -265,20 +337,19 @@ impl Ledger {
             return Claim::Unknown;
         };
         let entry = &mut self.entries[at];
-        let Some(cell) = &entry.cell else {
-            return Claim::Unknown;
-        };
         if entry.waited_at.is_some() {
             return Claim::Repeated;
         }
-        let Some(taken) = take(&**cell) else {
-            entry.waited_at = Some(site);
-            return Claim::Waits(Rc::clone(cell));
+        let Some(cell) = entry.cell.take() else {
+            return Claim::Unknown;
         };
-        match self.vacate(at) {
-            Some(cell) => Claim::Taken(taken, cell),
-            None => Claim::Unknown,
-        }
+        let Some(taken) = take(&*cell) else {
+            entry.waited_at = Some(site);
+            std::mem::forget(entry.cell.replace(Rc::clone(&cell)));
+            return Claim::Waits(cell);
+        };
+        self.vacated(at);
+        Claim::Taken(taken, cell)
     }
 
     /// Notes where a coroutine waits for the key, or that none does any more.
@@ -308,14 +379,14 @@ impl Ledger {
         self.vacate(at)
     }
 
-    /// Forgets where a key's entry was.
+    /// Takes the key out of an entry that was vacated, and out of the index.
     #[cold]
-    fn forget_position(&mut self, key: &Key) {
-        if let Some(index) = &mut self.index {
-            index.remove(key);
-        }
+    fn forget_key(&mut self, at: usize) {
+        let key = std::mem::replace(&mut self.entries[at].key, Key::NOBODYS);
+        let Some(index) = &mut self.index else { return };
+        index.remove(&key);
         if self.is_empty() {
-            // The places of so many are not worth scanning for the next few.
+            // The places of so many are not worth keeping for the next few.
             drop(self.take_all());
         }
     }
@@ -323,6 +394,7 @@ impl Ledger {
     /// Frees every key, to be dropped by the caller when nothing is borrowed.
     pub(crate) fn take_all(&mut self) -> Vec<Entry> {
         self.index = None;
+        self.integers = Integers::default();
         self.vacant = Vec::new();
         let mut entries = std::mem::take(&mut self.entries);
         entries.retain(|entry| entry.cell.is_some());
@@ -339,24 +411,124 @@ impl Ledger {
     /// Where a key's entry is.
     #[inline]
     fn position(&self, key: &Key) -> Option<usize> {
-        match (key.integer(), &self.index) {
-            (Some(number), None) => self.position_of_integer(number),
-            _ => self.position_rare(key),
+        match key.integer() {
+            Some(number) => self.position_of_integer(number),
+            None => self.position_rare(key),
         }
     }
 
-    /// Where the entry of an integer is, among few.
+    /// Where the entry of an integer is.
     #[inline]
     fn position_of_integer(&self, number: i64) -> Option<usize> {
-        let mut entries = self.entries.iter();
-        entries.position(|entry| entry.key.integer() == Some(number))
+        match &self.index {
+            None => self.integers.find(number, &self.entries),
+            Some(_) => self.position_rare(&Key::from(number)),
+        }
     }
 
-    /// The same for what is not an integer, or one of many.
+    /// Where the entry of a key is, of what is not an integer, or one of many.
+    #[inline(never)]
     fn position_rare(&self, key: &Key) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(key).copied(),
             None => self.entries.iter().position(|entry| entry.key == *key),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The cell of a key, by which it is known.
+    struct Numbered(usize, Site);
+
+    impl Pending for Numbered {
+        fn created_at(&self) -> Site {
+            self.1
+        }
+
+        fn key_state(&self) -> KeyState {
+            KeyState::Pending
+        }
+
+        fn type_name(&self) -> &'static str {
+            "a number"
+        }
+
+        fn park(&self, _: &Context<'_>, _: Note) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn unpark(&self) -> bool {
+            true
+        }
+
+        fn keep(self: Rc<Self>) {}
+
+        fn give_up(&self) {}
+    }
+
+    /// Integers of which many have the same low bits, and some text.
+    fn key(n: usize) -> Key {
+        if n.is_multiple_of(7) {
+            Key::from(n.to_string())
+        } else {
+            Key::from(n % 3 + n / 3 * FEW)
+        }
+    }
+
+    /// Which cell the ledger has for a key.
+    fn found(ledger: &Ledger, key: &Key) -> Option<usize> {
+        let cell: &dyn Any = &**ledger.get(key)?.cell()?;
+        cell.downcast_ref::<Numbered>().map(|cell| cell.0)
+    }
+
+    proptest! {
+        #[test]
+        fn a_ledger_agrees_with_a_map_of_few_and_of_many(
+            phases in prop::collection::vec((0_usize..40, 0_usize..40), 1..40),
+        ) {
+            let mut ledger = Ledger::default();
+            let mut map: HashMap<usize, usize> = HashMap::new();
+            let site = Location::caller();
+            for (number, (entered, freed)) in phases.into_iter().enumerate() {
+                let registered = ledger.register(&key(entered), Rc::new(Numbered(number, site)));
+                prop_assert_eq!(registered.is_ok(), !map.contains_key(&entered));
+                map.entry(entered).or_insert(number);
+                prop_assert_eq!(ledger.free(&key(freed)).is_some(), map.remove(&freed).is_some());
+                for n in 0..40 {
+                    prop_assert_eq!(found(&ledger, &key(n)), map.get(&n).copied());
+                }
+                prop_assert_eq!(ledger.len(), map.len());
+                prop_assert_eq!(ledger.report().len(), map.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_among_those_with_the_same_low_bits_is_taken_or_claimed_by_itself() {
+        let mut ledger = Ledger::default();
+        let site = Location::caller();
+        let keys = [3, 3 + FEW, 3 + 2 * FEW].map(Key::from);
+        for (number, key) in keys.iter().enumerate() {
+            let cell = Rc::new(Numbered(number, site));
+            assert!(ledger.register(key, cell).is_ok());
+        }
+        let claimed = ledger.take_or_claim(&keys[1], site, |_| None::<()>);
+        assert!(matches!(claimed, Claim::Waits(_)));
+        let again = ledger.take_or_claim(&keys[1], site, |_| Some(()));
+        assert!(matches!(again, Claim::Repeated));
+        ledger.set_waited(&keys[1], None);
+        let taken = ledger.take_or_claim(&keys[1], site, |_| Some("value"));
+        assert!(matches!(taken, Claim::Taken("value", _)));
+        let gone = ledger.take_or_claim(&keys[1], site, |_| Some(()));
+        assert!(matches!(gone, Claim::Unknown));
+        assert_eq!(found(&ledger, &keys[0]), Some(0));
+        assert_eq!(found(&ledger, &keys[2]), Some(2));
     }
 }

@@ -15,7 +15,8 @@
 //!      └───────────────▶ Lost ─────────────┘
 //! ```
 
-use std::any::Any;
+mod kept;
+
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -26,18 +27,18 @@ use std::task::{Context, Poll};
 
 use crate::arena::Id;
 use crate::error::Error;
-use crate::fit::Fit;
 use crate::handle::{Handle, Remote};
 use crate::ledger::Pending;
 use crate::shared::Shared;
 use crate::site::Site;
 use crate::snapshot::KeyState;
 use crate::waiter::{Note, WaiterSlot};
+use kept::Kept;
 
 /// The cell between a resolver and who waits for it.
 pub(crate) struct OneShot<T> {
-    /// Where the waiter is woken.
-    shared: Rc<Shared>,
+    /// Where it is kept when it was taken, which knows the loop.
+    shelf: Rc<Kept<T>>,
     /// Where it was made.
     created_at: Cell<Site>,
     /// What has happened. It is out of its cell only while nothing of the user's can run.
@@ -82,58 +83,28 @@ impl<T: 'static> OneShot<T> {
     /// A cell and its resolver. In line it would make a `Task` slower, by measure.
     #[inline(never)]
     pub(crate) fn new(shared: &Rc<Shared>, created_at: Site) -> (Rc<Self>, Resolver<T>) {
-        let spare = shared.spare_cells.borrow_mut().take(Fit::of::<Self>());
-        if let Some(spare) = spare
-            && let Ok(cell) = spare.downcast::<Self>()
-        {
-            cell.created_at.set(created_at);
-            cell.put(State::Waiting(WaiterSlot::EMPTY));
-            return (Rc::clone(&cell), Resolver { cell: Some(cell) });
-        }
-        OneShot::allocated(shared, created_at)
+        let kept = shared
+            .spares
+            .borrow_mut()
+            .find::<Kept<T>>()
+            .and_then(Kept::pop);
+        let Some(cell) = kept else {
+            return OneShot::allocated(shared, created_at);
+        };
+        cell.created_at.set(created_at);
+        cell.put(State::Waiting(WaiterSlot::EMPTY));
+        (Rc::clone(&cell), Resolver { cell: Some(cell) })
     }
 
     /// A new cell and its resolver.
     #[inline(never)]
     fn allocated(shared: &Rc<Shared>, created_at: Site) -> (Rc<Self>, Resolver<T>) {
         let cell = Rc::new(OneShot {
-            shared: Rc::clone(shared),
+            shelf: Kept::of(shared),
             created_at: Cell::new(created_at),
             state: Cell::new(State::Waiting(WaiterSlot::EMPTY)),
         });
         (Rc::clone(&cell), Resolver { cell: Some(cell) })
-    }
-
-    /// Keeps a cell for the next of its type, if all that was owed was given and nobody else has it.
-    #[inline]
-    pub(crate) fn keep(self: Rc<Self>, shared: &Shared) {
-        if self.look(|state| matches!(state, State::Taken)) {
-            OneShot::<T>::keep_any(self, shared);
-        }
-    }
-
-    /// Keeps the cell of a `T` that was taken, if nobody else has it.
-    ///
-    /// While it is kept, it and the loop's half own each other; the loop's end undoes that, and after it none is kept.
-    #[inline]
-    pub(crate) fn keep_any(cell: Rc<dyn Any>, shared: &Shared) {
-        if Rc::strong_count(&cell) != 1 || shared.is_closed() {
-            return drop(cell);
-        }
-        let put = shared
-            .spare_cells
-            .borrow_mut()
-            .put_back(Fit::of::<Self>(), cell);
-        if let Err(cell) = put {
-            Self::keep_more(cell, shared);
-        }
-    }
-
-    /// The same where there is no place for it yet, or none any more.
-    #[cold]
-    fn keep_more(cell: Rc<dyn Any>, shared: &Shared) {
-        let mut spares = shared.spare_cells.borrow_mut();
-        spares.put(Fit::of::<Self>(), size_of::<Self>(), cell);
     }
 }
 
@@ -141,7 +112,15 @@ impl<T> OneShot<T> {
     /// The loop.
     #[inline]
     pub(crate) fn shared(&self) -> &Rc<Shared> {
-        &self.shared
+        &self.shelf.shared
+    }
+
+    /// Keeps the cell, whose value was taken, for the next of its type, if nobody else has it.
+    #[inline]
+    pub(crate) fn keep(self: Rc<Self>) {
+        if Rc::strong_count(&self) == 1 {
+            Kept::push(&self);
+        }
     }
 
     /// Sets the state, where the one before holds nothing.
@@ -169,17 +148,33 @@ impl<T> OneShot<T> {
                 Ok(()) => Poll::Pending,
                 Err(cancel) => Poll::Ready(Err(Missing::Cancelled(cancel))),
             },
-            State::Lost(_) => Poll::Ready(Err(Missing::Lost)),
-            State::Taken => Poll::Ready(Err(Missing::Taken)),
+            other => Poll::Ready(Err(if matches!(other, State::Lost(_)) {
+                Missing::Lost
+            } else {
+                Missing::Taken
+            })),
         }
     }
 
     /// Parks whoever polls a cell that was waited for in this slot.
     #[inline]
     fn park_from(&self, slot: WaiterSlot, cx: &Context<'_>, note: Note) -> Result<(), Error> {
+        if slot.token().is_none()
+            && let Some(slot) = self.shared().park_direct(cx, note)
+        {
+            // Nobody's code has run, so nothing has come.
+            self.put(State::Waiting(slot));
+            return Ok(());
+        }
+        self.park_rare(slot, cx, note)
+    }
+
+    /// The same for a point that is not parked in the short way.
+    #[cold]
+    fn park_rare(&self, slot: WaiterSlot, cx: &Context<'_>, note: Note) -> Result<(), Error> {
         // It is there for what a foreign waker does while it is cloned.
         self.put(State::Waiting(slot));
-        match self.shared.park(slot, cx, note) {
+        match self.shared().park(slot, cx, note) {
             Ok(slot) => {
                 self.wait_in(slot);
                 Ok(())
@@ -198,7 +193,7 @@ impl<T> OneShot<T> {
             State::Waiting(_) => self.put(State::Waiting(slot)),
             other => {
                 self.put(other);
-                self.shared.wake_waiter(slot);
+                self.shared().wake_waiter(slot);
             }
         }
     }
@@ -239,7 +234,7 @@ impl<T> OneShot<T> {
         match self.state.replace(State::Taken) {
             State::Waiting(slot) => {
                 self.put(State::Waiting(WaiterSlot::EMPTY));
-                self.shared.unpark(slot);
+                self.shared().unpark(slot);
             }
             State::Arrived(value, _) => self.put(State::Arrived(value, 0)),
             State::Lost(_) => self.put(State::Lost(0)),
@@ -269,7 +264,7 @@ impl<T> OneShot<T> {
     fn deliver(&self, value: T) {
         if let State::Waiting(slot) = self.state.replace(State::Taken) {
             self.put(State::Arrived(value, slot.resume()));
-            self.shared.wake_waiter(slot);
+            self.shared().wake_waiter(slot);
         }
     }
 
@@ -278,7 +273,7 @@ impl<T> OneShot<T> {
     fn lose(&self) {
         if let State::Waiting(slot) = self.state.replace(State::Taken) {
             self.put(State::Lost(slot.resume()));
-            self.shared.wake_waiter(slot);
+            self.shared().wake_waiter(slot);
         }
     }
 }
@@ -314,9 +309,13 @@ impl<T: 'static> Pending for OneShot<T> {
         OneShot::unpark(self)
     }
 
+    fn keep(self: Rc<Self>) {
+        OneShot::keep(self);
+    }
+
     fn give_up(&self) {
         match self.state.replace(State::Taken) {
-            State::Waiting(slot) => self.shared.wake_waiter(slot),
+            State::Waiting(slot) => self.shared().wake_waiter(slot),
             other => drop(other),
         }
     }
@@ -394,7 +393,7 @@ impl<T> Resolver<T> {
         let shared = self
             .cell
             .as_ref()
-            .map(|cell| Rc::clone(&cell.shared))
+            .map(|cell| Rc::clone(cell.shared()))
             .expect("an uncalled resolver has its cell");
         let remote = Handle::new(Rc::clone(&shared)).remote();
         let name = shared.deposit(Box::new(self));

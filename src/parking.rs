@@ -238,7 +238,8 @@ impl Shared {
     }
 
     /// Wakes who waits in the slot, if anybody does.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "often nobody does")]
     pub(crate) fn wake_waiter(&self, slot: WaiterSlot) {
         if slot.token().is_none() {
             if !slot.owner().is_none() {
@@ -304,6 +305,7 @@ impl Shared {
     /// The same, in the resume with this number.
     #[inline]
     fn set_note_in(&self, resume: u32, note: Note) {
+        self.settle_parked();
         self.note_kind.set(note.kind);
         self.note_site.set(note.site);
         self.note_in.set(resume);

@@ -239,7 +239,9 @@ mod tests {
                 Handed::Wake(id) => log
                     .borrow_mut()
                     .push(usize::try_from(id.to_bits()).unwrap()),
-                Handed::Calls { row, count } => (0..count).for_each(|_| calls.call(row, &log)),
+                Handed::Calls { row, count } => {
+                    (0..count).for_each(|_| calls.call(row, &log).unwrap());
+                }
             }
         }
         assert_eq!((total, calls.len()), (log.borrow().len(), 0));
@@ -284,7 +286,7 @@ mod tests {
                 rows.extend([row].repeat(count));
             }
         });
-        rows.iter().for_each(|row| calls.call(*row, &log));
+        rows.iter().for_each(|row| calls.call(*row, &log).unwrap());
         let expected = (100..120).chain(0..20).chain([0]);
         assert_eq!(log.into_inner(), expected.collect::<Vec<_>>());
     }

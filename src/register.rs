@@ -152,24 +152,10 @@ impl<T: Tag> Register<T> {
         }
     }
 
-    /// Takes all out, and gives all memory back.
-    pub(crate) fn clear(&mut self) {
-        self.places = Vec::new();
-        self.vacant = 0;
-        self.len = 0;
-        self.sparse_departures = 0;
-    }
-
     /// How many tenants there are.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
-    }
-
-    /// The generation of the next tenant.
-    #[inline]
-    pub(crate) fn next_generation(&self) -> u32 {
-        self.next_generation
     }
 
     /// The tenants, by place.

@@ -14,11 +14,11 @@ use crate::incident::Incident;
 use crate::job::Job;
 use crate::record::{Body, CancelCause, Flags, Record, RecordMut};
 use crate::records::{Concluded, Departed, Plain, Tie};
-use crate::shared::{FIRST, Shared};
+use crate::shared::{FIRST, NOBODY, Shared};
 use crate::site::Site;
 use crate::snapshot::{CoroutineId, Label};
 use crate::timers::TimerId;
-use crate::waiter::Foreign;
+use crate::waiter::{Foreign, Note};
 
 /// The last number with which the loop takes jobs on. There is room behind it for more than it takes on at once.
 pub(crate) const LAST: u32 = u32::MAX - (1 << 16);
@@ -88,17 +88,43 @@ impl Shared {
         }
     }
 
-    /// Notes what a coroutine has parked on, unless it was woken while it ran.
-    #[inline(never)]
+    /// Notes that a coroutine has parked, unless it was woken while it ran. Where a point of ours said on what, its record is to learn of it
+    /// only if it must.
+    #[inline]
     fn note_parked(&self, id: Id) {
         if self.queued.get() {
-            return self.forget_queued();
+            self.forget_queued();
+        } else if self.note_in.get() == self.resume.get() {
+            // Another one's would have been settled when that point spoke.
+            self.parked_last.set(id);
+        } else {
+            self.enter_parked(id, Note::FOREIGN);
         }
-        let note = self.note();
+    }
+
+    /// Enters what a coroutine has parked on in its record.
+    #[inline(never)]
+    fn enter_parked(&self, id: Id, note: Note) {
         let mut records = self.records.borrow_mut();
         if let Some(record) = records.get_mut(id) {
             record.park(note, self.looked_at_micros.get());
         }
+    }
+
+    /// Sees to it that the record of whoever parked last says so: before anybody looks at it, and before its note or the clock changes.
+    #[inline]
+    pub(crate) fn settle_parked(&self) {
+        if self.parked_last.get() != NOBODY {
+            self.settle_parked_last();
+        }
+    }
+
+    /// The same where there is one.
+    #[inline(never)]
+    fn settle_parked_last(&self) {
+        let id = self.parked_last.replace(NOBODY);
+        let (kind, site) = (self.note_kind.get(), self.note_site.get());
+        self.enter_parked(id, Note { kind, site });
     }
 
     /// Makes the running coroutine go to the back of the ready queue when it has given way.
@@ -119,6 +145,7 @@ impl Shared {
 
     /// Takes a coroutine out of the table and drops what its record held.
     pub(crate) fn leave(&self, id: Id) {
+        self.settle_parked();
         let departed = self.records.borrow_mut().leave(id);
         if let Some(departed) = departed {
             self.dispose(departed);
@@ -154,6 +181,7 @@ impl Shared {
 
     /// Leaves the end of a coroutine to who joins it, or drops and reports it if nobody does.
     pub(crate) fn conclude(&self, id: Id, end: Pin<Box<dyn Body>>) {
+        self.settle_parked();
         let concluded = self.records.borrow_mut().conclude(id, end);
         let Some(Concluded { departed, untaken }) = concluded else {
             return;
@@ -299,4 +327,85 @@ pub(crate) fn public_id(id: Id) -> CoroutineId {
 /// The id as the table knows it.
 pub(crate) fn table_id(id: CoroutineId) -> Id {
     Id::from_bits(id.to_bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use crate::snapshot::Activity;
+    use crate::{Budget, Co, EventLoop, ManualClock, Resolver, Result, ms};
+
+    /// What each coroutine does, in the order of the table.
+    fn activities(event_loop: &EventLoop) -> Vec<String> {
+        let snapshot = event_loop.snapshot();
+        let told = snapshot.coroutines.iter().map(|one| match &one.activity {
+            Activity::Parked { on, at, since } => {
+                format!("{on} {} {}", at.is_some(), since.as_millis())
+            }
+            Activity::Ready => "ready".to_owned(),
+            _ => "other".to_owned(),
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn the_table_says_who_is_parked_on_what_and_since_when_whoever_parked_last() {
+        let clock = ManualClock::new();
+        let mut event_loop = EventLoop::builder()
+            .clock(&clock)
+            .fail_on_error()
+            .build()
+            .unwrap();
+        let kept: Rc<RefCell<Vec<Resolver<()>>>> = Rc::default();
+        let spawn = |event_loop: &EventLoop| {
+            let kept = Rc::clone(&kept);
+            drop(event_loop.handle().spawn(async move |co: Co| -> Result {
+                co.task(|done| kept.borrow_mut().push(done)).await
+            }));
+        };
+        let turn = |event_loop: &mut EventLoop, passes: Duration| {
+            let _ = event_loop.turn(Budget::steps(100)).unwrap();
+            clock.advance(passes);
+            let _ = event_loop.turn(Budget::steps(100)).unwrap();
+        };
+        spawn(&event_loop);
+        turn(&mut event_loop, ms(5));
+        assert_eq!(activities(&event_loop), ["task true 5"]);
+        spawn(&event_loop);
+        turn(&mut event_loop, ms(2));
+        assert_eq!(activities(&event_loop), ["task true 7", "task true 2"]);
+        let (first, second) = {
+            let mut kept = kept.borrow_mut();
+            (kept.remove(0), kept.remove(0))
+        };
+        second.resolve(());
+        assert_eq!(activities(&event_loop), ["task true 7", "ready"]);
+        first.resolve(());
+        assert_eq!(activities(&event_loop), ["ready", "ready"]);
+        turn(&mut event_loop, ms(0));
+        assert!(activities(&event_loop).is_empty());
+    }
+
+    #[test]
+    fn who_parked_last_is_resumed_once_however_often_it_is_woken() {
+        let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+        let kept: Rc<RefCell<Vec<Resolver<()>>>> = Rc::default();
+        let inside = Rc::clone(&kept);
+        drop(event_loop.handle().spawn(async move |co: Co| -> Result {
+            let task = || co.task(|done| inside.borrow_mut().push(done));
+            let (first, second) = co.all((task(), task())).await;
+            first.and(second)
+        }));
+        let report = event_loop.turn(Budget::steps(100)).unwrap();
+        assert_eq!(report.steps, 1);
+        for resolver in kept.take() {
+            resolver.resolve(());
+        }
+        let report = event_loop.turn(Budget::steps(100)).unwrap();
+        assert_eq!(report.steps, 1);
+        assert!(event_loop.snapshot().coroutines.is_empty());
+    }
 }

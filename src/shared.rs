@@ -71,12 +71,15 @@ pub(crate) const PLAIN: u32 = 1 << 31;
 /// The number of the first resume. All are odd, and so unlike what stands for "never".
 pub(crate) const FIRST: u32 = PLAIN | 1;
 
+/// The id of no coroutine, and not that of a slot in which nobody waits either.
+pub(crate) const NOBODY: Id = Id::nothing(0);
+
 /// See the module's page.
 pub(crate) struct Shared {
     /// Every coroutine that has not ended.
     pub(crate) records: RefCell<Records>,
     /// The cells of one-shots that were taken.
-    pub(crate) spare_cells: RefCell<Spares<Rc<dyn Any>>>,
+    pub(crate) spares: RefCell<Spares>,
     /// What is to run, in order.
     pub(crate) ready: Ready,
     /// The callbacks among them: each has its [`Job::call`] in the queue.
@@ -128,6 +131,9 @@ pub(crate) struct Shared {
     pub(crate) note_site: Cell<Option<Site>>,
     /// In which resume that was: what an earlier one has left says nothing.
     pub(crate) note_in: Cell<u32>,
+    /// The coroutine that parked last, if its record does not say so yet, else [`NOBODY`]: what it parked on is in the note, until another
+    /// one notes something. Most are woken before that, and their record need not be looked at.
+    pub(crate) parked_last: Cell<Id>,
     /// Foreign wakers of points polled outside of any coroutine.
     pub(crate) strays: RefCell<Slab<Foreign>>,
     /// The point of a combinator of ours that is being polled, with a waker of its own.
@@ -168,7 +174,7 @@ impl Shared {
         let now = clock.now();
         Rc::new(Shared {
             records: RefCell::new(Records::new()),
-            spare_cells: RefCell::default(),
+            spares: RefCell::default(),
             ready: Ready::default(),
             calls: Calls::default(),
             due_calls: Cell::new(0),
@@ -193,6 +199,7 @@ impl Shared {
             note_kind: Cell::new(Note::FOREIGN.kind),
             note_site: Cell::new(None),
             note_in: Cell::new(0),
+            parked_last: Cell::new(NOBODY),
             strays: RefCell::default(),
             child: RefCell::default(),
             vault: RefCell::new(Arena::new()),
@@ -253,7 +260,9 @@ impl Shared {
     /// Calls the oldest callback of a row.
     #[inline]
     pub(crate) fn call_next(self: &Rc<Self>, row: usize) {
-        self.contain("callback", || self.calls.call(row, self));
+        if let Err(panic) = self.calls.call(row, self) {
+            self.report_panic("callback", panic);
+        }
     }
 
     /// Gives back the memory of queues that are empty and have grown past `kept` entries.
@@ -264,7 +273,7 @@ impl Shared {
         if timers.is_empty() && timers.capacity() > kept {
             *timers = Slab::new();
         }
-        self.spare_cells.borrow_mut().rest();
+        self.spares.borrow().rest();
         self.calls.rest();
     }
 
@@ -288,7 +297,11 @@ impl Shared {
     /// Marks a coroutine ready (keeps invariant 2). Nothing happens if it has ended.
     #[inline]
     pub(crate) fn wake(&self, id: Id) {
-        self.wake_here(id);
+        if self.take_parked_last(id) {
+            self.push(Job(id));
+        } else {
+            self.wake_by_record(id);
+        }
     }
 
     /// The same, written out where it is called.
@@ -298,21 +311,47 @@ impl Shared {
         reason = "for who wakes many in a row: little of it is more than the call"
     )]
     pub(crate) fn wake_here(&self, id: Id) {
+        if self.take_parked_last(id) || self.enter_queued(id) {
+            self.push(Job(id));
+        }
+    }
+
+    /// Marks one ready that is not the one that parked last.
+    #[inline(never)]
+    fn wake_by_record(&self, id: Id) {
+        if self.enter_queued(id) {
+            self.push(Job(id));
+        }
+    }
+
+    /// Whether this coroutine is the one that parked last, which it is no more then. Its record says that it is queued, as it did when it
+    /// was resumed.
+    #[inline]
+    fn take_parked_last(&self, id: Id) -> bool {
+        let is_last = self.parked_last.get() == id;
+        if is_last {
+            self.parked_last.set(NOBODY);
+        }
+        is_last
+    }
+
+    /// Enters in the record of a coroutine that it is queued. Tells whether it is to be put into the queue for that.
+    #[inline]
+    fn enter_queued(&self, id: Id) -> bool {
         let mut records = self.records.borrow_mut();
         let Some(flags) = records.flags_mut(id) else {
-            return;
+            return false;
         };
         if flags.has(Flags::QUEUED) {
             if self.running.get() != id || self.queued.replace(true) {
-                return;
+                return false;
             }
             self.gives_way_in.set(0);
             self.plain_place.set(ptr::null());
         } else {
             flags.set(Flags::QUEUED);
         }
-        drop(records);
-        self.push(Job(id));
+        true
     }
 
     /// Arms a timer for `after` from the next look, which wakes who waits in the slot.
@@ -414,15 +453,21 @@ impl Shared {
         match catch_unwind(AssertUnwindSafe(call)) {
             Ok(value) => Some(value),
             Err(panic) => {
-                let message = panic_message(panic);
-                self.report(&Incident::Panicked {
-                    coroutine: None,
-                    message,
-                    during,
-                });
+                self.report_panic(during, panic);
                 None
             }
         }
+    }
+
+    /// Reports what user code panicked with.
+    #[cold]
+    fn report_panic(&self, during: &'static str, panic: Box<dyn Any + Send>) {
+        let message = panic_message(panic);
+        self.report(&Incident::Panicked {
+            coroutine: None,
+            message,
+            during,
+        });
     }
 
     /// Whether the loop is gone or going.
@@ -433,6 +478,7 @@ impl Shared {
 
     /// Sets the clock at the last look.
     pub(crate) fn set_looked_at(&self, now: Nanos) {
+        self.settle_parked();
         self.looked_at.set(now);
         self.looked_at_micros.set(Micros::new(now));
     }
@@ -469,6 +515,7 @@ impl Shared {
 
     /// How many coroutines and callbacks are ready: what the ready queue holds, wherever in it.
     pub(crate) fn ready_count(&self) -> usize {
+        self.settle_parked();
         let records = self.records.borrow();
         let running = self.running.get();
         let coroutines = records.iter().filter(|(id, record)| {
@@ -485,9 +532,10 @@ impl Shared {
 
     /// Takes out everything that could hold a value of the user's, to be dropped by the caller.
     pub(crate) fn take_all(&self) -> Vec<Held> {
+        self.parked_last.set(NOBODY);
         self.ready.clear();
         let shelves = std::mem::take(&mut self.records.borrow_mut().shelves);
-        drop((shelves, self.spare_cells.take()));
+        drop((shelves, self.spares.take()));
         let calls = self.calls.take_all().into_iter().map(Held::Call);
         self.timers.borrow_mut().take_all();
         let timers = self.timer_calls.take().into_iter();

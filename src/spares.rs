@@ -1,161 +1,153 @@
-//! Emptied cells of one-shots, kept to be filled again: one of a type that was there before costs no allocation.
+//! What is kept to be used again, a shelf for each type of it: whoever needs one finds the shelf of the type.
 //!
-//! They are apart because whoever makes a one-shot takes one, and may be anywhere, and no list need know what it keeps.
+//! It is apart because whoever makes a one-shot takes one, and may be anywhere, and no list need know what is on a shelf.
 //!
 //! Invariants:
-//! 1. What is kept holds nothing of the user's: what was in it was taken or dropped before it came here.
-//! 2. Memory is bounded: so many shelves, so many bytes on each. A kind that meets another one's shelf takes it over.
-//!
-//! ```text
-//!   take, refill ──▶ in use ── taken, or dropped ─▶ put ──▶ on the shelf of what fits ──┐
-//!        ▲                                                                              │
-//!        └──────────────────────────────────────────────────────────────────────────────┘
-//! ```
+//! 1. What is kept holds nothing of the user's.
+//! 2. Memory is bounded: so many shelves, and each keeps so many bytes. A type that meets another one's shelf puts its own in that place.
+//! 3. A shelf that is not here any more keeps nothing: it and what is on it may own each other.
+
+use std::any::Any;
+use std::rc::Rc;
 
 use crate::fit::Fit;
 
-/// How many kinds are kept at most.
+/// How many types are kept at most.
 const SHELVES: usize = 16;
 
-/// How many bytes are kept of one kind, with what each box takes beside.
-const KEPT: usize = 256 * 1024;
-
-/// How many boxes of one kind are kept while the loop rests.
+/// How many of one type are kept while the loop rests.
 const RESTING: usize = 32;
 
-/// What a kept box takes beside what is in it: the two counts of its owners, and the allocator's word.
-const BESIDE: usize = 24;
+/// What is kept of one type.
+pub(crate) trait Shelf: Any {
+    /// Gives back all but so many.
+    fn rest(&self, kept: usize);
 
-/// The boxes that are kept.
-pub(crate) struct Spares<B> {
-    /// By the low bits of the kind.
-    shelves: [Shelf<B>; SHELVES],
-    /// Whether a box was put back since the last rest, so that there may be some to give back.
-    stocked: bool,
+    /// Gives back all, and keeps none from now on.
+    fn close(&self);
 }
 
-/// The boxes of one kind.
-struct Shelf<B> {
-    /// What fits into them.
-    fit: Fit,
-    /// How many there may be.
-    room: usize,
-    /// The boxes.
-    boxes: Vec<B>,
+/// The shelves.
+#[derive(Default)]
+pub(crate) struct Spares {
+    /// By the low bits of the type.
+    shelves: [Option<Rc<dyn Shelf>>; SHELVES],
 }
 
-impl<B> Default for Spares<B> {
-    fn default() -> Self {
-        Spares {
-            shelves: std::array::from_fn(|_| Shelf::default()),
-            stocked: false,
-        }
-    }
-}
-
-impl<B> Default for Shelf<B> {
-    fn default() -> Self {
-        Shelf {
-            fit: Fit::NONE,
-            room: 0,
-            boxes: Vec::new(),
-        }
-    }
-}
-
-impl<B> Spares<B> {
-    /// A box for a value of this kind, if one is kept.
+impl Spares {
+    /// The shelf of this type, if there is one.
     #[inline]
-    pub(crate) fn take(&mut self, fit: Fit) -> Option<B> {
-        let kept = &mut self.shelves[fit.shelf(SHELVES)];
-        if kept.fit == fit {
-            kept.boxes.pop()
-        } else {
-            None
+    pub(crate) fn find<K: Shelf>(&self) -> Option<&K> {
+        let found = self.shelves[Fit::of::<K>().shelf(SHELVES)].as_deref()?;
+        (found as &dyn Any).downcast_ref()
+    }
+
+    /// The same, to be owned.
+    pub(crate) fn share<K: Shelf>(&self) -> Option<Rc<K>> {
+        let found = self.shelves[Fit::of::<K>().shelf(SHELVES)].clone()?;
+        (found as Rc<dyn Any>).downcast().ok()
+    }
+
+    /// Puts a shelf in its place, which may have been another one's.
+    pub(crate) fn put_up<K: Shelf>(&mut self, new: Rc<K>) {
+        let place = &mut self.shelves[Fit::of::<K>().shelf(SHELVES)];
+        if let Some(other) = place.replace(new) {
+            other.close();
         }
     }
 
-    /// Keeps an empty box if its shelf has a place for it as it is.
-    ///
-    /// # Errors
-    /// The box otherwise: [`put`](Spares::put) finds a place or drops it.
-    #[inline]
-    pub(crate) fn put_back(&mut self, fit: Fit, spare: B) -> Result<(), B> {
-        let kept = &mut self.shelves[fit.shelf(SHELVES)];
-        let count = kept.boxes.len();
-        if kept.fit != fit || count >= kept.room || count >= kept.boxes.capacity() {
-            return Err(spare);
-        }
-        kept.boxes.push(spare);
-        self.stocked = true;
-        Ok(())
-    }
-
-    /// Keeps an empty box of this size (keeps invariant 2).
-    #[inline]
-    pub(crate) fn put(&mut self, fit: Fit, size: usize, spare: B) {
-        let kept = &mut self.shelves[fit.shelf(SHELVES)];
-        if kept.fit != fit {
-            kept.take_over(fit, size);
-        }
-        if kept.boxes.len() < kept.room {
-            kept.boxes.push(spare);
-            self.stocked = true;
-        }
-    }
-
-    /// Gives back what a burst has left: few boxes of a kind stay while the loop rests.
-    pub(crate) fn rest(&mut self) {
-        if std::mem::take(&mut self.stocked) {
-            for shelf in &mut self.shelves {
-                shelf.boxes.truncate(RESTING);
-                shelf.boxes.shrink_to(RESTING);
-            }
+    /// Gives back what a burst has left: few of a type stay while the loop rests.
+    pub(crate) fn rest(&self) {
+        for shelf in self.shelves.iter().flatten() {
+            shelf.rest(RESTING);
         }
     }
 }
 
-impl<B> Shelf<B> {
-    /// Makes it the shelf of another kind.
-    #[cold]
-    fn take_over(&mut self, fit: Fit, size: usize) {
-        *self = Shelf {
-            fit,
-            room: KEPT / (size + BESIDE),
-            boxes: Vec::new(),
-        };
+impl Drop for Spares {
+    fn drop(&mut self) {
+        for shelf in self.shelves.iter().flatten() {
+            shelf.close();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
-    #[test]
-    fn a_box_comes_back_for_what_fits_and_for_nothing_else() {
-        let mut spares = Spares::default();
-        spares.put(Fit::of::<u8>(), 16, "box");
-        assert_eq!(spares.take(Fit::of::<u16>()), None);
-        assert_eq!(spares.take(Fit::of::<u8>()), Some("box"));
-        assert_eq!(spares.take(Fit::of::<u8>()), None);
+    /// A shelf that only notes what was asked of it.
+    #[derive(Default)]
+    struct Noting<const N: usize> {
+        resting: Cell<usize>,
+        closed: Cell<bool>,
     }
 
-    #[test]
-    fn a_shelf_keeps_so_many_bytes_and_drops_the_rest() {
-        let mut spares = Spares::default();
-        let fit = Fit::of::<u8>();
-        let size = KEPT / 4 - BESIDE;
-        for n in 0..10 {
-            spares.put(fit, size, n);
+    impl<const N: usize> Shelf for Noting<N> {
+        fn rest(&self, kept: usize) {
+            self.resting.set(kept);
         }
-        let kept: Vec<i32> = std::iter::from_fn(|| spares.take(fit)).collect();
-        assert_eq!(kept, [3, 2, 1, 0]);
+
+        fn close(&self) {
+            self.closed.set(true);
+        }
     }
 
     #[test]
-    fn a_kind_too_large_for_a_shelf_is_not_kept() {
+    fn a_shelf_is_found_by_its_own_type_and_by_no_other() {
         let mut spares = Spares::default();
-        spares.put(Fit::of::<u8>(), KEPT, "large");
-        assert_eq!(spares.take(Fit::of::<u8>()), None);
+        assert!(spares.find::<Noting<0>>().is_none());
+        let shelf = Rc::new(Noting::<0>::default());
+        spares.put_up(Rc::clone(&shelf));
+        assert!(spares.find::<Noting<1>>().is_none());
+        assert!(spares.find::<Noting<0>>().is_some());
+        assert!(Rc::ptr_eq(&spares.share::<Noting<0>>().unwrap(), &shelf));
+        spares.rest();
+        assert_eq!(shelf.resting.get(), RESTING);
+        assert!(!shelf.closed.get());
+        drop(spares);
+        assert!(shelf.closed.get());
+    }
+
+    #[test]
+    fn a_shelf_whose_place_is_taken_is_closed() {
+        /// Puts up a shelf that is told apart by its number.
+        fn put_up<const N: usize>(spares: &mut Spares) -> Rc<dyn Shelf> {
+            let shelf = Rc::new(Noting::<N>::default());
+            spares.put_up(Rc::clone(&shelf));
+            shelf
+        }
+        type PutUp = fn(&mut Spares) -> Rc<dyn Shelf>;
+        let mut spares = Spares::default();
+        let first = Rc::new(Noting::<0>::default());
+        spares.put_up(Rc::clone(&first));
+        // More types than there are places: some meet.
+        let others = [
+            put_up::<1> as PutUp,
+            put_up::<2>,
+            put_up::<3>,
+            put_up::<4>,
+            put_up::<5>,
+            put_up::<6>,
+            put_up::<7>,
+            put_up::<8>,
+            put_up::<9>,
+            put_up::<10>,
+            put_up::<11>,
+            put_up::<12>,
+            put_up::<13>,
+            put_up::<14>,
+            put_up::<15>,
+            put_up::<16>,
+        ]
+        .map(|put_up| put_up(&mut spares));
+        let kept = spares.shelves.iter().flatten().count();
+        let held = |shelf: &Rc<dyn Shelf>| Rc::strong_count(shelf) > 1;
+        let held = others.iter().filter(|shelf| held(shelf)).count()
+            + usize::from(Rc::strong_count(&first) > 1);
+        assert_eq!(held, kept);
+        assert_eq!(first.closed.get(), Rc::strong_count(&first) == 1);
     }
 }

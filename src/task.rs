@@ -9,10 +9,11 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem::{forget, replace};
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use crate::coroutine::Co;
 use crate::error::{Error, ErrorKind, Result};
@@ -110,7 +111,7 @@ where
     fn start(self, co: &Co) -> TaskStarted<F, T> {
         TaskStarted {
             site: self.site,
-            state: State::Uncalled(Rc::clone(co.handle().shared()), self.call),
+            state: State::Uncalled(Some((Rc::clone(co.handle().shared()), self.call))),
         }
     }
 }
@@ -132,14 +133,12 @@ pub struct TaskStarted<F, T> {
     state: State<F, T>,
 }
 
-/// How far a task is; see the module's diagram.
+/// How far a task is; see the module's diagram. What is taken out of its place is moved in registers, which the whole is not.
 enum State<F, T> {
     /// The function is still to be called. The loop is known to the cell from then on: one word less in whatever waits.
-    Uncalled(Rc<Shared>, F),
-    /// It was called.
-    Waiting(Rc<OneShot<T>>),
-    /// The output was given.
-    Done,
+    Uncalled(Option<(Rc<Shared>, F)>),
+    /// It was called; the cell is gone once the output was given.
+    Waiting(Option<Rc<OneShot<T>>>),
 }
 
 /// The function is moved out to be called and never pinned.
@@ -156,52 +155,88 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = self.get_mut();
-        if let State::Uncalled(..) = this.state
-            && let State::Uncalled(shared, call) = std::mem::replace(&mut this.state, State::Done)
+        let site = this.site;
+        if let State::Uncalled(start) = &mut this.state
+            && let Some((shared, call)) = start.take()
         {
-            let (cell, resolver) = OneShot::new(&shared, this.site);
+            let (cell, resolver) = OneShot::new(&shared, site);
+            drop(shared);
             if let Err(error) = call(resolver).into_result() {
                 return Poll::Ready(Err(error));
             }
-            this.state = State::Waiting(cell);
+            // What was there is out: forgetting it saves the look whether it must be dropped.
+            forget(replace(&mut this.state, State::Waiting(Some(cell))));
         }
-        let State::Waiting(cell) = &this.state else {
+        let State::Waiting(waiting) = &mut this.state else {
+            return Poll::Pending;
+        };
+        let Some(cell) = waiting else {
             return Poll::Pending;
         };
         let note = Note {
             kind: &TASK,
-            site: Some(this.site),
+            site: Some(site),
         };
-        let outcome = ready!(cell.poll(cx, note));
-        if let State::Waiting(cell) = std::mem::replace(&mut this.state, State::Done) {
-            let shared = Rc::clone(cell.shared());
-            cell.keep(&shared);
+        match cell.poll(cx, note) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(value)) => {
+                if let Some(cell) = waiting.take() {
+                    cell.keep();
+                }
+                Poll::Ready(Ok(value))
+            }
+            Poll::Ready(Err(missing)) => {
+                *waiting = None;
+                Poll::Ready(Err(failed(missing, site)))
+            }
         }
-        Poll::Ready(outcome.map_err(|missing| match missing {
-            Missing::Cancelled(cancel) => cancel,
-            Missing::Lost | Missing::Taken => abandoned(this.site),
-        }))
     }
 }
 
-/// The error of a task whose resolver was dropped.
+/// The error of a task that gave no value.
 #[cold]
-fn abandoned(site: Site) -> Error {
-    ErrorKind::Abandoned {
-        key: None,
-        created_at: site,
-        waited_at: site,
+fn failed(missing: Missing, site: Site) -> Error {
+    match missing {
+        Missing::Cancelled(cancel) => cancel,
+        Missing::Lost | Missing::Taken => ErrorKind::Abandoned {
+            key: None,
+            created_at: site,
+            waited_at: site,
+        }
+        .into(),
     }
-    .into()
 }
 
+/// What is still there is taken out first, so that where nothing is, which is the most frequent, nothing more is looked at.
 impl<F, T> Drop for TaskStarted<F, T> {
     #[inline]
     fn drop(&mut self) {
-        if let State::Waiting(cell) = &self.state {
-            cell.unpark();
+        match &mut self.state {
+            State::Uncalled(start) => {
+                if let Some(start) = start.take() {
+                    leave_uncalled(start);
+                }
+            }
+            State::Waiting(cell) => {
+                if let Some(cell) = cell.take() {
+                    give_up(cell);
+                }
+            }
         }
     }
+}
+
+/// Drops the function of a task that was never awaited.
+#[cold]
+fn leave_uncalled<F>(start: (Rc<Shared>, F)) {
+    drop(start);
+}
+
+/// Gives a wait up.
+#[cold]
+fn give_up<T>(cell: Rc<OneShot<T>>) {
+    cell.unpark();
+    drop(cell);
 }
 
 impl<F, T> fmt::Debug for TaskStarted<F, T> {

@@ -102,6 +102,7 @@ impl Shared {
 
     /// What a coroutine waits for (keeps invariant 2).
     pub(crate) fn edges(&self, id: Id) -> Vec<Edge> {
+        self.settle_parked();
         let records = self.records.borrow();
         let record = records.get(id);
         let parked = record.filter(|record| !record.flags.has(Flags::QUEUED));
@@ -113,6 +114,7 @@ impl Shared {
 
     /// What a coroutine is parked on and since when, unless it is ready or runs.
     pub(crate) fn parked(&self, id: Id) -> Option<(Note, Nanos)> {
+        self.settle_parked();
         let records = self.records.borrow();
         let record = records.get(id)?;
         let moves = record.flags.has(Flags::QUEUED) || id == self.running.get();
