@@ -132,11 +132,10 @@ impl<'a, K, S, H> Lent<'a, K, S, H> {
     /// Puts the state back: what dropping it does, written out where it is done for every message.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see above")]
-    fn give_back(mut self) {
+    fn give_back(&mut self) {
         if let Some(state) = self.state.take() {
             self.service.put(self.key, state);
         }
-        std::mem::forget(self);
     }
 }
 

@@ -90,7 +90,8 @@ impl<K, M, R, E> Table<K, M, R, E> {
         let mut begun = None;
         if let Some(key) = keys.get_mut(held) {
             let has_more = key.has_more();
-            if key.unmark(Marks::FORGOTTEN) {
+            if key.is(Marks::FORGOTTEN) {
+                key.mark(Marks::FORGOTTEN, false);
                 seat.key = Id::NONE;
                 return Turn::PutDown(held, true);
             }
