@@ -178,10 +178,12 @@ impl<R, E> Seats<R, E> {
         self.limit != isize::MAX
     }
 
-    /// How many have a message.
+    /// How many have a message: those whose permit is lent out too.
     #[inline]
     pub(crate) fn busy(&self) -> usize {
-        (self.limit - self.permits).cast_unsigned() + self.lent
+        (self.limit - self.permits)
+            .cast_unsigned()
+            .wrapping_add(self.lent)
     }
 
     /// Lends a permit out. Gives the slot of a wait of the same call that was over but for its permit: it needs none any more, since
