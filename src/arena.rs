@@ -196,14 +196,20 @@ impl<T> Arena<T> {
     #[inline]
     pub(crate) fn get(&self, id: Id) -> Option<&T> {
         let slot = self.slots.get(id.index())?;
-        slot.value.as_ref().filter(|_| slot.mark == id.generation())
+        if slot.mark != id.generation() {
+            return None;
+        }
+        slot.value.as_ref()
     }
 
     /// The value of this id, to change, if it is still here.
     #[inline]
     pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         let slot = self.slots.get_mut(id.index())?;
-        slot.value.as_mut().filter(|_| slot.mark == id.generation())
+        if slot.mark != id.generation() {
+            return None;
+        }
+        slot.value.as_mut()
     }
 
     /// Takes the value of this id out, if it is still here.

@@ -121,22 +121,21 @@ impl<'a, K, S, H> Lent<'a, K, S, H> {
         }
     }
 
-    /// The state, made now if need be. To make it is user code.
+    /// The state for this call, made now if need be. To make it is user code.
     #[inline]
-    fn state(&mut self, key: &K) -> &mut S {
+    fn state(&mut self, call: &Call<K>) -> &mut S {
         let Lent { service, state, .. } = self;
         let state = state.get_or_insert_default();
-        state.get_or_insert_with(|| (service.make)(key))
+        state.get_or_insert_with(|| (service.make)(call.key()))
     }
 
     /// Puts the state back: what dropping it does, written out where it is done for every message.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see above")]
-    fn give_back(mut self) {
+    fn give_back(&mut self) {
         if let Some(state) = self.state.take() {
             self.service.put(self.key, state);
         }
-        std::mem::forget(self);
     }
 }
 
@@ -236,7 +235,7 @@ where
                 let begun = {
                     let (lent, handler) = (&mut lent, &service.handler);
                     whole(job, move |job| {
-                        let state = lent.state(job.call.key());
+                        let state = lent.state(&job.call);
                         handler(job.call, state, job.message)
                     })
                 };

@@ -51,8 +51,8 @@ struct Arrival<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Displa
     hub: Option<Rc<Hub<K, M, R, E>>>,
     /// For which key, until it is first polled.
     key: Option<K>,
-    /// The place in line.
-    place: Option<Place<K, M, R, E>>,
+    /// The place in line. Hardly anybody has one, so it takes no room here but a word.
+    place: Option<Box<Place<K, M, R, E>>>,
     /// Where it was made.
     site: Site,
 }
@@ -116,11 +116,11 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
             Ok(Arrived::In(id)) => Poll::Ready(Ok(id)),
             Ok(Arrived::Dropped) => Poll::Ready(Ok(Id::NONE)),
             Ok(Arrived::InLine(waiter)) => {
-                self.place = Some(Place {
+                self.place = Some(Box::new(Place {
                     hub: Rc::clone(hub),
                     stage: Stage::InLine(waiter),
                     waiting: None,
-                });
+                }));
                 self.poll_place(cx, kind)
             }
             Err(error) => Poll::Ready(Err(error)),

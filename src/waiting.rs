@@ -127,13 +127,17 @@ impl Shared {
         if me.is_none() {
             return None;
         }
+        let holders = edge.to.holders(edge.place);
+        if let Holders::Nobody = holders {
+            return None;
+        }
         let mut search = Search {
             shared: self,
             me,
             seen: HashMap::new(),
             path: vec![edge.clone()],
         };
-        if !search.blocked(edge) {
+        if !search.lead(holders) {
             return None;
         }
         let path = path(&search.path);
@@ -156,7 +160,12 @@ struct Search<'a> {
 impl Search<'_> {
     /// Whether this wait can end only after `me` has moved.
     fn blocked(&mut self, edge: &Edge) -> bool {
-        match edge.to.holders(edge.place) {
+        self.lead(edge.to.holders(edge.place))
+    }
+
+    /// Whether who holds what is waited for can move only after `me`.
+    fn lead(&mut self, holders: Holders) -> bool {
+        match holders {
             Holders::Nobody => false,
             Holders::One(id) => self.leads(id),
             Holders::All(ids) => ids.into_iter().any(|id| self.leads(id)),

@@ -3,13 +3,15 @@
 //! 1. Every handler here runs on the one worker that there is work for: what one call leaves there, the next would find.
 //! 2. Time is a manual clock; a wait that never ends fails as `Stuck`.
 
+use std::cell::OnceCell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::Poll;
 
 use yieldpoint::{
-    Call, Co, EventLoop, Keyed, ManualClock, Result, ms,
-    ordered::{KeyedAsking, KeyedDoor},
+    Call, Co, EventLoop, Keyed, ManualClock, Ordered, OrderedDoor, Result, ms,
+    ordered::{Asking, KeyedAsking, KeyedDoor},
 };
 
 /// What a message asks of its handler.
@@ -108,5 +110,48 @@ fn a_question_that_is_kept_and_taken_up_by_a_later_call_is_a_wait_of_that_one() 
         engine.try_send(0, Do::Keep(1, false))?;
         assert_eq!(engine.ask(0, Do::TakeUp).await?, 1);
         engine.finish().await
+    });
+}
+
+#[test]
+fn a_question_that_an_engine_of_one_owner_keeps_closes_no_circle_with_its_next_call() {
+    run(8, async |co, _| {
+        // The first call of one leaves a question to the other. While that waits for its own answer, the same worker runs a call for it.
+        let to_other = Rc::new(OnceCell::<OrderedDoor<bool, u8>>::new());
+        let other = Rc::clone(&to_other);
+        let one = Ordered::with_state(None::<Asking<bool, u8>>).serve(
+            co.handle(),
+            async move |call: Call,
+                        kept: &mut Option<Asking<bool, u8>>,
+                        keeps: bool|
+                        -> Result<u8> {
+                if keeps {
+                    let other = other.get().expect("it is there");
+                    begin(kept.insert(other.ask(false))).await;
+                } else {
+                    call.sleep(ms(20)).await?;
+                }
+                Ok(1)
+            },
+        );
+        let one_door = one.downgrade();
+        let other = Ordered::with_state(()).serve(
+            co.handle(),
+            async move |call: Call, (): &mut (), asks: bool| -> Result<u8> {
+                if asks {
+                    call.sleep(ms(5)).await?;
+                    return one_door.ask(false).await;
+                }
+                Ok(2)
+            },
+        );
+        assert!(to_other.set(other.downgrade()).is_ok());
+        other.try_send(true)?;
+        one.try_send(true)?;
+        one.try_send(false)?;
+        assert_eq!(other.ask(true).await?, 1);
+        drop(one.finish().await?);
+        drop(to_other);
+        other.finish().await
     });
 }

@@ -79,6 +79,36 @@ impl Line {
     fn is_empty(self) -> bool {
         self.first == NOBODY
     }
+
+    /// Makes two places neighbours; nobody before or behind somebody makes him an end.
+    fn join<M, R, E>(
+        &mut self,
+        which: usize,
+        waiters: &mut Arena<Waiter<M, R, E>>,
+        before: u32,
+        behind: u32,
+    ) {
+        match at(waiters, before) {
+            Some(one) => one.links[which].behind = behind,
+            None => self.first = behind,
+        }
+        match at(waiters, behind) {
+            Some(one) => one.links[which].before = before,
+            None => self.last = before,
+        }
+    }
+
+    /// Puts somebody at the end.
+    fn append<M, R, E>(&mut self, which: usize, waiters: &mut Arena<Waiter<M, R, E>>, place: u32) {
+        self.join(which, waiters, self.last, place);
+        self.last = place;
+    }
+}
+
+/// Who is in this place.
+fn at<M, R, E>(waiters: &mut Arena<Waiter<M, R, E>>, place: u32) -> Option<&mut Waiter<M, R, E>> {
+    let (id, _) = waiters.at(place as usize)?;
+    waiters.get_mut(id)
 }
 
 /// The lines of all keys.
@@ -124,56 +154,9 @@ impl<M, R, E> Lines<M, R, E> {
         self.waiters.remove(waiter)
     }
 
-    /// Who is in this place.
-    fn at(&mut self, place: u32) -> Option<&mut Waiter<M, R, E>> {
-        let (id, _) = self.waiters.at(place as usize)?;
-        self.waiters.get_mut(id)
-    }
-
-    /// The line of a key.
-    fn line(&self, key: Id) -> Line {
-        self.ends.get(&key).copied().unwrap_or(Line::EMPTY)
-    }
-
-    /// Changes the line of a key.
-    fn set_line(&mut self, key: Id, line: Line) {
-        if !line.is_empty() {
-            self.ends.insert(key, line);
-            return;
-        }
-        self.ends.remove(&key);
-        if self.ends.is_empty() {
-            self.ends.shrink_to(KEPT);
-        }
-    }
-
-    /// Whether anybody is in a key's line.
-    pub(crate) fn has_line(&self, key: Id) -> bool {
-        self.ends.contains_key(&key)
-    }
-
-    /// The first in a line.
-    fn first(&self, line: Line) -> Option<(Id, &Waiter<M, R, E>)> {
-        self.waiters.at(line.first as usize)
-    }
-
-    /// Makes two places neighbours; nobody before or behind somebody makes him an end.
-    fn join(&mut self, which: usize, ends: &mut Line, before: u32, behind: u32) {
-        match self.at(before) {
-            Some(one) => one.links[which].behind = behind,
-            None => ends.first = behind,
-        }
-        match self.at(behind) {
-            Some(one) => one.links[which].before = before,
-            None => ends.last = before,
-        }
-    }
-
-    /// The same among those who are due.
-    fn join_due(&mut self, before: u32, behind: u32) {
-        let mut ends = self.due;
-        self.join(DUE, &mut ends, before, behind);
-        self.due = ends;
+    /// Whom a key's line begins with.
+    fn first(&self, key: Id) -> u32 {
+        self.ends.get(&key).map_or(NOBODY, |line| line.first)
     }
 
     /// Goes to the end of a key's line.
@@ -185,55 +168,65 @@ impl<M, R, E> Lines<M, R, E> {
             links: [ALONE; 2],
             due: false,
         });
-        let (mut line, place) = (self.line(key), place(waiter));
-        let last = line.last;
-        self.join(LINE, &mut line, last, place);
-        line.last = place;
-        self.set_line(key, line);
+        let line = self.ends.entry(key).or_insert(Line::EMPTY);
+        line.append(LINE, &mut self.waiters, place(waiter));
         self.waiting += 1;
         waiter
     }
 
-    /// Takes a waiter out of his line; he stays in the table. If he was due, who is behind him is so in his stead.
-    pub(crate) fn unline(&mut self, waiter: Id) {
+    /// Takes a waiter out of his line; he stays in the table. If he was due, who is behind him is so in his stead. Tells whether anybody
+    /// is left in the line.
+    pub(crate) fn unline(&mut self, waiter: Id) -> bool {
         let Some(one) = self.waiters.get_mut(waiter) else {
-            return;
+            return false;
         };
         let key = one.key;
         let [in_line, among_due] = std::mem::replace(&mut one.links, [ALONE; 2]);
         let was_due = std::mem::take(&mut one.due);
+        let Some(line) = self.ends.get_mut(&key) else {
+            return false;
+        };
         self.waiting -= 1;
-        let mut line = self.line(key);
-        self.join(LINE, &mut line, in_line.before, in_line.behind);
-        self.set_line(key, line);
+        let waiters = &mut self.waiters;
+        line.join(LINE, waiters, in_line.before, in_line.behind);
+        let is_left = !line.is_empty();
+        if !is_left {
+            self.ends.remove(&key);
+            if self.ends.is_empty() {
+                self.ends.shrink_to(KEPT);
+            }
+        }
         if !was_due {
-            return;
+            return is_left;
         }
-        if let Some(next) = self.at(in_line.behind) {
+        if let Some(next) = at(waiters, in_line.behind) {
             next.due = true;
-            self.join_due(among_due.before, in_line.behind);
-            self.join_due(in_line.behind, among_due.behind);
+            self.due
+                .join(DUE, waiters, among_due.before, in_line.behind);
+            self.due
+                .join(DUE, waiters, in_line.behind, among_due.behind);
         } else {
-            self.join_due(among_due.before, among_due.behind);
+            self.due
+                .join(DUE, waiters, among_due.before, among_due.behind);
         }
+        is_left
     }
 
     // Room of all.
 
     /// The first in a key's line is due, behind all others, unless he is already.
     pub(crate) fn make_due(&mut self, key: Id) {
-        let line = self.line(key);
-        if let Some(first) = self.at(line.first).filter(|first| !first.due) {
-            first.due = true;
-            self.join_due(self.due.last, line.first);
-            self.due.last = line.first;
+        let first = self.first(key);
+        if let Some(one) = at(&mut self.waiters, first).filter(|one| !one.due) {
+            one.due = true;
+            self.due.append(DUE, &mut self.waiters, first);
         }
     }
 
     /// Whether the first in a key's line is due.
     pub(crate) fn is_due(&self, key: Id) -> bool {
-        self.first(self.line(key))
-            .is_some_and(|(_, first)| first.due)
+        let first = self.waiters.at(self.first(key) as usize);
+        first.is_some_and(|(_, first)| first.due)
     }
 
     /// Whether anybody is due.
@@ -244,21 +237,22 @@ impl<M, R, E> Lines<M, R, E> {
 
     /// Who is due first.
     pub(crate) fn first_due(&self) -> Option<(Id, &Waiter<M, R, E>)> {
-        self.first(self.due)
+        self.waiters.at(self.due.first as usize)
     }
 
     /// He is due no more; he stays in his line.
     pub(crate) fn pass_first_due(&mut self) {
-        if let Some(first) = self.at(self.due.first) {
+        let waiters = &mut self.waiters;
+        if let Some(first) = at(waiters, self.due.first) {
             first.due = false;
             let links = std::mem::replace(&mut first.links[DUE], ALONE);
-            self.join_due(links.before, links.behind);
+            self.due.join(DUE, waiters, links.before, links.behind);
         }
     }
 
     /// How many stand in a key's line.
     pub(crate) fn count(&self, key: Id) -> usize {
-        let mut next = self.line(key).first;
+        let mut next = self.first(key);
         let mut count = 0;
         while let Some((_, waiter)) = self.waiters.at(next as usize) {
             count += 1;
@@ -291,7 +285,7 @@ impl<M, R, E> Lines<M, R, E> {
     /// Turns everybody in a key's line away. Gives the slots to wake, and the messages of other threads.
     pub(crate) fn turn_away(&mut self, key: Id) -> (Vec<WaiterSlot>, Vec<Item<M, R, E>>) {
         let (mut slots, mut outside) = (Vec::new(), Vec::new());
-        while let Some((first, _)) = self.first(self.line(key)) {
+        while let Some((first, _)) = self.waiters.at(self.first(key) as usize) {
             self.unline(first);
             let Some(waiter) = self.waiters.get_mut(first) else {
                 continue;
@@ -354,11 +348,10 @@ mod tests {
             }
             assert_eq!(due(&lines), [0, 1, 2]);
             let mut expected = vec![0, 1, 2];
-            lines.unline(ids[leaving]);
+            assert!(lines.unline(ids[leaving]), "another is left");
             expected[leaving] += 3;
             assert_eq!(due(&lines), expected);
-            lines.unline(ids[leaving + 3]);
-            assert!(!lines.has_line(keys[leaving]));
+            assert!(!lines.unline(ids[leaving + 3]), "nobody is left");
             expected.remove(leaving);
             assert_eq!(due(&lines), expected);
             let last = lines.line_up(keys[leaving], Want::Place);

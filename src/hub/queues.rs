@@ -156,12 +156,8 @@ impl<M, R, E> Queues<M, R, E> {
         let back = queue.back;
         let first = self.places.get(back as usize)?.next;
         let place = self.places.get_mut(first as usize)?;
-        let item = place.message.take().map(|message| Item {
-            message,
-            asker: place.asker.take(),
-            size: place.size,
-            since: place.since,
-        });
+        let message = place.message.take()?;
+        let (asker, size, since) = (place.asker.take(), place.size, place.since);
         let behind = std::mem::replace(&mut place.next, self.free);
         self.free = first;
         if first == back {
@@ -174,7 +170,12 @@ impl<M, R, E> Queues<M, R, E> {
         if self.len == 0 {
             self.rest();
         }
-        item
+        Some(Item {
+            message,
+            asker,
+            size,
+            since,
+        })
     }
 
     /// Gives back the memory of a burst (keeps invariant 2).

@@ -75,9 +75,9 @@ impl<K, M, R, E> Table<K, M, R, E> {
 
     /// Takes a waiter out of a key's line.
     fn unline(&mut self, id: Id, waiter: Id) {
-        self.lines.unline(waiter);
+        let is_left = self.lines.unline(waiter);
         if let Some(key) = self.keys.get_mut(id) {
-            key.mark(Marks::HAS_LINE, self.lines.has_line(id));
+            key.mark(Marks::HAS_LINE, is_left);
         }
     }
 

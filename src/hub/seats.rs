@@ -47,22 +47,23 @@ pub(crate) struct Seats<R, E> {
     /// How many have lent their permit out.
     lent: usize,
     /// Who waits for a permit to go on, first come first, and how he is woken.
-    line: VecDeque<(u32, WaiterSlot)>,
-    /// How many have a message.
-    pub(super) busy: usize,
-    /// How many may count at a time.
-    limit: usize,
+    pub(super) line: VecDeque<(u32, WaiterSlot)>,
+    /// How many more calls may run. One that came back without asking may be above the limit: then it is below zero.
+    pub(super) permits: isize,
+    /// How many may run at a time.
+    limit: isize,
 }
 
 impl<R, E> Seats<R, E> {
     /// No workers, and so many calls at a time.
     pub(crate) fn new(limit: usize) -> Self {
+        let limit = isize::try_from(limit).unwrap_or(isize::MAX);
         Seats {
             workers: Slab::new(),
             coming: 0,
             lent: 0,
             line: VecDeque::new(),
-            busy: 0,
+            permits: limit,
             limit,
         }
     }
@@ -123,7 +124,7 @@ impl<R, E> Seats<R, E> {
         };
         if seat.busy {
             seat.busy = false;
-            self.busy -= 1;
+            self.permits += 1;
         }
         let limit = seat.limit;
         let asker = seat.asker.take();
@@ -137,27 +138,13 @@ impl<R, E> Seats<R, E> {
         (asker, Some(limit))
     }
 
-    /// A worker's call is over, if it was not settled: nobody asked for its result.
-    #[inline]
-    pub(crate) fn pass_over(&mut self, index: u32) {
-        let Some(seat) = self.workers.get_mut(index as usize) else {
-            return;
-        };
-        if seat.busy {
-            seat.busy = false;
-            self.busy -= 1;
-            if seat.lent > 0 {
-                self.take_lent(index);
-            }
-        }
-    }
-
     /// The permit that a call has lent out is its own no more: the call has ended.
     #[cold]
     fn take_lent(&mut self, index: u32) {
         if let Some(seat) = self.workers.get_mut(index as usize) {
             seat.lent = 0;
             self.lent -= 1;
+            self.permits -= 1;
             self.line.retain(|(waiting, _)| *waiting != index);
         }
     }
@@ -177,25 +164,26 @@ impl<R, E> Seats<R, E> {
     /// How many more calls may run.
     #[inline]
     pub(crate) fn permits(&self) -> usize {
-        // One that came back without asking may be above the limit.
-        self.limit.saturating_sub(self.busy - self.lent)
+        usize::try_from(self.permits).unwrap_or(0)
     }
 
     /// Whether a call that has to go on waits for a permit that is there.
     #[inline]
     pub(crate) fn can_grant(&self) -> bool {
-        !self.line.is_empty() && self.permits() > 0
+        !self.line.is_empty() && self.permits > 0
     }
 
     /// Whether calls are limited at all.
     pub(crate) fn is_limited(&self) -> bool {
-        self.limit != usize::MAX
+        self.limit != isize::MAX
     }
 
-    /// How many have a message.
+    /// How many have a message: those whose permit is lent out too.
     #[inline]
     pub(crate) fn busy(&self) -> usize {
-        self.busy
+        (self.limit - self.permits)
+            .cast_unsigned()
+            .wrapping_add(self.lent)
     }
 
     /// Lends a permit out. Gives the slot of a wait of the same call that was over but for its permit: it needs none any more, since
@@ -204,6 +192,7 @@ impl<R, E> Seats<R, E> {
         let seat = self.workers.get_mut(index as usize)?;
         if seat.lent == 0 {
             self.lent += 1;
+            self.permits += 1;
         }
         seat.lent += 1;
         let mut line = self.line.iter();
@@ -213,7 +202,7 @@ impl<R, E> Seats<R, E> {
 
     /// One wait less. False if it was the last and there is no permit now: the call then stands in line for one.
     pub(crate) fn take_back(&mut self, index: u32) -> bool {
-        let permits = self.permits();
+        let permits = self.permits;
         let Some(seat) = self.workers.get_mut(index as usize) else {
             return true;
         };
@@ -221,7 +210,7 @@ impl<R, E> Seats<R, E> {
             seat.lent -= 1;
         } else if seat.lent == 1 {
             let first = self.line.front().is_none_or(|(first, _)| *first == index);
-            if permits == 0 || !first {
+            if permits <= 0 || !first {
                 if !self.line.iter().any(|(waiting, _)| *waiting == index) {
                     self.line.push_back((index, WaiterSlot::EMPTY));
                 }
@@ -239,6 +228,7 @@ impl<R, E> Seats<R, E> {
         };
         if seat.lent == 1 {
             self.lent -= 1;
+            self.permits -= 1;
             self.line.retain(|(waiting, _)| *waiting != index);
         }
         seat.lent = seat.lent.saturating_sub(1);

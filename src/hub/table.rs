@@ -167,7 +167,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
     /// Whether so many bytes more fit.
     #[inline]
     pub(crate) fn fits_bytes(&self, size: usize) -> bool {
-        size <= self.limits.bytes.saturating_sub(self.bytes)
+        size == 0 || size <= self.limits.bytes.saturating_sub(self.bytes)
     }
 
     /// Whether one more of this size fits at all.

@@ -54,7 +54,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
     /// Whether a key waits for its turn and one more call may run, but no worker is on its way.
     #[inline]
     pub(crate) fn lacks_scout(&self) -> bool {
-        !self.ring.is_empty() && self.seats.coming() == 0 && self.seats.permits() > 0
+        self.seats.permits > 0 && !self.ring.is_empty() && self.seats.coming() == 0
     }
 
     /// Whether more keys wait and more calls may run than there are workers on their way, beside one who has come.
@@ -71,26 +71,36 @@ impl<K, M, R, E> Table<K, M, R, E> {
         reason = "on the way of every message, from one place"
     )]
     pub(crate) fn next(&mut self, at: u32, now: Nanos) -> Turn<K, M> {
-        self.seats.pass_over(at);
-        if self.seats.can_grant() {
-            return Turn::Grant;
-        }
-        let may = self.seats.permits() > 0;
         let Table {
             keys,
             queues,
-            seats: Seats { workers, busy, .. },
+            seats:
+                Seats {
+                    workers,
+                    permits,
+                    line,
+                    ..
+                },
             ring,
             ..
         } = self;
         let Some(seat) = workers.get_mut(at as usize) else {
             return Turn::Nothing;
         };
+        if std::mem::take(&mut seat.busy) {
+            // Its call was not settled: nobody asked for the result, and it lent out nothing.
+            *permits += 1;
+        }
+        let may = *permits > 0;
+        if may && !line.is_empty() {
+            return Turn::Grant;
+        }
         let held = seat.key;
         let mut begun = None;
         if let Some(key) = keys.get_mut(held) {
             let has_more = key.has_more();
-            if key.unmark(Marks::FORGOTTEN) {
+            if key.is(Marks::FORGOTTEN) {
+                key.mark(Marks::FORGOTTEN, false);
                 seat.key = Id::NONE;
                 return Turn::PutDown(held, true);
             }
@@ -126,7 +136,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
             return Turn::Nothing;
         };
         seat.since = now;
-        *busy += 1;
+        *permits -= 1;
         self.bytes -= begun.size;
         if begun.has_line {
             self.make_room_ready(begun.key);
