@@ -230,7 +230,7 @@ impl<T> Arena<T> {
     }
 
     /// Whether the value of this id is still here.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn contains(&self, id: Id) -> bool {
         self.get(id).is_some()
     }
