@@ -171,6 +171,12 @@ impl Records {
         flags.has(Flags::LIVE).then_some(flags)
     }
 
+    /// Whether a coroutine or its end is here.
+    #[inline]
+    pub(crate) fn is_here(&self, id: Id) -> bool {
+        self.register.get(id).is_some()
+    }
+
     /// A coroutine, if it has not ended.
     #[inline]
     pub(crate) fn get(&self, id: Id) -> Option<Record<'_>> {
