@@ -236,10 +236,8 @@ impl Shared {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as the join that it is the most of")]
     fn take_end<T: 'static, E: 'static>(&self, id: Id) -> Option<End<T, E>> {
-        let mut records = self.records.borrow_mut();
-        let body = records.take_end(id)?;
         let mut end = None;
-        body.give(&mut end, &mut records.shelves);
+        self.records.borrow_mut().give_end(id, &mut end);
         end
     }
 

@@ -15,6 +15,7 @@
 //!                                                              └────── conclude, nobody joins, leave ─────────────▲
 //! ```
 
+use std::any::Any;
 use std::pin::Pin;
 
 use crate::arena::Id;
@@ -129,20 +130,9 @@ impl Records {
     }
 
     /// Takes in the body of a coroutine that was entered, until it starts.
-    ///
-    /// # Errors
-    /// The body, if the coroutine is not there any more.
     #[inline]
-    pub(crate) fn admit(
-        &mut self,
-        id: Id,
-        body: Pin<Box<dyn Body>>,
-    ) -> Result<(), Pin<Box<dyn Body>>> {
-        if self.register.get(id).is_none() {
-            return Err(body);
-        }
+    pub(crate) fn admit(&mut self, id: Id, body: Pin<Box<dyn Body>>) {
         self.rows[id.index()].keep(body);
-        Ok(())
     }
 
     /// Takes the body of a coroutine out that starts now. If it does not end in its first resume, [`started`](Records::started) is to be
@@ -215,6 +205,12 @@ impl Records {
     #[inline]
     fn vacate(&mut self, id: Id) {
         self.register.leave(id);
+        self.shrink();
+    }
+
+    /// Gives memory back where it is time to.
+    #[inline]
+    fn shrink(&mut self) {
         if let Some(rows) = self.register.spare() {
             self.give_back(rows);
         }
@@ -274,16 +270,23 @@ impl Records {
     }
 
     /// Takes the end of a coroutine, if it has ended, the end was not taken, and no wait for it is entered.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as most of what a join costs")]
+    #[inline]
     pub(crate) fn take_end(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
-        if self.register.get(id)? != Flags::ENDED {
+        if !self.register.leave_as(id, Flags::ENDED) {
             return None;
         }
-        let end = self.rows[id.index()].take();
         self.ends -= 1;
-        self.vacate(id);
+        let end = self.rows.get_mut(id.index()).and_then(Row::take);
+        self.shrink();
         end
+    }
+
+    /// Gives such an end to who joins, in an `Option` of the right type.
+    #[inline(never)]
+    pub(crate) fn give_end(&mut self, id: Id, out: &mut dyn Any) {
+        if let Some(end) = self.take_end(id) {
+            end.give(out, &mut self.shelves);
+        }
     }
 
     /// Notes whether a wait for the end of a coroutine is entered. Tells whether one was.

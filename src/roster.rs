@@ -111,10 +111,8 @@ impl Shared {
 
     /// Takes in the body of a coroutine that was just entered, and queues it.
     pub(crate) fn start(&self, id: Id, body: Pin<Box<dyn Body>>) {
-        let admitted = self.records.borrow_mut().admit(id, body);
-        if admitted.is_ok() {
-            self.push(Job(id));
-        }
+        self.records.borrow_mut().admit(id, body);
+        self.push(Job(id));
     }
 
     /// Takes a coroutine out of the table and drops what its record held.

@@ -298,6 +298,10 @@ where
     E: From<Error> + fmt::Display + 'static,
 {
     let (shared, id) = (entered.shared, entered.id);
+    if shared.is_closed() {
+        // Whoever made the body has dropped the loop meanwhile.
+        return refused::<T, E>(shared, site, ErrorKind::LoopGone.into());
+    }
     entered.started = true;
     let mut records = shared.records.borrow_mut();
     let runner = match records.shelves.take::<Runner<F, T, E>>() {
@@ -308,12 +312,7 @@ where
         }
         None => Box::pin(Runner::Running { body }),
     };
-    if let Err(runner) = records.admit(id, runner) {
-        // Whoever made the body has dropped the loop meanwhile.
-        drop(records);
-        drop(runner);
-        return refused::<T, E>(shared, site, ErrorKind::LoopGone.into());
-    }
+    records.admit(id, runner);
     drop(records);
     shared.push(Job(id));
     id

@@ -167,10 +167,9 @@ impl<V: Copy> Timers<V> {
         id
     }
 
-    /// Takes a timer out that is still here.
+    /// Gives memory back where it is time to.
     #[inline]
-    fn leave(&mut self, id: TimerId) {
-        self.register.leave(id);
+    fn shrink(&mut self) {
         if let Some(needed) = self.register.spare() {
             self.values.truncate(needed);
             self.values.shrink_to_fit();
@@ -196,9 +195,9 @@ impl<V: Copy> Timers<V> {
     /// Takes out a timer, be it fresh, waiting or due, and returns its value if it was still here.
     #[inline]
     pub(crate) fn remove(&mut self, id: TimerId) -> Option<V> {
-        let place = self.register.get(id)?;
-        let value = self.values[id.index()];
-        self.leave(id);
+        let place = self.register.leave(id)?;
+        let value = *self.values.get(id.index())?;
+        self.shrink();
         if self.is_fresh(place, id) {
             self.leave_fresh(place);
         } else if place != Place::DUE {
@@ -265,7 +264,8 @@ impl<V: Copy> Timers<V> {
             *self.register.get_mut(id)? = Place::DUE;
             return Some((id, None));
         }
-        self.leave(id);
+        self.register.leave(id)?;
+        self.shrink();
         Some((id, Some(value)))
     }
 

@@ -108,6 +108,34 @@ fn a_stamp_leaves_the_deadlines_of_earlier_stamps() {
 }
 
 #[test]
+fn equal_deadlines_fire_in_creation_order_while_the_generations_begin_anew() {
+    let mut timers = Timers::new();
+    timers.register.set_next_generation(u32::MAX - 3);
+    for n in 0..8 {
+        timers.arm_at(50, n);
+    }
+    check(&timers);
+    assert_eq!(pop_all(&mut timers, 50), (0..8).collect::<Vec<_>>());
+}
+
+#[test]
+fn gathered_timers_that_are_not_taken_wait_again_in_their_order() {
+    let mut timers = Timers::new();
+    for n in 0..5 {
+        timers.arm_at(50, n);
+    }
+    timers.arm_at(51, 5);
+    assert!(timers.gather(50, 4), "four, at most");
+    assert_eq!(timers.take(|_| false).and_then(|(_, value)| value), Some(0));
+    timers.scatter();
+    check(&timers);
+    timers.arm_at(49, 6);
+    assert_eq!(pop_all(&mut timers, 50), [6, 1, 2, 3, 4]);
+    assert!(!timers.gather(50, 4));
+    assert_eq!(timers.len(), 1);
+}
+
+#[test]
 fn equal_deadlines_fire_in_creation_order_however_armed_and_stamped() {
     let mut timers = Timers::new();
     timers.arm(50, 0);
