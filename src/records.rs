@@ -205,22 +205,18 @@ impl Records {
     #[inline]
     fn vacate(&mut self, id: Id) {
         self.register.leave(id);
-        self.shrink();
-    }
-
-    /// Gives memory back where it is time to.
-    #[inline]
-    fn shrink(&mut self) {
-        if let Some(rows) = self.register.spare() {
-            self.give_back(rows);
+        if self.register.is_sparse() {
+            self.shrink();
         }
     }
 
-    /// Gives back all but so many rows.
+    /// Gives memory back, if it is time to.
     #[cold]
-    fn give_back(&mut self, rows: usize) {
-        self.rows.truncate(rows);
-        self.rows.shrink_to_fit();
+    fn shrink(&mut self) {
+        if let Some(rows) = self.register.shrink() {
+            self.rows.truncate(rows);
+            self.rows.shrink_to_fit();
+        }
     }
 
     /// Keeps the end of a coroutine for who joins it, or takes the coroutine out if nobody does, if there is nothing else to do: it
@@ -270,23 +266,41 @@ impl Records {
     }
 
     /// Takes the end of a coroutine, if it has ended, the end was not taken, and no wait for it is entered.
+    fn take_end(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
+        let end = self.take_out_end(id);
+        if self.register.is_sparse() {
+            self.shrink();
+        }
+        end
+    }
+
+    /// The same, without a look whether memory is to be given back.
     #[inline]
-    pub(crate) fn take_end(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
+    fn take_out_end(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
         if !self.register.leave_as(id, Flags::ENDED) {
             return None;
         }
         self.ends -= 1;
-        let end = self.rows.get_mut(id.index()).and_then(Row::take);
-        self.shrink();
-        end
+        self.rows.get_mut(id.index())?.take()
     }
 
-    /// Gives such an end to who joins, in an `Option` of the right type.
+    /// Gives such an end to who joins, in an `Option` of the right type. All it calls it calls last, so that it has no register to save.
     #[inline(never)]
     pub(crate) fn give_end(&mut self, id: Id, out: &mut dyn Any) {
-        if let Some(end) = self.take_end(id) {
-            end.give(out, &mut self.shelves);
+        let Some(end) = self.take_out_end(id) else {
+            return;
+        };
+        if self.register.is_sparse() {
+            return self.give_and_shrink(end, out);
         }
+        end.give(out, &mut self.shelves);
+    }
+
+    /// Gives an end, and memory back.
+    #[cold]
+    fn give_and_shrink(&mut self, end: Pin<Box<dyn Body>>, out: &mut dyn Any) {
+        end.give(out, &mut self.shelves);
+        self.shrink();
     }
 
     /// Notes whether a wait for the end of a coroutine is entered. Tells whether one was.

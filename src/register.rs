@@ -34,6 +34,8 @@ pub(crate) struct Register<T> {
     len: usize,
     /// The generation of the next tenant.
     next_generation: u32,
+    /// With fewer tenants it is sparse: with at most a quarter of more than a few places. None for one that is never.
+    sparse_below: usize,
     /// Departures from a sparse register since it was last shrunk.
     sparse_departures: usize,
 }
@@ -55,6 +57,7 @@ impl<T: Tag> Register<T> {
             vacant: 0,
             len: 0,
             next_generation: 0,
+            sparse_below: 0,
             sparse_departures: 0,
         }
     }
@@ -81,6 +84,13 @@ impl<T: Tag> Register<T> {
     fn grow(&mut self, taken: Place<T>) {
         self.places.push(taken);
         self.vacant = index_of(self.places.len());
+        self.measure();
+    }
+
+    /// Notes when it is sparse, after its memory has changed.
+    fn measure(&mut self) {
+        let capacity = self.places.capacity();
+        self.sparse_below = if capacity > KEPT { capacity / 4 + 1 } else { 0 };
     }
 
     /// What is noted of this tenant, if he is still here.
@@ -97,7 +107,8 @@ impl<T: Tag> Register<T> {
         (place.generation == id.generation() && !place.tag.is_vacant()).then_some(&mut place.tag)
     }
 
-    /// Takes a tenant out, if he is here and this is noted of him. The table asks [`spare`](Register::spare) afterwards.
+    /// Takes a tenant out, if he is here and this is noted of him. The table calls [`shrink`](Register::shrink) afterwards, if
+    /// the register is [sparse](Register::is_sparse).
     #[inline]
     pub(crate) fn leave_as(&mut self, id: Id, tag: T) -> bool
     where
@@ -128,22 +139,18 @@ impl<T: Tag> Register<T> {
         self.leave_as(id, tag).then_some(tag)
     }
 
-    /// How many rows are still needed, where that may be fewer than there are.
+    /// Whether at most a quarter of more than a few places is taken.
+    #[inline]
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.len < self.sparse_below
+    }
+
+    /// Gives back the places above the last tenant, if it is time to. Gives how many rows are still needed then.
     ///
     /// To find out looks at every place, so it waits until a fixed part of them was vacated since the last time: each departure pays for
     /// eight places. An empty register was paid for by those who entered.
-    #[inline]
-    pub(crate) fn spare(&mut self) -> Option<usize> {
-        let capacity = self.places.capacity();
-        if capacity <= KEPT || self.len > capacity / 4 {
-            return None;
-        }
-        self.shrink()
-    }
-
-    /// Gives back the places above the last tenant, if it is time to.
     #[cold]
-    fn shrink(&mut self) -> Option<usize> {
+    pub(crate) fn shrink(&mut self) -> Option<usize> {
         self.sparse_departures += 1;
         if self.len > 0 && self.sparse_departures < self.places.capacity() / 8 {
             return None;
@@ -153,6 +160,7 @@ impl<T: Tag> Register<T> {
         self.places.truncate(last.map_or(0, |last| last + 1));
         self.places.shrink_to_fit();
         self.line_up();
+        self.measure();
         Some(self.places.len())
     }
 
@@ -172,6 +180,7 @@ impl<T: Tag> Register<T> {
         self.places = Vec::new();
         self.vacant = 0;
         self.len = 0;
+        self.sparse_below = 0;
         self.sparse_departures = 0;
     }
 
@@ -278,7 +287,9 @@ mod tests {
             let mut rows = 2000;
             for id in ids {
                 register.leave(id);
-                rows = register.spare().unwrap_or(rows);
+                if register.is_sparse() {
+                    rows = register.shrink().unwrap_or(rows);
+                }
             }
             assert!(
                 register.capacity() <= KEPT,
@@ -296,7 +307,7 @@ mod tests {
             let ids: Vec<Id> = (0..32).map(|_| register.enter(1)).collect();
             for id in ids {
                 register.leave(id);
-                assert_eq!(register.spare(), None);
+                assert!(!register.is_sparse());
             }
             assert_eq!(register.capacity(), 32);
         }
@@ -323,7 +334,9 @@ mod tests {
                     let at = usize::try_from(pick >> 33).unwrap() % ever.len();
                     let (id, tag) = &mut ever[at];
                     prop_assert_eq!(register.leave(*id), tag.take());
-                    rows = register.spare().unwrap_or(rows);
+                    if register.is_sparse() {
+                        rows = register.shrink().unwrap_or(rows);
+                    }
                 }
                 for (id, tag) in &ever {
                     prop_assert_eq!(register.get(*id), *tag);

@@ -298,11 +298,11 @@ where
     E: From<Error> + fmt::Display + 'static,
 {
     let (shared, id) = (entered.shared, entered.id);
+    entered.started = true;
     if shared.is_closed() {
-        // Whoever made the body has dropped the loop meanwhile.
+        // Whoever made the body has dropped the loop meanwhile, and with it the record.
         return refused::<T, E>(shared, site, ErrorKind::LoopGone.into());
     }
-    entered.started = true;
     let mut records = shared.records.borrow_mut();
     let runner = match records.shelves.take::<Runner<F, T, E>>() {
         // Written where it belongs: by way of another place it would be copied from what was just written, and stall the CPU.

@@ -170,7 +170,9 @@ impl<V: Copy> Timers<V> {
     /// Gives memory back where it is time to.
     #[inline]
     fn shrink(&mut self) {
-        if let Some(needed) = self.register.spare() {
+        if self.register.is_sparse()
+            && let Some(needed) = self.register.shrink()
+        {
             self.values.truncate(needed);
             self.values.shrink_to_fit();
         }
