@@ -308,7 +308,7 @@ impl Shared {
         if !self.records.borrow_mut().watch(id, false) {
             return None;
         }
-        let wait = self.join_waits.borrow_mut().remove(&id)?;
+        let wait = self.join_waits.borrow_mut().remove(&id.to_bits())?;
         wait.downcast().ok().map(|wait| *wait)
     }
 
@@ -316,7 +316,10 @@ impl Shared {
     fn keep_join_wait(&self, id: Id, wait: Option<Waiting>) {
         if let Some(wait) = wait {
             self.records.borrow_mut().watch(id, true);
-            let before = self.join_waits.borrow_mut().insert(id, Box::new(wait));
+            let before = self
+                .join_waits
+                .borrow_mut()
+                .insert(id.to_bits(), Box::new(wait));
             drop(before);
         }
     }

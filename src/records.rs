@@ -82,6 +82,7 @@ pub(crate) struct Concluded {
 
 impl Records {
     /// A table without entries.
+    #[inline]
     pub(crate) fn new() -> Self {
         Records {
             register: Register::new(),

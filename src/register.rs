@@ -51,6 +51,7 @@ struct Place<T> {
 
 impl<T: Tag> Register<T> {
     /// A register without places.
+    #[inline]
     pub(crate) const fn new() -> Self {
         Register {
             places: Vec::new(),
@@ -114,29 +115,32 @@ impl<T: Tag> Register<T> {
     where
         T: PartialEq,
     {
-        let Some(place) = self.places.get_mut(id.index()) else {
-            return false;
-        };
-        if place.generation != id.generation() || place.tag != tag {
-            return false;
+        let place = self.places.get(id.index());
+        let is_so =
+            place.is_some_and(|place| place.generation == id.generation() && place.tag == tag);
+        if is_so {
+            self.vacate(id);
         }
-        *place = Place {
+        is_so
+    }
+
+    /// Takes a tenant out, if he is here. Gives what was noted of him.
+    #[inline]
+    pub(crate) fn leave(&mut self, id: Id) -> Option<T> {
+        let tag = self.get(id)?;
+        self.vacate(id);
+        Some(tag)
+    }
+
+    /// Makes a place vacant.
+    #[inline]
+    fn vacate(&mut self, id: Id) {
+        self.places[id.index()] = Place {
             generation: self.vacant,
             tag: T::VACANT,
         };
         self.vacant = id.half();
         self.len -= 1;
-        true
-    }
-
-    /// Takes a tenant out, if he is here. Gives what was noted of him.
-    #[inline]
-    pub(crate) fn leave(&mut self, id: Id) -> Option<T>
-    where
-        T: PartialEq,
-    {
-        let tag = self.get(id)?;
-        self.leave_as(id, tag).then_some(tag)
     }
 
     /// Whether at most a quarter of more than a few places is taken.

@@ -431,7 +431,9 @@ fn sink(heap: &mut [Entry], mut gap: usize, age: Age) -> usize {
 /// Which of the four fires first. Without a branch, which would be mispredicted half the time.
 #[inline]
 fn first_of_four(four: [&Entry; 4], age: Age) -> usize {
-    let [a, b, c, d] = four.map(|entry| age.order(entry));
+    let [a, b, c, d] = four;
+    let (a, b) = (age.order(a), age.order(b));
+    let (c, d) = (age.order(c), age.order(d));
     let left = usize::from(b < a);
     let right = 2 + usize::from(d < c);
     if c.min(d) < a.min(b) { right } else { left }
