@@ -230,7 +230,7 @@ impl<T> Arena<T> {
     }
 
     /// Whether the value of this id is still here.
-    #[cfg(test)]
+    #[inline]
     pub(crate) fn contains(&self, id: Id) -> bool {
         self.get(id).is_some()
     }

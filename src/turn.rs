@@ -132,7 +132,8 @@ impl EventLoop {
         let shared = Rc::clone(&self.shared);
         let shared = &*shared;
         if shared.ready.len() > MANY {
-            self.bodies.look_ahead(shared, shared.ready.next(LOOK_EVERY));
+            self.bodies
+                .look_ahead(shared, shared.ready.next(LOOK_EVERY));
         }
         let begin = shared.ready.head();
         let end = begin.saturating_add(most);
