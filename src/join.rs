@@ -338,6 +338,10 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
 
     /// Lets the coroutine run on, or cancels it; reports how it ended, if it has ended with an error.
     #[inline(never)]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "dropped here, so that to drop a handle whose result was taken is one comparison"
+    )]
     fn let_go(shared: Rc<Shared>, id: Id) {
         let wait = (shared.waits.get() > 0).then(|| shared.take_join_wait(id));
         let left = shared.records.borrow_mut().let_go(id);

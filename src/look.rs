@@ -96,16 +96,15 @@ impl EventLoop {
         let mut fired = 0;
         while let Some((id, fire)) = timers.take(|fire| matches!(fire, Fire::Call(_))) {
             fired += 1;
-            match fire {
-                Some(Fire::Wake(slot)) => match slot.direct_owner() {
-                    Some(owner) => shared.wake_here(owner),
-                    None => {
-                        timers.scatter();
-                        return Some((fired, slot));
-                    }
-                },
-                _ => shared.push_timer(id),
-            }
+            let Some(Fire::Wake(slot)) = fire else {
+                shared.push_timer(id);
+                continue;
+            };
+            let Some(owner) = slot.direct_owner() else {
+                timers.scatter();
+                return Some((fired, slot));
+            };
+            shared.wake_here(owner);
         }
         Some((fired, WaiterSlot::EMPTY))
     }
