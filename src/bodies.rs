@@ -154,6 +154,24 @@ impl Bodies {
         true
     }
 
+    /// Looks at the coroutines of these jobs without resuming any: what each has to wait for in memory then comes together. Those that lie
+    /// side by side come fast enough by themselves.
+    #[inline(never)]
+    pub(crate) fn look_ahead(&self, shared: &Shared, mut jobs: impl Iterator<Item = Job>) {
+        if let (Some(first), Some(second)) = (jobs.next(), jobs.next())
+            && first.is_beside(second)
+        {
+            return;
+        }
+        let records = shared.records.borrow();
+        let ended = |job: &Job| {
+            let slot = self.slots.get(job.0.index());
+            records.is_here(job.0) && slot.is_some_and(|slot| slot.body.has_ended())
+        };
+        let ended = jobs.filter(ended).count();
+        debug_assert_eq!(ended, 0, "who has ended leaves its slot");
+    }
+
     /// Resumes a coroutine that has a waker of its own, while nothing else is unusual.
     #[inline(never)]
     fn resume_own(&mut self, shared: &Shared, id: Id) -> bool {

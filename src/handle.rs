@@ -14,7 +14,7 @@ use crate::clock::nanos;
 use crate::error::{ErrorKind, Result};
 use crate::inbox::Inbox;
 use crate::incident::Incident;
-use crate::record::{Flags, Rare, Record};
+use crate::record::{Flags, Rare, Record, RecordMut};
 use crate::roster::{label, table_id};
 use crate::shared::{Callback, Shared};
 use crate::snapshot::{Activity, CoroutineId, CoroutineInfo, PendingKey, Snapshot};
@@ -362,7 +362,7 @@ fn post(inbox: &Inbox<Rc<Shared>>, callback: impl FnOnce(&Handle) + Send + 'stat
 pub(crate) fn take_leaks(shared: &Shared, id: crate::arena::Id) -> Vec<PendingKey> {
     let (report, entries) = {
         let mut records = shared.records.borrow_mut();
-        let Some(rare) = records.get_mut(id).and_then(|record| record.rare_if_any()) else {
+        let Some(rare) = records.get_mut(id).and_then(RecordMut::rare_if_any) else {
             return Vec::new();
         };
         if rare.ledger.is_empty() {

@@ -22,6 +22,11 @@ impl Job {
         (!self.0.is_marked()).then_some(self.0)
     }
 
+    /// Whether these two lie side by side in the tables, as they do where coroutines come in the order of their spawn.
+    pub(crate) fn is_beside(self, other: Job) -> bool {
+        self.0.index().abs_diff(other.0.index()) == 1
+    }
+
     /// Of a callback: the timer it belongs to, unless it was cancelled meanwhile, or the row of which it is the oldest.
     #[inline]
     pub(crate) fn timer_or_row(self) -> Result<TimerId, usize> {

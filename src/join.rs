@@ -236,10 +236,8 @@ impl Shared {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as the join that it is the most of")]
     fn take_end<T: 'static, E: 'static>(&self, id: Id) -> Option<End<T, E>> {
-        let mut records = self.records.borrow_mut();
-        let body = records.take_end(id)?;
         let mut end = None;
-        body.give(&mut end, &mut records.shelves);
+        self.records.borrow_mut().give_end(id, &mut end);
         end
     }
 
@@ -310,7 +308,7 @@ impl Shared {
         if !self.records.borrow_mut().watch(id, false) {
             return None;
         }
-        let wait = self.join_waits.borrow_mut().remove(&id)?;
+        let wait = self.join_waits.borrow_mut().remove(&id.to_bits())?;
         wait.downcast().ok().map(|wait| *wait)
     }
 
@@ -318,7 +316,10 @@ impl Shared {
     fn keep_join_wait(&self, id: Id, wait: Option<Waiting>) {
         if let Some(wait) = wait {
             self.records.borrow_mut().watch(id, true);
-            let before = self.join_waits.borrow_mut().insert(id, Box::new(wait));
+            let before = self
+                .join_waits
+                .borrow_mut()
+                .insert(id.to_bits(), Box::new(wait));
             drop(before);
         }
     }
@@ -337,6 +338,10 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
 
     /// Lets the coroutine run on, or cancels it; reports how it ended, if it has ended with an error.
     #[inline(never)]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "dropped here, so that to drop a handle whose result was taken is one comparison"
+    )]
     fn let_go(shared: Rc<Shared>, id: Id) {
         let wait = (shared.waits.get() > 0).then(|| shared.take_join_wait(id));
         let left = shared.records.borrow_mut().let_go(id);

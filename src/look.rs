@@ -19,7 +19,11 @@ use crate::handle::snapshot;
 use crate::incident::Incident;
 use crate::reactor::source_of;
 use crate::shared::Fire;
-use crate::timers::{NEVER, Nanos, TimerId};
+use crate::timers::{NEVER, Nanos};
+use crate::waiter::WaiterSlot;
+
+/// How many timers are fired together.
+const AT_ONCE: usize = 64;
 
 impl EventLoop {
     /// Looks at timers, sockets and inbox. Waits first if it may and nothing is ready. Tells when there is no point in waiting.
@@ -72,21 +76,37 @@ impl EventLoop {
         self.shared.set_looked_at(now);
         self.shared.timers.borrow_mut().stamp(now);
         let mut due = 0;
-        while let Some((id, fire)) = self.next_due(now) {
-            due += 1;
-            match fire {
-                Some(Fire::Wake(slot)) => self.shared.wake_waiter(slot),
-                _ => self.shared.push_timer(id),
-            }
+        while let Some((fired, foreign)) = self.fire(now) {
+            due += fired;
+            self.shared.wake_waiter(foreign);
         }
         due
     }
 
-    /// The next timer that is due. A callback's timer keeps its slot, so that it can still be cancelled before it runs.
-    #[inline]
-    fn next_due(&self, now: Nanos) -> Option<(TimerId, Option<Fire>)> {
-        let mut timers = self.shared.timers.borrow_mut();
-        timers.pop_due(now, |fire| matches!(fire, Fire::Call(_)))
+    /// Fires the first timers that are due, so many at most and none behind one for which a waker of somebody else's is to be woken: that is
+    /// user code, and given back.
+    ///
+    /// A callback's timer is kept, so that it can still be cancelled before it runs.
+    fn fire(&self, now: Nanos) -> Option<(usize, WaiterSlot)> {
+        let shared = &self.shared;
+        let mut timers = shared.timers.borrow_mut();
+        if !timers.gather(now, AT_ONCE) {
+            return None;
+        }
+        let mut fired = 0;
+        while let Some((id, fire)) = timers.take(|fire| matches!(fire, Fire::Call(_))) {
+            fired += 1;
+            let Some(Fire::Wake(slot)) = fire else {
+                shared.push_timer(id);
+                continue;
+            };
+            let Some(owner) = slot.direct_owner() else {
+                timers.scatter();
+                return Some((fired, slot));
+            };
+            shared.wake_here(owner);
+        }
+        Some((fired, WaiterSlot::EMPTY))
     }
 
     /// Hands the sockets' events to whoever waits for them. Gives their number.

@@ -149,6 +149,13 @@ impl Ready {
         self.rest(BURST);
     }
 
+    /// The jobs that come next, so many at most, as far as they are in the ring.
+    pub(crate) fn next(&self, most: usize) -> impl Iterator<Item = Job> {
+        let head = self.head.get();
+        let end = self.tail.get().min(head + most);
+        (head..end).map(|number| self.ring[number % PLACES].get())
+    }
+
     /// How many jobs there are.
     pub(crate) fn len(&self) -> usize {
         self.tail.get() - self.head.get() + self.list.borrow().len()

@@ -15,6 +15,7 @@
 //!                                                              └────── conclude, nobody joins, leave ─────────────▲
 //! ```
 
+use std::any::Any;
 use std::pin::Pin;
 
 use crate::arena::Id;
@@ -81,6 +82,7 @@ pub(crate) struct Concluded {
 
 impl Records {
     /// A table without entries.
+    #[inline]
     pub(crate) fn new() -> Self {
         Records {
             register: Register::new(),
@@ -129,20 +131,9 @@ impl Records {
     }
 
     /// Takes in the body of a coroutine that was entered, until it starts.
-    ///
-    /// # Errors
-    /// The body, if the coroutine is not there any more.
     #[inline]
-    pub(crate) fn admit(
-        &mut self,
-        id: Id,
-        body: Pin<Box<dyn Body>>,
-    ) -> Result<(), Pin<Box<dyn Body>>> {
-        if self.register.get(id).is_none() {
-            return Err(body);
-        }
+    pub(crate) fn admit(&mut self, id: Id, body: Pin<Box<dyn Body>>) {
         self.rows[id.index()].keep(body);
-        Ok(())
     }
 
     /// Takes the body of a coroutine out that starts now. If it does not end in its first resume, [`started`](Records::started) is to be
@@ -169,6 +160,12 @@ impl Records {
     pub(crate) fn flags_mut(&mut self, id: Id) -> Option<&mut Flags> {
         let flags = self.register.get_mut(id)?;
         flags.has(Flags::LIVE).then_some(flags)
+    }
+
+    /// Whether a coroutine or its end is here.
+    #[inline]
+    pub(crate) fn is_here(&self, id: Id) -> bool {
+        self.register.get(id).is_some()
     }
 
     /// A coroutine, if it has not ended.
@@ -209,16 +206,18 @@ impl Records {
     #[inline]
     fn vacate(&mut self, id: Id) {
         self.register.leave(id);
-        if let Some(rows) = self.register.spare() {
-            self.give_back(rows);
+        if self.register.is_sparse() {
+            self.shrink();
         }
     }
 
-    /// Gives back all but so many rows.
+    /// Gives memory back, if it is time to.
     #[cold]
-    fn give_back(&mut self, rows: usize) {
-        self.rows.truncate(rows);
-        self.rows.shrink_to_fit();
+    fn shrink(&mut self) {
+        if let Some(rows) = self.register.shrink() {
+            self.rows.truncate(rows);
+            self.rows.shrink_to_fit();
+        }
     }
 
     /// Keeps the end of a coroutine for who joins it, or takes the coroutine out if nobody does, if there is nothing else to do: it
@@ -268,16 +267,41 @@ impl Records {
     }
 
     /// Takes the end of a coroutine, if it has ended, the end was not taken, and no wait for it is entered.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as most of what a join costs")]
-    pub(crate) fn take_end(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
-        if self.register.get(id)? != Flags::ENDED {
+    fn take_end(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
+        let end = self.take_out_end(id);
+        if self.register.is_sparse() {
+            self.shrink();
+        }
+        end
+    }
+
+    /// The same, without a look whether memory is to be given back.
+    #[inline]
+    fn take_out_end(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
+        if !self.register.leave_as(id, Flags::ENDED) {
             return None;
         }
-        let end = self.rows[id.index()].take();
         self.ends -= 1;
-        self.vacate(id);
-        end
+        self.rows.get_mut(id.index())?.take()
+    }
+
+    /// Gives such an end to who joins, in an `Option` of the right type. All it calls it calls last, so that it has no register to save.
+    #[inline(never)]
+    pub(crate) fn give_end(&mut self, id: Id, out: &mut dyn Any) {
+        let Some(end) = self.take_out_end(id) else {
+            return;
+        };
+        if self.register.is_sparse() {
+            return self.give_and_shrink(end, out);
+        }
+        end.give(out, &mut self.shelves);
+    }
+
+    /// Gives an end, and memory back.
+    #[cold]
+    fn give_and_shrink(&mut self, end: Pin<Box<dyn Body>>, out: &mut dyn Any) {
+        end.give(out, &mut self.shelves);
+        self.shrink();
     }
 
     /// Notes whether a wait for the end of a coroutine is entered. Tells whether one was.

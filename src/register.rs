@@ -34,6 +34,8 @@ pub(crate) struct Register<T> {
     len: usize,
     /// The generation of the next tenant.
     next_generation: u32,
+    /// With fewer tenants it is sparse: with at most a quarter of more than a few places. None for one that is never.
+    sparse_below: usize,
     /// Departures from a sparse register since it was last shrunk.
     sparse_departures: usize,
 }
@@ -49,12 +51,14 @@ struct Place<T> {
 
 impl<T: Tag> Register<T> {
     /// A register without places.
+    #[inline]
     pub(crate) const fn new() -> Self {
         Register {
             places: Vec::new(),
             vacant: 0,
             len: 0,
             next_generation: 0,
+            sparse_below: 0,
             sparse_departures: 0,
         }
     }
@@ -63,27 +67,31 @@ impl<T: Tag> Register<T> {
     #[inline]
     pub(crate) fn enter(&mut self, tag: T) -> Id {
         let generation = self.next_generation;
-        let index = self.vacant as usize;
-        let id = Id::new(index, generation);
-        if index == self.places.len() {
-            self.grow();
+        let id = Id::new(self.vacant as usize, generation);
+        let taken = Place { generation, tag };
+        if let Some(place) = self.places.get_mut(id.index()) {
+            self.vacant = place.generation;
+            *place = taken;
+        } else {
+            self.grow(taken);
         }
-        let place = &mut self.places[index];
-        self.vacant = place.generation;
-        *place = Place { generation, tag };
         self.next_generation = generation.wrapping_add(1);
         self.len += 1;
         id
     }
 
-    /// Adds a vacant place, after which the next new one is to be taken.
+    /// Adds a place, after which the next new one is to be taken.
     #[cold]
-    fn grow(&mut self) {
-        let next = index_of(self.places.len() + 1);
-        self.places.push(Place {
-            generation: next,
-            tag: T::VACANT,
-        });
+    fn grow(&mut self, taken: Place<T>) {
+        self.places.push(taken);
+        self.vacant = index_of(self.places.len());
+        self.measure();
+    }
+
+    /// Notes when it is sparse, after its memory has changed.
+    fn measure(&mut self) {
+        let capacity = self.places.capacity();
+        self.sparse_below = if capacity > KEPT { capacity / 4 + 1 } else { 0 };
     }
 
     /// What is noted of this tenant, if he is still here.
@@ -100,35 +108,53 @@ impl<T: Tag> Register<T> {
         (place.generation == id.generation() && !place.tag.is_vacant()).then_some(&mut place.tag)
     }
 
-    /// Takes a tenant out who was found to be here. The table asks [`spare`](Register::spare) afterwards.
+    /// Takes a tenant out, if he is here and this is noted of him. The table calls [`shrink`](Register::shrink) afterwards, if
+    /// the register is [sparse](Register::is_sparse).
     #[inline]
-    pub(crate) fn leave(&mut self, id: Id) {
-        if let Some(place) = self.places.get_mut(id.index()) {
-            *place = Place {
-                generation: self.vacant,
-                tag: T::VACANT,
-            };
-            self.vacant = id.half();
-            self.len -= 1;
+    pub(crate) fn leave_as(&mut self, id: Id, tag: T) -> bool
+    where
+        T: PartialEq,
+    {
+        let place = self.places.get(id.index());
+        let is_so =
+            place.is_some_and(|place| place.generation == id.generation() && place.tag == tag);
+        if is_so {
+            self.vacate(id);
         }
+        is_so
     }
 
-    /// How many rows are still needed, where that may be fewer than there are.
+    /// Takes a tenant out, if he is here. Gives what was noted of him.
+    #[inline]
+    pub(crate) fn leave(&mut self, id: Id) -> Option<T> {
+        let tag = self.get(id)?;
+        self.vacate(id);
+        Some(tag)
+    }
+
+    /// Makes a place vacant.
+    #[inline]
+    fn vacate(&mut self, id: Id) {
+        self.places[id.index()] = Place {
+            generation: self.vacant,
+            tag: T::VACANT,
+        };
+        self.vacant = id.half();
+        self.len -= 1;
+    }
+
+    /// Whether at most a quarter of more than a few places is taken.
+    #[inline]
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.len < self.sparse_below
+    }
+
+    /// Gives back the places above the last tenant, if it is time to. Gives how many rows are still needed then.
     ///
     /// To find out looks at every place, so it waits until a fixed part of them was vacated since the last time: each departure pays for
     /// eight places. An empty register was paid for by those who entered.
-    #[inline]
-    pub(crate) fn spare(&mut self) -> Option<usize> {
-        let capacity = self.places.capacity();
-        if capacity <= KEPT || self.len > capacity / 4 {
-            return None;
-        }
-        self.shrink()
-    }
-
-    /// Gives back the places above the last tenant, if it is time to.
     #[cold]
-    fn shrink(&mut self) -> Option<usize> {
+    pub(crate) fn shrink(&mut self) -> Option<usize> {
         self.sparse_departures += 1;
         if self.len > 0 && self.sparse_departures < self.places.capacity() / 8 {
             return None;
@@ -138,6 +164,7 @@ impl<T: Tag> Register<T> {
         self.places.truncate(last.map_or(0, |last| last + 1));
         self.places.shrink_to_fit();
         self.line_up();
+        self.measure();
         Some(self.places.len())
     }
 
@@ -150,6 +177,15 @@ impl<T: Tag> Register<T> {
                 self.vacant = index_of(index);
             }
         }
+    }
+
+    /// Takes all out, and gives all memory back.
+    pub(crate) fn clear(&mut self) {
+        self.places = Vec::new();
+        self.vacant = 0;
+        self.len = 0;
+        self.sparse_below = 0;
+        self.sparse_departures = 0;
     }
 
     /// How many tenants there are.
@@ -175,5 +211,137 @@ impl<T: Tag> Register<T> {
     #[cfg(test)]
     pub(crate) fn set_next_generation(&mut self, generation: u32) {
         self.next_generation = generation;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    impl Tag for u8 {
+        const VACANT: u8 = 0;
+
+        fn is_vacant(self) -> bool {
+            self == 0
+        }
+    }
+
+    #[test]
+    fn a_place_is_one_word() {
+        assert_eq!(size_of::<Place<u32>>(), 8);
+    }
+
+    #[test]
+    fn a_stale_id_finds_neither_the_next_tenant_of_its_place_nor_the_vacant_one() {
+        let mut register = Register::new();
+        let old = register.enter(1);
+        let other = register.enter(2);
+        assert_eq!(register.leave(old), Some(1));
+        assert_eq!(register.get(old), None);
+        assert_eq!(register.get(Id::new(0, 2)), None, "the next vacant place");
+        let new = register.enter(3);
+        assert_eq!(new.index(), old.index());
+        assert_eq!((register.get(old), register.get(new)), (None, Some(3)));
+        assert_eq!(register.get_mut(old), None);
+        assert_eq!(register.leave(old), None);
+        let here: Vec<_> = register.iter().collect();
+        assert_eq!(here, [(new, 3), (other, 2)]);
+    }
+
+    #[test]
+    fn who_leaves_as_what_he_is_not_stays() {
+        let mut register = Register::new();
+        let id = register.enter(1);
+        assert!(!register.leave_as(id, 2));
+        assert_eq!(register.get(id), Some(1));
+        assert!(register.leave_as(id, 1));
+        assert!(!register.leave_as(id, 1));
+        assert_eq!(register.len(), 0);
+    }
+
+    #[test]
+    fn the_generation_wraps_without_a_panic() {
+        let mut register = Register::new();
+        register.set_next_generation(u32::MAX);
+        let last = register.enter(1);
+        let first = register.enter(2);
+        assert_eq!(first.generation(), 0);
+        assert_eq!(
+            (register.get(last), register.get(first)),
+            (Some(1), Some(2))
+        );
+    }
+
+    #[test]
+    fn an_emptied_register_gives_its_memory_back_in_either_order() {
+        for backwards in [false, true] {
+            let mut register = Register::new();
+            let mut ids: Vec<Id> = (0..2000).map(|_| register.enter(1)).collect();
+            assert!(register.capacity() >= 2000);
+            if backwards {
+                ids.reverse();
+            }
+            let mut rows = 2000;
+            for id in ids {
+                register.leave(id);
+                if register.is_sparse() {
+                    rows = register.shrink().unwrap_or(rows);
+                }
+            }
+            assert!(
+                register.capacity() <= KEPT,
+                "{} places",
+                register.capacity()
+            );
+            assert!(rows <= KEPT, "{rows} rows");
+        }
+    }
+
+    #[test]
+    fn a_small_register_keeps_its_places() {
+        let mut register = Register::new();
+        for _ in 0..3 {
+            let ids: Vec<Id> = (0..32).map(|_| register.enter(1)).collect();
+            for id in ids {
+                register.leave(id);
+                assert!(!register.is_sparse());
+            }
+            assert_eq!(register.capacity(), 32);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_register_agrees_with_a_list_of_everybody_who_ever_entered(
+            phases in prop::collection::vec((0_usize..300, 0_usize..300, any::<u64>()), 1..12),
+        ) {
+            let mut register = Register::new();
+            let mut ever: Vec<(Id, Option<u8>)> = Vec::new();
+            let mut rows = 0;
+            for (entries, departures, seed) in phases {
+                for n in 0..entries {
+                    let tag = u8::try_from(n % 255).unwrap() + 1;
+                    let id = register.enter(tag);
+                    rows = rows.max(id.index() + 1);
+                    ever.push((id, Some(tag)));
+                }
+                let mut pick = seed | 1;
+                for _ in 0..departures.min(ever.len()) {
+                    pick = pick.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let at = usize::try_from(pick >> 33).unwrap() % ever.len();
+                    let (id, tag) = &mut ever[at];
+                    prop_assert_eq!(register.leave(*id), tag.take());
+                    if register.is_sparse() {
+                        rows = register.shrink().unwrap_or(rows);
+                    }
+                }
+                for (id, tag) in &ever {
+                    prop_assert_eq!(register.get(*id), *tag);
+                    prop_assert!(tag.is_none() || id.index() < rows);
+                }
+                prop_assert_eq!(register.iter().count(), register.len());
+            }
+        }
     }
 }

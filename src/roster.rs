@@ -23,6 +23,9 @@ use crate::waiter::{Foreign, Note};
 /// The last number with which the loop takes jobs on. There is room behind it for more than it takes on at once.
 pub(crate) const LAST: u32 = u32::MAX - (1 << 16);
 
+/// The flags of a coroutine that comes from the ready queue, and its body, if it starts.
+type Queued = (Flags, Option<Pin<Box<dyn Body>>>);
+
 impl Shared {
     /// Enters a coroutine in the table. It counts as queued, which whoever enters it makes true.
     #[inline]
@@ -32,7 +35,7 @@ impl Shared {
 
     /// The flags of a coroutine that comes from the ready queue to be resumed, and its body, if it starts now. The mark of the queue stays
     /// set while it runs.
-    pub(crate) fn take_queued(&self, id: Id) -> Option<(Flags, Option<Pin<Box<dyn Body>>>)> {
+    pub(crate) fn take_queued(&self, id: Id) -> Option<Queued> {
         let mut records = self.records.borrow_mut();
         let body = records.start(id);
         Some((records.started(id)?, body))
@@ -137,10 +140,8 @@ impl Shared {
 
     /// Takes in the body of a coroutine that was just entered, and queues it.
     pub(crate) fn start(&self, id: Id, body: Pin<Box<dyn Body>>) {
-        let admitted = self.records.borrow_mut().admit(id, body);
-        if admitted.is_ok() {
-            self.push(Job(id));
-        }
+        self.records.borrow_mut().admit(id, body);
+        self.push(Job(id));
     }
 
     /// Takes a coroutine out of the table and drops what its record held.

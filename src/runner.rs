@@ -299,6 +299,10 @@ where
 {
     let (shared, id) = (entered.shared, entered.id);
     entered.started = true;
+    if shared.is_closed() {
+        // Whoever made the body has dropped the loop meanwhile, and with it the record.
+        return refused::<T, E>(shared, site, ErrorKind::LoopGone.into());
+    }
     let mut records = shared.records.borrow_mut();
     let runner = match records.shelves.take::<Runner<F, T, E>>() {
         // Written where it belongs: by way of another place it would be copied from what was just written, and stall the CPU.
@@ -308,12 +312,7 @@ where
         }
         None => Box::pin(Runner::Running { body }),
     };
-    if let Err(runner) = records.admit(id, runner) {
-        // Whoever made the body has dropped the loop meanwhile.
-        drop(records);
-        drop(runner);
-        return refused::<T, E>(shared, site, ErrorKind::LoopGone.into());
-    }
+    records.admit(id, runner);
     drop(records);
     shared.push(Job(id));
     id

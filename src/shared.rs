@@ -12,7 +12,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
@@ -158,8 +158,8 @@ pub(crate) struct Shared {
     pub(crate) engines: Cell<usize>,
     /// How many waits for other coroutines are entered.
     pub(crate) waits: Cell<usize>,
-    /// Those of joins, by who is joined: see `join`. They are here because most programs join without one.
-    pub(crate) join_waits: RefCell<HashMap<Id, Box<dyn Any>>>,
+    /// Those of joins, by the id of who is joined: see `join`. They are here because most programs join without one.
+    pub(crate) join_waits: RefCell<BTreeMap<u64, Box<dyn Any>>>,
 }
 
 impl Shared {

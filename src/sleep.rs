@@ -86,7 +86,7 @@ impl YieldPoint for Sleep {
         SleepStarted {
             shared,
             sleep: self,
-            timer: None,
+            timer: TimerId::NONE,
         }
     }
 }
@@ -98,8 +98,8 @@ pub struct SleepStarted {
     shared: Rc<Shared>,
     /// What was asked for.
     sleep: Sleep,
-    /// The timer, once it is armed and until it is over.
-    timer: Option<TimerId>,
+    /// The timer, once it is armed; none before.
+    timer: TimerId,
 }
 
 impl Future for SleepStarted {
@@ -107,13 +107,13 @@ impl Future for SleepStarted {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
-        if let Some(timer) = self.timer {
-            return self.poll_armed(timer, cx);
+        if !self.timer.is_none() {
+            return self.poll_armed(self.timer, cx);
         }
         // Parked first: so the timer is armed with who waits for it.
         match self.shared.park(WaiterSlot::EMPTY, cx, self.note()) {
             Ok(slot) => {
-                self.timer = Some(self.arm(slot));
+                self.timer = self.arm(slot);
                 Poll::Pending
             }
             Err(error) => Poll::Ready(Err(error)),
@@ -124,7 +124,7 @@ impl Future for SleepStarted {
 impl SleepStarted {
     /// The timer, once it is armed.
     pub(crate) fn timer(&self) -> Option<TimerId> {
-        self.timer
+        (!self.timer.is_none()).then_some(self.timer)
     }
 
     /// What is said of who sleeps.
@@ -168,8 +168,8 @@ impl SleepStarted {
 
 impl Drop for SleepStarted {
     fn drop(&mut self) {
-        if let Some(timer) = self.timer {
-            self.shared.give_up_timer(timer);
+        if !self.timer.is_none() {
+            self.shared.give_up_timer(self.timer);
         }
     }
 }

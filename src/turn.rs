@@ -40,6 +40,9 @@ use crate::waker::InTurn;
 /// After so many steps the loop looks at timers, sockets and inbox again, however much is ready.
 pub(crate) const LOOK_EVERY: usize = 128;
 
+/// So many jobs reach more memory than the nearer caches hold. Where they are in no order, as timers leave them, nobody fetches it ahead.
+const MANY: usize = 4096;
+
 /// Why the loop runs no further job for now.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pause {
@@ -128,6 +131,10 @@ impl EventLoop {
     ) -> (usize, Pause) {
         let shared = Rc::clone(&self.shared);
         let shared = &*shared;
+        if shared.ready.len() > MANY {
+            self.bodies
+                .look_ahead(shared, shared.ready.next(LOOK_EVERY));
+        }
         let begin = shared.ready.head();
         let end = begin.saturating_add(most);
         shared.ready.pause();

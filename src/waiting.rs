@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 
 use crate::arena::Id;
 use crate::error::{Error, ErrorKind};
-use crate::record::Flags;
+use crate::record::{Flags, Record, RecordMut};
 use crate::shared::Shared;
 use crate::site::Site;
 use crate::timers::Nanos;
@@ -94,7 +94,7 @@ impl Shared {
         let edges = {
             let mut records = self.records.borrow_mut();
             let record = records.get_mut(id);
-            let rare = record.and_then(|record| record.rare_if_any());
+            let rare = record.and_then(RecordMut::rare_if_any);
             rare.map(|rare| rare.waits.take_all())
         };
         drop(edges);
@@ -106,7 +106,7 @@ impl Shared {
         let records = self.records.borrow();
         let record = records.get(id);
         let parked = record.filter(|record| !record.flags.has(Flags::QUEUED));
-        let rare = parked.and_then(|record| record.rare());
+        let rare = parked.and_then(Record::rare);
         rare.map_or_else(Vec::new, |rare| {
             rare.waits.iter().map(|(_, edge)| edge.clone()).collect()
         })
@@ -232,7 +232,7 @@ impl Waiting {
     /// Whether the call that waits goes on.
     fn is_entered(&self) -> bool {
         let records = self.shared.records.borrow();
-        let rare = records.get(self.owner).and_then(|record| record.rare());
+        let rare = records.get(self.owner).and_then(Record::rare);
         rare.is_some_and(|rare| rare.waits.contains(self.edge))
     }
 
@@ -272,7 +272,7 @@ impl Drop for Waiting {
         let edge = {
             let mut records = self.shared.records.borrow_mut();
             let record = records.get_mut(self.owner);
-            let rare = record.and_then(|record| record.rare_if_any());
+            let rare = record.and_then(RecordMut::rare_if_any);
             rare.and_then(|rare| rare.waits.remove(self.edge))
         };
         let goes_on = edge.is_some();

@@ -442,3 +442,36 @@ fn a_timer_that_a_waker_sets_in_a_look_is_not_waited_past() {
     assert!(matches!(outcome, Outcome::Stuck(_)));
     assert_eq!(trace.all(), "timer");
 }
+
+/// So many are ready at once, in no order of memory, that the loop looks at them ahead.
+#[test]
+fn ten_thousand_sleepers_that_are_due_at_once_wake_by_deadline_and_then_by_spawn() {
+    let clock = ManualClock::new();
+    let mut event_loop = EventLoop::builder()
+        .clock(&clock)
+        .fail_on_error()
+        .build()
+        .unwrap();
+    let woken = Rc::new(RefCell::new(Vec::new()));
+    let mut expected = Vec::new();
+    for n in 0..10_000_u64 {
+        let delay = n * 7919 % 640;
+        expected.push((delay, n));
+        let woken = Rc::clone(&woken);
+        event_loop
+            .handle()
+            .spawn(async move |co| -> Result {
+                co.sleep(ms(delay + 1)).await?;
+                woken.borrow_mut().push((delay, n));
+                Ok(())
+            })
+            .detach();
+    }
+    expected.sort_unstable();
+    let _ = event_loop.turn(Budget::steps(10_000)).unwrap();
+    assert!(woken.borrow().is_empty());
+    clock.advance(ms(640));
+    let report = event_loop.turn(Budget::steps(10_000)).unwrap();
+    assert_eq!((report.timers, report.steps), (10_000, 10_000));
+    assert_eq!(*woken.borrow(), expected);
+}

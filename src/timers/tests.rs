@@ -7,6 +7,16 @@ use super::*;
 use proptest::prelude::*;
 
 impl<V: Copy> Timers<V> {
+    /// Makes the first timer due whose time has come.
+    fn pop_due(
+        &mut self,
+        now: Nanos,
+        stays: impl FnOnce(&V) -> bool,
+    ) -> Option<(TimerId, Option<V>)> {
+        self.gather(now, 1);
+        self.take(stays)
+    }
+
     /// Takes out the first timer that is due.
     fn take_due(&mut self, now: Nanos) -> Option<(TimerId, V)> {
         let (id, value) = self.pop_due(now, |_| false)?;
@@ -22,7 +32,7 @@ impl<V: Copy> Timers<V> {
 
     /// The deadline of a waiting timer.
     fn deadline(&self, id: TimerId) -> Option<Nanos> {
-        self.slots.get(id)?;
+        self.register.get(id)?;
         let entry = self.waiting.iter().find(|entry| entry.id == id)?;
         Some(entry.time)
     }
@@ -39,22 +49,22 @@ fn pop_all<V: Copy>(timers: &mut Timers<V>, now: Nanos) -> Vec<V> {
 /// Panics unless every slot has its one entry or is due, the heap is in order, and stale entries are counted, few, and never first.
 fn check<V: Copy>(timers: &Timers<V>) {
     let mut due = 0;
-    for (id, slot) in timers.slots.iter() {
+    for (id, place) in timers.register.iter() {
         let waiting = timers.waiting.iter().filter(|entry| entry.id == id).count();
-        let fresh = usize::from(timers.is_fresh(slot.place, id));
-        let is_due = usize::from(slot.place == Place::DUE);
+        let fresh = usize::from(timers.is_fresh(place, id));
+        let is_due = usize::from(place == Place::DUE);
         assert_eq!(waiting + fresh + is_due, 1);
         due += is_due;
     }
     let listed = timers.fresh.len() + timers.waiting.len() - timers.stale;
     assert_eq!(listed + due, timers.len());
-    let gone = |entry: &&Entry| !timers.slots.contains(entry.id);
+    let gone = |entry: &&Entry| !timers.contains(entry.id);
     assert_eq!(timers.waiting.iter().filter(gone).count(), timers.stale);
     assert!(timers.waiting.len() - timers.stale >= timers.waiting.len() / 4);
     assert!(!timers.waiting.first().is_some_and(|first| gone(&first)));
     for position in 1..timers.waiting.len() {
         let parent = &timers.waiting[(position - 1) / ARITY];
-        assert!(parent.precedes(&timers.waiting[position]));
+        assert!(parent.precedes(&timers.waiting[position], timers.age()));
     }
 }
 
@@ -95,6 +105,34 @@ fn a_stamp_leaves_the_deadlines_of_earlier_stamps() {
     timers.stamp(7);
     assert_eq!(timers.deadline(early), Some(10));
     assert_eq!(timers.deadline(late), Some(17));
+}
+
+#[test]
+fn equal_deadlines_fire_in_creation_order_while_the_generations_begin_anew() {
+    let mut timers = Timers::new();
+    timers.register.set_next_generation(u32::MAX - 3);
+    for n in 0..8 {
+        timers.arm_at(50, n);
+    }
+    check(&timers);
+    assert_eq!(pop_all(&mut timers, 50), (0..8).collect::<Vec<_>>());
+}
+
+#[test]
+fn gathered_timers_that_are_not_taken_wait_again_in_their_order() {
+    let mut timers = Timers::new();
+    for n in 0..5 {
+        timers.arm_at(50, n);
+    }
+    timers.arm_at(51, 5);
+    assert!(timers.gather(50, 4), "four, at most");
+    assert_eq!(timers.take(|_| false).and_then(|(_, value)| value), Some(0));
+    timers.scatter();
+    check(&timers);
+    timers.arm_at(49, 6);
+    assert_eq!(pop_all(&mut timers, 50), [6, 1, 2, 3, 4]);
+    assert!(!timers.gather(50, 4));
+    assert_eq!(timers.len(), 1);
 }
 
 #[test]
@@ -255,7 +293,7 @@ fn two_thousand_cancelled_hours_leave_no_memory_behind() {
             for id in ids {
                 assert!(timers.remove(id).is_some());
             }
-            assert!(timers.slots.capacity() <= KEPT);
+            assert!(timers.register.capacity() <= KEPT);
             assert!(timers.waiting.capacity() <= KEPT);
             assert!(timers.fresh.capacity() <= KEPT);
         }
@@ -270,7 +308,7 @@ fn fired_timers_leave_no_memory_behind() {
     }
     timers.stamp(0);
     assert_eq!(pop_all(&mut timers, 7).len(), 2000);
-    assert!(timers.slots.capacity() <= KEPT);
+    assert!(timers.register.capacity() <= KEPT);
     assert!(timers.waiting.capacity() <= KEPT);
     assert!(timers.fresh.capacity() <= KEPT);
 }
