@@ -16,6 +16,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::iter;
+use std::mem;
 use std::rc::Rc;
 
 use crate::fit::Fit;
@@ -116,18 +117,26 @@ impl<A: 'static> Calls<A> {
         self.push_first(number, iter::once(call))
     }
 
-    /// Queues callbacks of one type, in their order. Gives the number of their row.
-    pub(crate) fn append<F: FnOnce(&A) + 'static>(&self, calls: impl Iterator<Item = F>) -> usize {
+    /// Queues the oldest of these callbacks, in their order. Gives the number of their row.
+    pub(crate) fn append<F>(&self, calls: &mut VecDeque<F>, count: usize) -> usize
+    where
+        F: FnOnce(&A) + 'static,
+    {
         let number = Fit::of::<F>().shelf(ROWS);
         let rows = self.rows.borrow();
         if let Some(row) = rows[number].as_deref()
             && let Some(row) = (row as &dyn Any).downcast_ref::<Row<F>>()
         {
-            row.0.borrow_mut().extend(calls);
+            let mut queued = row.0.borrow_mut();
+            if queued.is_empty() && count == calls.len() {
+                mem::swap(&mut *queued, calls);
+            } else {
+                queued.extend(calls.drain(..count));
+            }
             return number;
         }
         drop(rows);
-        self.push_first(number, calls)
+        self.push_first(number, calls.drain(..count))
     }
 
     /// Queues callbacks of a type that has no row yet (keeps invariant 2).

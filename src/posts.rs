@@ -79,7 +79,7 @@ trait Posted<A>: Any + Send {
 
 impl<A: 'static, F: FnOnce(&A) + Send + 'static> Posted<A> for Row<F> {
     fn hand_over(&mut self, count: usize, calls: &Calls<A>) -> usize {
-        let row = calls.append(self.0.drain(..count));
+        let row = calls.append(&mut self.0, count);
         give_back(&mut self.0);
         row
     }
