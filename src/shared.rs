@@ -13,7 +13,6 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
@@ -248,11 +247,7 @@ impl Shared {
     pub(crate) fn take_in(&self, posts: &mut Posts<Rc<Shared>>) -> usize {
         posts.hand_over(&self.calls, |post| match post {
             Handed::Wake(id) => self.wake(id),
-            Handed::Calls { row, count } => {
-                let jobs = iter::repeat_n(Job::call(row), count);
-                self.ready.borrow_mut().extend(jobs);
-                self.touched();
-            }
+            Handed::Calls { row, count } => (0..count).for_each(|_| self.push(Job::call(row))),
         })
     }
 
