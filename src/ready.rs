@@ -139,7 +139,9 @@ impl Ready {
         for job in list.drain(..count) {
             self.put(self.tail.get(), job);
         }
-        if !list.is_empty() {
+        if list.is_empty() {
+            self.limit.set(self.head.get() + PLACES);
+        } else {
             self.close();
         }
     }
@@ -162,5 +164,60 @@ impl Ready {
         if list.is_empty() && list.capacity() > kept {
             *list = VecDeque::new();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Adds jobs with these numbers.
+    fn push(ready: &Ready, numbers: std::ops::Range<usize>) {
+        for job in numbers.map(Job::call) {
+            if !ready.push(job) {
+                ready.push_anyhow(job);
+            }
+        }
+    }
+
+    /// Takes so many jobs and gives their numbers.
+    fn take(ready: &Ready, count: usize) -> Vec<usize> {
+        let mut taken = vec![];
+        while taken.len() < count && ready.go_on(usize::MAX) {
+            let job = ready.take().expect("there is one");
+            taken.push(job.timer_or_row().expect_err("it names a row"));
+        }
+        taken
+    }
+
+    #[test]
+    fn jobs_come_in_their_order_whether_they_fit_into_the_ring_or_not() {
+        let ready = Ready::default();
+        let (mut pushed, mut taken) = (0, 0);
+        for count in [
+            1,
+            PLACES - 1,
+            PLACES,
+            1,
+            PLACES + 1,
+            5 * PLACES,
+            3,
+            7 * PLACES,
+        ] {
+            // Some are left each time, so that the next come behind the list, or where it has just become empty.
+            for left in [0, 1, PLACES / 2, PLACES] {
+                push(&ready, pushed..pushed + count);
+                pushed += count;
+                let due = ready.len().saturating_sub(left);
+                assert_eq!(take(&ready, due), (taken..taken + due).collect::<Vec<_>>());
+                taken += due;
+                assert_eq!(ready.len(), pushed - taken);
+            }
+        }
+        assert_eq!(
+            take(&ready, usize::MAX),
+            (taken..pushed).collect::<Vec<_>>()
+        );
+        assert!(!ready.go_on(usize::MAX));
     }
 }
