@@ -75,6 +75,26 @@ fn posts_of_each_thread_keep_their_order_and_none_is_lost() {
 }
 
 #[test]
+fn posts_that_come_in_bursts_while_others_are_still_to_run_keep_their_order() {
+    let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+    let remote = event_loop.handle().remote();
+    let mut posted = 0;
+    for (burst, steps) in [(1500, 1100), (5000, 10), (1, 6000), (70_000, 69_000)] {
+        post_many(&remote, posted, burst);
+        posted += burst;
+        let _ = event_loop.turn(Budget::steps(steps)).unwrap();
+    }
+    assert!(event_loop.run().is_ok());
+    let told = TOLD.take();
+    let bursts = told.chunk_by(|one, next| one.0 == next.0);
+    let lengths: Vec<usize> = bursts.clone().map(<[_]>::len).collect();
+    assert_eq!(lengths, [1500, 5000, 1, 70_000]);
+    for burst in bursts {
+        assert!(burst.iter().map(|(_, number)| *number).eq(0..burst.len()));
+    }
+}
+
+#[test]
 fn posts_and_wakes_of_one_thread_keep_their_order() {
     let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
     let handle = event_loop.handle();
