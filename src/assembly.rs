@@ -48,6 +48,7 @@ impl Builder {
             bodies: Bodies::new(&shared),
             shared,
             events: mio::Events::with_capacity(EVENTS),
+            came: 0,
             posts: Box::default(),
             handed_out: Cell::new(false),
             busy_poll,

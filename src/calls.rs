@@ -14,7 +14,9 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::iter;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -88,7 +90,7 @@ impl<F> Line<F> {
     /// Makes those who came after the others the first.
     #[inline(never)]
     fn turn_over(&mut self) {
-        std::mem::swap(&mut self.front, &mut self.back);
+        mem::swap(&mut self.front, &mut self.back);
         self.front.reverse();
     }
 
@@ -163,18 +165,27 @@ impl<A: 'static> Calls<A> {
         self.push_first(number, iter::once(call))
     }
 
-    /// Queues callbacks of one type, in their order. Gives the number of their row.
-    pub(crate) fn append<F: FnOnce(&A) + 'static>(&self, calls: impl Iterator<Item = F>) -> usize {
+    /// Queues the oldest of these callbacks, in their order. Gives the number of their row.
+    pub(crate) fn append<F>(&self, calls: &mut VecDeque<F>, count: usize) -> usize
+    where
+        F: FnOnce(&A) + 'static,
+    {
         let number = Fit::of::<F>().shelf(ROWS);
         let rows = self.rows.borrow();
         if let Some(row) = rows[number].as_deref()
             && let Some(row) = (row as &dyn Any).downcast_ref::<Row<F>>()
         {
-            row.0.borrow_mut().back.extend(calls);
+            let mut queued = row.0.borrow_mut();
+            if queued.len() == 0 && count == calls.len() {
+                let posted = mem::take(calls).into();
+                *calls = mem::replace(&mut queued.back, posted).into();
+            } else {
+                queued.back.extend(calls.drain(..count));
+            }
             return number;
         }
         drop(rows);
-        self.push_first(number, calls)
+        self.push_first(number, calls.drain(..count))
     }
 
     /// Queues callbacks of a type that has no row yet (keeps invariant 2).

@@ -50,6 +50,8 @@ pub struct EventLoop {
     pub(crate) bodies: Bodies,
     /// Filled by the poll.
     pub(crate) events: mio::Events,
+    /// How many posts the last look took in.
+    pub(crate) came: usize,
     /// Empty; what was posted changes places with it.
     pub(crate) posts: Box<Posts<Rc<Shared>>>,
     /// Whether the descriptor was handed out, so that another poller may watch it.

@@ -7,8 +7,8 @@
 //! 2. At most one system call a sleep, however many posts: who finds `asleep` set clears it, and only that one writes.
 //! 3. No wake-up is lost: who leaves the first post sets `posted` and then reads `asleep`; the loop sets `asleep` and then reads
 //!    `posted`. Both have a sequentially consistent fence between, so at least one sees the other.
-//! 4. `posted` is set while there are posts. It changes under the lock, twice for each time that the loop takes: a loop that looks and a
-//!    thread that posts share no cache line that either writes.
+//! 4. `posted` is set while there are posts. It changes under the lock, twice for each time that the loop takes; between, a loop that
+//!    looks at it and threads that post write to no cache line in common.
 //! 5. No user code runs under the lock, and the loop takes everything at once: it moves no post under it.
 //!
 //! ```text
@@ -145,7 +145,7 @@ impl<A: 'static> Inbox<A> {
         let _ = self.waker.wake();
     }
 
-    /// Marks the loop as asleep. Holds afterwards: a post is either seen by the look at the channel that must follow, or rouses.
+    /// Marks the loop as asleep. Holds afterwards: a post is either seen by the look at the inbox that must follow, or rouses.
     pub(crate) fn fall_asleep(&self) {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);

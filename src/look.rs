@@ -5,8 +5,11 @@
 //! Invariants:
 //! 1. It waits only when nothing is ready, nobody has asked it to stop, every timer has its deadline, and something could still wake.
 //! 2. One reading of the clock serves a look.
-//! 3. While it waits awake, no poster makes a system call; asleep it is marked, and then looks at the inbox once more before it sleeps.
+//! 3. A loop that found a stream of posts and has nothing else to do gives the next ones about a microsecond to gather. One that finds
+//!    few, as in a round trip, does not.
+//! 4. While it waits awake, no poster makes a system call; asleep it is marked, and then looks at the inbox once more before it sleeps.
 
+use std::hint;
 use std::io;
 
 use crate::bodies::Root;
@@ -25,6 +28,12 @@ use crate::waiter::WaiterSlot;
 /// How many timers are fired together.
 const AT_ONCE: usize = 64;
 
+/// So many posts in one look are a stream: more are on their way.
+const STREAM: usize = 4;
+
+/// For how many hints to the CPU a loop that has nothing to do lets a stream gather. They are about a microsecond.
+const GATHER: usize = 50;
+
 impl EventLoop {
     /// Looks at timers, sockets and inbox. Waits first if it may and nothing is ready. Tells when there is no point in waiting.
     pub(crate) fn look(
@@ -35,6 +44,10 @@ impl EventLoop {
     ) -> Result<Option<Outcome>> {
         self.events.clear();
         let mut polled = false;
+        if may_wait && self.came >= STREAM && self.ready() == 0 {
+            // Taken one by one, posts cost more for the cache lines that change cores than for what they do.
+            (0..GATHER).for_each(|_| hint::spin_loop());
+        }
         if may_wait && self.is_idle() {
             // A clock moved by hand may have passed a deadline, and will not move while this thread sleeps.
             let moved = self.shared.clock.as_manual().is_some();
@@ -138,9 +151,10 @@ impl EventLoop {
 
     /// Takes in what was posted until now.
     fn take_posts(&mut self) {
+        self.came = 0;
         if !self.shared.inbox.is_empty() {
             self.shared.inbox.take(&mut self.posts);
-            self.shared.take_in(&mut self.posts);
+            self.came = self.shared.take_in(&mut self.posts);
         }
     }
 

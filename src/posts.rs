@@ -79,7 +79,7 @@ trait Posted<A>: Any + Send {
 
 impl<A: 'static, F: FnOnce(&A) + Send + 'static> Posted<A> for Row<F> {
     fn hand_over(&mut self, count: usize, calls: &Calls<A>) -> usize {
-        let row = calls.append(self.0.drain(..count));
+        let row = calls.append(&mut self.0, count);
         give_back(&mut self.0);
         row
     }
@@ -279,14 +279,18 @@ mod tests {
         let pushes: [fn(&mut Posts<Log>); 20] = of_twenty_types!(post_one);
         let (mut posts, calls, log) = (Posts::default(), Calls::default(), Log::default());
         let mut rows: Vec<usize> = queues.iter().map(|queue| queue(&calls)).collect();
-        pushes.iter().for_each(|push| push(&mut posts));
+        for push in pushes {
+            push(&mut posts);
+        }
         post_one::<0>(&mut posts);
         posts.hand_over(&calls, |one| {
             if let Handed::Calls { row, count } = one {
                 rows.extend([row].repeat(count));
             }
         });
-        rows.iter().for_each(|row| calls.call(*row, &log).unwrap());
+        for row in rows {
+            calls.call(row, &log).unwrap();
+        }
         let expected = (100..120).chain(0..20).chain([0]);
         assert_eq!(log.into_inner(), expected.collect::<Vec<_>>());
     }

@@ -194,6 +194,12 @@ impl<T: Tag> Register<T> {
         self.len
     }
 
+    /// The generation of the next tenant.
+    #[inline]
+    pub(crate) fn next_generation(&self) -> u32 {
+        self.next_generation
+    }
+
     /// The tenants, by place.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, T)> {
         let places = self.places.iter().enumerate();

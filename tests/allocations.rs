@@ -176,6 +176,23 @@ fn timers_armed_and_cancelled_allocate_no_more_than_their_callback() {
     assert_eq!(count, 0);
 }
 
+/// Posts of one type stand in a row, on both sides of the inbox.
+#[test]
+fn a_post_allocates_nothing() {
+    let count = allocations_of_rounds(async |co, round| {
+        let remote = co.handle().remote();
+        loop {
+            for number in 0..10u64 {
+                remote.post(move |_| assert!(number < 10))?;
+                remote.post(|_| ())?;
+            }
+            round();
+            co.yield_now().await?;
+        }
+    });
+    assert_eq!(count, 0);
+}
+
 #[test]
 fn a_coroutine_that_ended_leaves_nothing() {
     let mut event_loop = EventLoop::new().unwrap();
@@ -221,6 +238,28 @@ fn a_burst_leaves_no_memory_behind_once_the_loop_rests() {
     assert!(kept.bytes_max > 8 * 1024 * 1024, "it was no burst");
     assert!(
         kept.bytes_current < 192 * 1024,
+        "{} bytes of {}",
+        kept.bytes_current,
+        kept.bytes_max
+    );
+}
+
+#[test]
+fn a_burst_of_posts_leaves_no_memory_behind_once_the_loop_rests() {
+    let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+    let remote = event_loop.handle().remote();
+    let kept = measure(|| {
+        for number in 0..100_000u64 {
+            remote.post(move |_| assert!(number < 100_000)).unwrap();
+            if number % 3 == 0 {
+                remote.post(|_| ()).unwrap();
+            }
+        }
+        assert!(matches!(event_loop.run().unwrap(), Outcome::Done));
+    });
+    assert!(kept.bytes_max > 2 * 1024 * 1024, "it was no burst");
+    assert!(
+        kept.bytes_current < 64 * 1024,
         "{} bytes of {}",
         kept.bytes_current,
         kept.bytes_max
