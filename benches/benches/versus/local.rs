@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::task;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -293,18 +293,13 @@ pub fn timer_sleep<P: Local>(n: u64) -> Measured {
 
 /// The closures travel by `async-channel`, which crosses threads; a coroutine calls them.
 pub fn remote<P: Local>(n: u64) -> Measured {
-    let arrived = Arc::new(Arrived::default());
     with_wall_time(n, || {
         P::measured(n, |_| async move {
             let (sender, receiver) = async_channel::unbounded::<Box<dyn FnOnce() + Send>>();
-            let counter = Arc::clone(&arrived);
             let thread = thread::spawn(move || {
                 machine::pin_other();
                 for i in 0..n {
-                    let arrived = Arc::clone(&counter);
-                    let posted = sender.try_send(Box::new(move || {
-                        arrived.add(i);
-                    }));
+                    let posted = sender.try_send(Box::new(move || Arrived::add(i)));
                     posted.expect("the loop is there");
                 }
             });
@@ -312,7 +307,7 @@ pub fn remote<P: Local>(n: u64) -> Measured {
                 callback();
             }
             thread.join().expect("the thread ends");
-            arrived.sum()
+            Arrived::take_sum()
         })
     })
 }

@@ -18,17 +18,13 @@ pub fn remote(n: u64) -> Measured {
     let waker = mio::Waker::new(poll.registry(), Token(0)).expect("a waker");
     let asleep = Arc::new(AtomicBool::new(false));
     let (sender, receiver) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
-    let arrived = Arc::new(Arrived::default());
-    let (counter, looped) = (Arc::clone(&arrived), Arc::clone(&asleep));
+    let looped = Arc::clone(&asleep);
     with_wall_time(n, || {
         cpu_nanos_per_op(n, || {
             let thread = thread::spawn(move || {
                 machine::pin_other();
                 for i in 0..n {
-                    let arrived = Arc::clone(&counter);
-                    let posted = sender.send(Box::new(move || {
-                        arrived.add(i);
-                    }));
+                    let posted = sender.send(Box::new(move || Arrived::add(i)));
                     posted.expect("the loop is there");
                     if asleep.swap(false, Ordering::SeqCst) {
                         waker.wake().expect("the poll is there");
@@ -57,7 +53,7 @@ pub fn remote(n: u64) -> Measured {
                 }
             }
             thread.join().expect("the thread ends");
-            arrived.sum()
+            Arrived::take_sum()
         })
     })
 }

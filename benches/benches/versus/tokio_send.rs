@@ -5,7 +5,7 @@
 //! driver after every poll.
 
 use std::collections::HashMap;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -286,18 +286,13 @@ pub fn timer_sleep<T: Flavour>(n: u64) -> Measured {
 
 /// The closures travel by an unbounded channel; a coroutine calls them.
 pub fn remote<T: Flavour>(n: u64) -> Measured {
-    let arrived = Arc::new(Arrived::default());
     with_wall_time(n, || {
         T::measured(n, async move {
             let (sender, mut receiver) = unbounded_channel::<Box<dyn FnOnce() + Send>>();
-            let counter = Arc::clone(&arrived);
             let thread = thread::spawn(move || {
                 machine::pin_other();
                 for i in 0..n {
-                    let arrived = Arc::clone(&counter);
-                    let posted = sender.send(Box::new(move || {
-                        arrived.add(i);
-                    }));
+                    let posted = sender.send(Box::new(move || Arrived::add(i)));
                     posted.expect("the loop is there");
                 }
             });
@@ -305,7 +300,7 @@ pub fn remote<T: Flavour>(n: u64) -> Measured {
                 callback();
             }
             thread.join().expect("the thread ends");
-            arrived.sum()
+            Arrived::take_sum()
         })
     })
 }

@@ -1,6 +1,6 @@
 //! Another thread and the loop.
 
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
@@ -15,19 +15,14 @@ use crate::measure::{Measured, cpu_nanos_per_op, median_nanos, with_wall_time};
 /// loop, and wall time.
 pub fn remote(n: u64) -> Measured {
     let mut event_loop: EventLoop = event_loop();
-    let arrived = Arc::new(Arrived::default());
-    let counted = Arc::clone(&arrived);
     let body = async move |co: Co| -> Result<u64> {
         co.task(|done: yieldpoint::Resolver<()>| {
             let (remote, done) = (co.handle().remote(), done.into_send());
             thread::spawn(move || {
                 machine::pin_other();
                 for i in 0..n {
-                    let arrived = Arc::clone(&arrived);
                     remote
-                        .post(move |_| {
-                            arrived.add(i);
-                        })
+                        .post(move |_| Arrived::add(i))
                         .expect("the loop is there");
                 }
                 // Posts keep their order, so this is the last.
@@ -35,7 +30,7 @@ pub fn remote(n: u64) -> Measured {
             });
         })
         .await?;
-        Ok(counted.sum())
+        Ok(Arrived::take_sum())
     };
     with_wall_time(n, || {
         cpu_nanos_per_op(n, || event_loop.block_on(body).expect("no coroutine fails"))
