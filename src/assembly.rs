@@ -72,6 +72,8 @@ impl Drop for EventLoop {
         let shared = Rc::clone(&self.shared);
         let _turn = InTurn::enter(&shared);
         shared.close();
+        // First of all: a thread that posted on and on would hold this up.
+        let mut posts = shared.inbox.close();
         shared.wake_strays();
         // What is dropped may drop, resolve, or try to queue more: go on until nothing is left (keeps invariant 1).
         loop {
@@ -90,19 +92,13 @@ impl Drop for EventLoop {
             for job in jobs {
                 shared.contain("drop", || drop(job));
             }
-            shared.inbox.take(&mut self.posts);
-            let posts = self.posts.take_all();
             let nothing = nothing && posts.is_empty();
-            for post in posts {
+            for post in posts.drain(..) {
                 shared.contain("drop", || drop(post));
             }
             if !bodies && nothing {
                 break;
             }
-        }
-        // What a thread posted meanwhile; from now on it is told that the loop is gone.
-        for post in shared.inbox.close() {
-            shared.contain("drop", || drop(post));
         }
         // No turn is left to fail for what happened since the last (keeps invariant 2).
         if let Some(incident) = self.fatal.as_ref().and_then(|fatal| fatal.take())

@@ -187,12 +187,13 @@ struct Again {
 impl Drop for Again {
     fn drop(&mut self) {
         let _ = &self.drops;
-        let _ = self.remote.post(|_| ());
+        let refused = self.remote.post(|_| ()).unwrap_err();
+        assert!(refused.is_loop_gone());
     }
 }
 
 #[test]
-fn a_post_that_is_dropped_may_post() {
+fn a_post_that_is_dropped_with_its_loop_may_post_and_is_refused_so_that_no_poster_holds_the_drop() {
     let event_loop = EventLoop::builder().fail_on_error().build().unwrap();
     let remote = event_loop.handle().remote();
     let drops = Drops::new();
