@@ -432,3 +432,26 @@ fn what_a_thread_sent_is_not_lost_where_its_key_came_in_meanwhile_and_is_forgott
     let forgotten = DropReason::Forgotten;
     assert_eq!(*lost.borrow(), [(7, 1, forgotten), (7, 2, forgotten)]);
 }
+
+#[test]
+fn a_message_at_a_kept_place_makes_no_room_and_bars_no_other_key() {
+    let heard = run_heard(async |co| {
+        let engine = Keyed::with_state(|_: &u32| ()).per_key(1).serve(
+            co.handle(),
+            async |_: Call<u32>, (): &mut (), (): ()| -> Result { Ok(()) },
+        );
+        let place = engine.reserve(0).await?;
+        let mut behind = pin!(engine.send(0, ()));
+        poll_fn(|cx| {
+            assert!(behind.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        place.send(())?;
+        // The place is taken, so who waits behind it still waits, for room of his key: there is room of all.
+        engine.try_send(1, ())?;
+        behind.await?;
+        engine.finish().await
+    });
+    assert_eq!(heard, [""; 0]);
+}

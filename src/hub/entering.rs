@@ -209,7 +209,7 @@ where
             if !open || table.intake == Intake::Ended || self.shared.is_closed() {
                 Some((item, self.closed_now(&table)))
             } else if table.fits_bytes(item.size) {
-                table.free_place(id);
+                table.take_place(id);
                 table.push(id, item);
                 None
             } else {
