@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -451,6 +452,26 @@ fn a_message_at_a_kept_place_makes_no_room_and_bars_no_other_key() {
         // The place is taken, so who waits behind it still waits, for room of his key: there is room of all.
         engine.try_send(1, ())?;
         behind.await?;
+        engine.finish().await
+    });
+    assert_eq!(heard, [""; 0]);
+}
+
+#[test]
+fn a_kept_place_is_given_up_by_a_message_whose_size_panics() {
+    let heard = run_heard(async |co| {
+        let size = |n: &usize| n.checked_sub(1).expect("there is no size");
+        let engine = Keyed::with_state(|_: &u32| ())
+            .per_key(1)
+            .bytes(100, size)
+            .serve(
+                co.handle(),
+                async |_: Call<u32>, (): &mut (), _: usize| -> Result { Ok(()) },
+            );
+        let place = engine.reserve(0).await?;
+        let sent = catch_unwind(AssertUnwindSafe(|| place.send(0)));
+        assert!(sent.is_err());
+        engine.try_send(0, 1)?;
         engine.finish().await
     });
     assert_eq!(heard, [""; 0]);
