@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
+use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
@@ -475,4 +476,50 @@ fn a_kept_place_is_given_up_by_a_message_whose_size_panics() {
         engine.finish().await
     });
     assert_eq!(heard, [""; 0]);
+}
+
+/// A key whose `Hash` panics, if it is 13.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Unlucky(u8);
+
+impl Hash for Unlucky {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        assert_ne!(self.0, 13);
+        self.0.hash(hasher);
+    }
+}
+
+/// A message whose `Drop` panics, if it is true.
+struct Sore(bool);
+
+impl Drop for Sore {
+    fn drop(&mut self) {
+        assert!(!self.0);
+    }
+}
+
+#[test]
+fn what_other_threads_sent_behind_a_key_and_a_message_that_panic_is_handled() {
+    let heard = run_heard(async |co| {
+        let handled = Rc::new(Cell::new(0));
+        let count = Rc::clone(&handled);
+        let engine = Keyed::with_state(|_: &Unlucky| ()).serve(
+            co.handle(),
+            async move |_: Call<Unlucky>, (): &mut (), _: Sore| -> Result {
+                count.set(count.get() + 1);
+                Ok(())
+            },
+        );
+        let remote = engine.remote();
+        let sender = thread::spawn(move || {
+            for key in [1, 13, 2] {
+                assert!(remote.try_send(Unlucky(key), Sore(key == 13)).is_ok());
+            }
+        });
+        sender.join().expect("all were sent");
+        engine.finish().await?;
+        assert_eq!(handled.get(), 2);
+        Ok(())
+    });
+    assert_eq!(heard.len(), 2, "{heard:?}");
 }
