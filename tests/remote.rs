@@ -148,7 +148,7 @@ fn each_post_to_a_loop_that_ends_is_called_or_dropped_once_and_the_rest_is_refus
         let (drops, called) = (Drops::new(), Arc::new(AtomicUsize::new(0)));
         let (values, calls) = (drops.clone(), Arc::clone(&called));
         let (begun, begins) = mpsc::channel();
-        let poster = thread::spawn(move || {
+        let other = thread::spawn(move || {
             let mut posted = 0;
             loop {
                 let (value, calls) = (values.one(), Arc::clone(&calls));
@@ -171,7 +171,7 @@ fn each_post_to_a_loop_that_ends_is_called_or_dropped_once_and_the_rest_is_refus
             let _ = event_loop.turn(Budget::default()).unwrap();
         }
         drop(event_loop);
-        let posted = poster.join().unwrap();
+        let posted = other.join().unwrap();
         assert_eq!(drops.count(), posted + 1, "with the one that was refused");
         let called = called.load(Ordering::Relaxed);
         assert!(called <= posted && (called >= 100) == (turns > 0));

@@ -211,19 +211,19 @@ impl<R, E> Seats<R, E> {
         let Some(seat) = self.workers.get_mut(index as usize) else {
             return true;
         };
-        if seat.lent > 1 {
-            seat.lent -= 1;
-        } else if seat.lent == 1 {
-            let first = self.line.front().is_none_or(|(first, _)| *first == index);
-            if permits <= 0 || !first {
-                if !self.line.iter().any(|(waiting, _)| *waiting == index) {
-                    self.line.push_back((index, WaiterSlot::EMPTY));
+        match seat.lent {
+            0 => seat.granted = false,
+            1 => {
+                let first = self.line.front().is_none_or(|(first, _)| *first == index);
+                if permits <= 0 || !first {
+                    if !self.line.iter().any(|(waiting, _)| *waiting == index) {
+                        self.line.push_back((index, WaiterSlot::EMPTY));
+                    }
+                    return false;
                 }
-                return false;
+                self.force_back(index);
             }
-            self.force_back(index);
-        } else {
-            seat.granted = false;
+            _ => seat.lent -= 1,
         }
         true
     }
