@@ -4,7 +4,8 @@
 //!
 //! Invariants:
 //! 1. Dropping the loop drops everything in it, one value at a time and each contained, until nothing new appears.
-//! 2. A loop with `fail_on_error` that is dropped with an incident nobody was shown panics, unless the thread panics already.
+//! 2. A loop that is being dropped takes no posts: they would be new as long as a thread posts.
+//! 3. A loop with `fail_on_error` that is dropped with an incident nobody was shown panics, unless the thread panics already.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -72,7 +73,7 @@ impl Drop for EventLoop {
         let shared = Rc::clone(&self.shared);
         let _turn = InTurn::enter(&shared);
         shared.close();
-        // First of all: a thread that posted on and on would hold this up.
+        // Before anything is dropped (keeps invariant 2).
         let mut posts = shared.inbox.close();
         shared.wake_strays();
         // What is dropped may drop, resolve, or try to queue more: go on until nothing is left (keeps invariant 1).
@@ -100,7 +101,7 @@ impl Drop for EventLoop {
                 break;
             }
         }
-        // No turn is left to fail for what happened since the last (keeps invariant 2).
+        // No turn is left to fail for what happened since the last (keeps invariant 3).
         if let Some(incident) = self.fatal.as_ref().and_then(|fatal| fatal.take())
             && !std::thread::panicking()
         {
