@@ -4,7 +4,8 @@
 //!
 //! Invariants:
 //! 1. Dropping the loop drops everything in it, one value at a time and each contained, until nothing new appears.
-//! 2. A loop with `fail_on_error` that is dropped with an incident nobody was shown panics, unless the thread panics already.
+//! 2. A loop that is being dropped takes no posts: they would be new as long as a thread posts.
+//! 3. A loop with `fail_on_error` that is dropped with an incident nobody was shown panics, unless the thread panics already.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -72,6 +73,8 @@ impl Drop for EventLoop {
         let shared = Rc::clone(&self.shared);
         let _turn = InTurn::enter(&shared);
         shared.close();
+        // Before anything is dropped (keeps invariant 2).
+        let mut posts = shared.inbox.close();
         shared.wake_strays();
         // What is dropped may drop, resolve, or try to queue more: go on until nothing is left (keeps invariant 1).
         loop {
@@ -90,21 +93,15 @@ impl Drop for EventLoop {
             for job in jobs {
                 shared.contain("drop", || drop(job));
             }
-            shared.inbox.take(&mut self.posts);
-            let posts = self.posts.take_all();
             let nothing = nothing && posts.is_empty();
-            for post in posts {
+            for post in posts.drain(..) {
                 shared.contain("drop", || drop(post));
             }
             if !bodies && nothing {
                 break;
             }
         }
-        // What a thread posted meanwhile; from now on it is told that the loop is gone.
-        for post in shared.inbox.close() {
-            shared.contain("drop", || drop(post));
-        }
-        // No turn is left to fail for what happened since the last (keeps invariant 2).
+        // No turn is left to fail for what happened since the last (keeps invariant 3).
         if let Some(incident) = self.fatal.as_ref().and_then(|fatal| fatal.take())
             && !std::thread::panicking()
         {

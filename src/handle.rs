@@ -276,7 +276,7 @@ impl Remote {
     /// posts. Posts of one thread run in the order in which they were posted.
     ///
     /// # Errors
-    /// `LoopGone` if the loop is gone; the callback is dropped here, on this thread.
+    /// `LoopGone` if the loop is gone or being dropped; the callback is dropped here, on this thread.
     ///
     /// ```
     /// # use yieldpoint::{EventLoop, Result};

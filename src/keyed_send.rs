@@ -447,8 +447,10 @@ impl<K: OrderKey, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'stati
     /// # Errors
     /// Gives the message back if the engine ended or the key was stopped meanwhile, or if it is too large for the limit in bytes now.
     pub fn send(mut self, message: M) -> Result<(), Refused<M>> {
-        match self.hub.take() {
-            Some(hub) => hub.push_kept(self.key, message),
+        // User code: if it panics, the place is given up.
+        let weighed = self.hub.as_ref().map(|hub| hub.weigh(&message));
+        match self.hub.take().zip(weighed) {
+            Some((hub, weighed)) => hub.push_kept(self.key, message, weighed),
             None => Err(Refused::new(message, gone())),
         }
     }

@@ -1,5 +1,5 @@
-//! What other threads posted and the loop has not taken in: callbacks of one type in a row of their own, so that a post costs no
-//! allocation, and nothing that one thread allocates is freed by another.
+//! What other threads posted and the loop has not taken in: callbacks of one type in a row of their own, so that hardly any post costs
+//! an allocation that one thread makes and another frees.
 //!
 //! They are apart from the inbox because they know of no lock and no thread: the inbox says who may touch them, and when.
 //!

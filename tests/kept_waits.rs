@@ -1,4 +1,5 @@
-//! A wait that a handler began and keeps in its state past its call: it is no wait of the calls that its worker runs after that.
+//! Waits that a handler began and does not look at for a while. One that it keeps in its state past its call is no wait of the calls
+//! that its worker runs after that; one that is over is none of the waits that the call begins meanwhile.
 //!
 //! 1. Every handler here runs on the one worker that there is work for: what one call leaves there, the next would find.
 //! 2. Time is a manual clock; a wait that never ends fails as `Stuck`.
@@ -9,9 +10,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use futures_util::future::join;
 use yieldpoint::{
     Call, Co, EventLoop, Keyed, ManualClock, Ordered, OrderedDoor, Result, ms,
     ordered::{Asking, KeyedAsking, KeyedDoor},
+    sync::queue,
 };
 
 /// What a message asks of its handler.
@@ -154,4 +157,44 @@ fn a_question_that_an_engine_of_one_owner_keeps_closes_no_circle_with_its_next_c
         drop(to_other);
         other.finish().await
     });
+}
+
+#[test]
+fn a_question_that_is_asked_between_a_permits_grant_and_its_use_keeps_its_permit_lent() {
+    let mut event_loop = EventLoop::builder()
+        .clock(&ManualClock::auto())
+        .fail_on_error()
+        .build()
+        .expect("a loop");
+    let ended = event_loop.block_on(async |co| {
+        let (signal, signalled) = queue::<()>(co.handle(), 1);
+        let engine = Keyed::with_state(|_: &u8| ()).concurrency(1).serve(
+            co.handle(),
+            async move |call: Call<u8>, (): &mut (), (): ()| -> Result<u8> {
+                let engine: KeyedDoor<u8, (), u8> = call.engine();
+                match call.key() {
+                    0 => {
+                        let ask_when_signalled = async {
+                            signalled.recv().await.expect("it comes");
+                            engine.ask(3, ()).await
+                        };
+                        let (late, early) = join(ask_when_signalled, engine.ask(1, ())).await;
+                        assert_eq!((late?, early?), (3, 1));
+                    }
+                    // Its successor has the permit when the answer is looked at: who asked must wait for it.
+                    1 => engine.try_send(2, ())?,
+                    // Who asked hears the signal together with the end of this call, whose permit he is granted.
+                    2 => {
+                        call.sleep(ms(5)).await?;
+                        signal.try_send(()).expect("there is room");
+                    }
+                    _ => {}
+                }
+                Ok(*call.key())
+            },
+        );
+        assert_eq!(engine.ask(0, ()).await?, 0);
+        engine.finish().await
+    });
+    ended.expect("nobody waits for ever");
 }

@@ -5,6 +5,8 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
+use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -431,4 +433,93 @@ fn what_a_thread_sent_is_not_lost_where_its_key_came_in_meanwhile_and_is_forgott
     assert_eq!(heard, [""; 0]);
     let forgotten = DropReason::Forgotten;
     assert_eq!(*lost.borrow(), [(7, 1, forgotten), (7, 2, forgotten)]);
+}
+
+#[test]
+fn a_message_at_a_kept_place_makes_no_room_and_bars_no_other_key() {
+    let heard = run_heard(async |co| {
+        let engine = Keyed::with_state(|_: &u32| ()).per_key(1).serve(
+            co.handle(),
+            async |_: Call<u32>, (): &mut (), (): ()| -> Result { Ok(()) },
+        );
+        let place = engine.reserve(0).await?;
+        let mut behind = pin!(engine.send(0, ()));
+        poll_fn(|cx| {
+            assert!(behind.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        place.send(())?;
+        // The place is taken, so who waits behind it still waits, for room of his key: there is room of all.
+        engine.try_send(1, ())?;
+        behind.await?;
+        engine.finish().await
+    });
+    assert_eq!(heard, [""; 0]);
+}
+
+#[test]
+fn a_kept_place_is_given_up_by_a_message_whose_size_panics() {
+    let heard = run_heard(async |co| {
+        let size = |n: &usize| n.checked_sub(1).expect("there is no size");
+        let engine = Keyed::with_state(|_: &u32| ())
+            .per_key(1)
+            .bytes(100, size)
+            .serve(
+                co.handle(),
+                async |_: Call<u32>, (): &mut (), _: usize| -> Result { Ok(()) },
+            );
+        let place = engine.reserve(0).await?;
+        let sent = catch_unwind(AssertUnwindSafe(|| place.send(0)));
+        assert!(sent.is_err());
+        engine.try_send(0, 1)?;
+        engine.finish().await
+    });
+    assert_eq!(heard, [""; 0]);
+}
+
+/// A key whose `Hash` panics, if it is 13.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Unlucky(u8);
+
+impl Hash for Unlucky {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        assert_ne!(self.0, 13);
+        self.0.hash(hasher);
+    }
+}
+
+/// A message whose `Drop` panics, if it is true.
+struct Sore(bool);
+
+impl Drop for Sore {
+    fn drop(&mut self) {
+        assert!(!self.0);
+    }
+}
+
+#[test]
+fn what_other_threads_sent_behind_a_key_and_a_message_that_panic_is_handled() {
+    let heard = run_heard(async |co| {
+        let handled = Rc::new(Cell::new(0));
+        let count = Rc::clone(&handled);
+        let engine = Keyed::with_state(|_: &Unlucky| ()).serve(
+            co.handle(),
+            async move |_: Call<Unlucky>, (): &mut (), _: Sore| -> Result {
+                count.set(count.get() + 1);
+                Ok(())
+            },
+        );
+        let remote = engine.remote();
+        let sender = thread::spawn(move || {
+            for key in [1, 13, 2] {
+                assert!(remote.try_send(Unlucky(key), Sore(key == 13)).is_ok());
+            }
+        });
+        sender.join().expect("all were sent");
+        engine.finish().await?;
+        assert_eq!(handled.get(), 2);
+        Ok(())
+    });
+    assert_eq!(heard.len(), 2, "{heard:?}");
 }

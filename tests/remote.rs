@@ -148,7 +148,7 @@ fn each_post_to_a_loop_that_ends_is_called_or_dropped_once_and_the_rest_is_refus
         let (drops, called) = (Drops::new(), Arc::new(AtomicUsize::new(0)));
         let (values, calls) = (drops.clone(), Arc::clone(&called));
         let (begun, begins) = mpsc::channel();
-        let poster = thread::spawn(move || {
+        let other = thread::spawn(move || {
             let mut posted = 0;
             loop {
                 let (value, calls) = (values.one(), Arc::clone(&calls));
@@ -171,7 +171,7 @@ fn each_post_to_a_loop_that_ends_is_called_or_dropped_once_and_the_rest_is_refus
             let _ = event_loop.turn(Budget::default()).unwrap();
         }
         drop(event_loop);
-        let accepted = poster.join().unwrap();
+        let accepted = other.join().unwrap();
         assert_eq!(drops.count(), accepted + 1, "with the one that was refused");
         let called = called.load(Ordering::Relaxed);
         assert!(called <= accepted && (called >= 100) == (turns > 0));
@@ -187,12 +187,13 @@ struct Again {
 impl Drop for Again {
     fn drop(&mut self) {
         let _ = &self.drops;
-        let _ = self.remote.post(|_| ());
+        let refused = self.remote.post(|_| ()).unwrap_err();
+        assert!(refused.is_loop_gone());
     }
 }
 
 #[test]
-fn a_post_that_is_dropped_may_post() {
+fn a_post_that_is_dropped_with_its_loop_may_post_and_is_refused_so_that_no_poster_holds_the_drop() {
     let event_loop = EventLoop::builder().fail_on_error().build().unwrap();
     let remote = event_loop.handle().remote();
     let drops = Drops::new();

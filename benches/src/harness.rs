@@ -114,12 +114,15 @@ fn parent(options: &Options, workloads: &[Workload]) {
         if everything {
             report::write(&outcome);
         }
-        report::print(&outcome);
     }
     for note in &outcome.notes {
         eprintln!("note: {note}");
     }
     eprintln!("all in {:.0} s", started.elapsed().as_secs_f64());
+    if !options.test {
+        // Last of all, also where both outputs are read as one.
+        report::print(&outcome);
+    }
 }
 
 /// Counts instructions and system calls where that is told.

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::load;
 use crate::machine;
@@ -24,6 +24,9 @@ pub(crate) const COLD: &str = "cold";
 pub(crate) const WARM: &str = "warm";
 /// How one is made that says where it listens and leaves the load to others.
 const LISTEN: &str = "listen";
+
+/// How long a server that has failed may take to end.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// How long a run may say nothing.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -180,9 +183,16 @@ impl Process {
         Err(format!("{status}: {}", why.join(" ")))
     }
 
-    /// Why it has failed, if it has ended by itself and badly.
+    /// Why it has failed, if it ends by itself now, and badly. Whoever was connected to it may have seen its sockets close before.
     pub(crate) fn failure(mut self) -> Option<String> {
-        let status = self.child.try_wait().ok()??;
+        let until = Instant::now() + GRACE;
+        let status = loop {
+            match self.child.try_wait().ok()? {
+                Some(status) => break status,
+                None if Instant::now() < until => thread::sleep(Duration::from_millis(1)),
+                None => return None,
+            }
+        };
         (!status.success()).then(|| self.finish().err()).flatten()
     }
 }
@@ -209,6 +219,18 @@ pub(crate) fn output_of(command: &mut Command) -> Result<(String, String), Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failure_of_a_process_that_is_still_ending_is_seen() {
+        let end = |script: &str| {
+            let process = Process::start(Command::new("sh").args(["-c", script])).unwrap();
+            process.failure()
+        };
+        let why = end("exec 1>&-; sleep 0.05; echo sorry >&2; exit 3").expect("it fails");
+        assert!(why.contains("sorry"), "{why}");
+        assert_eq!(end("sleep 0.05"), None);
+        assert_eq!(end("exec sleep 5"), None);
+    }
 
     #[test]
     fn failing_process_says_why() {

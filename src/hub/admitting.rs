@@ -114,6 +114,7 @@ where
             let Some(Ok((id, spare))) = self.shared.contain("key's Hash", found) else {
                 count(&self.counts.dropped);
                 self.release_one();
+                self.shared.contain("drop", || drop(want));
                 continue;
             };
             if !matches!(

@@ -34,7 +34,7 @@ where
 
     /// A message's size and since when it waits. The first is user code.
     #[inline]
-    fn weigh(&self, message: &M) -> (usize, Nanos) {
+    pub(crate) fn weigh(&self, message: &M) -> (usize, Nanos) {
         (self.size(message), self.shared.looked_at.get())
     }
 
@@ -194,8 +194,12 @@ where
     }
 
     /// Queues a message at a kept place.
-    pub(crate) fn push_kept(self: &Rc<Self>, id: Id, message: M) -> Result<(), Refused<M>> {
-        let (size, since) = self.weigh(&message);
+    pub(crate) fn push_kept(
+        self: &Rc<Self>,
+        id: Id,
+        message: M,
+        (size, since): (usize, Nanos),
+    ) -> Result<(), Refused<M>> {
         let item = Item {
             message,
             asker: None,
@@ -209,7 +213,7 @@ where
             if !open || table.intake == Intake::Ended || self.shared.is_closed() {
                 Some((item, self.closed_now(&table)))
             } else if table.fits_bytes(item.size) {
-                table.free_place(id);
+                table.take_place(id);
                 table.push(id, item);
                 None
             } else {

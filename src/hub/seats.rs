@@ -32,6 +32,8 @@ pub(crate) struct Seat<R, E> {
     pub(crate) credit: u32,
     /// How many waits its permit is lent out for.
     lent: u32,
+    /// Whether the last of them was over and was granted the permit back, but has not looked since.
+    granted: bool,
     /// Whether it is on its way to the ring.
     coming: bool,
     /// Whether a message is with it.
@@ -79,6 +81,7 @@ impl<R, E> Seats<R, E> {
             limit: Id::NONE,
             credit: 0,
             lent: 0,
+            granted: false,
             coming: true,
             busy: false,
         });
@@ -128,6 +131,7 @@ impl<R, E> Seats<R, E> {
         }
         let limit = seat.limit;
         let asker = seat.asker.take();
+        seat.granted = false;
         if seat.lent > 0 {
             self.take_lent(index);
         }
@@ -194,7 +198,8 @@ impl<R, E> Seats<R, E> {
             self.lent += 1;
             self.permits += 1;
         }
-        seat.lent += 1;
+        // The call waits again, so who was granted the permit goes on without: he counts as waiting until he looks.
+        seat.lent += 1 + u32::from(std::mem::take(&mut seat.granted));
         let mut line = self.line.iter();
         let at = line.position(|(waiting, _)| *waiting == index)?;
         self.line.remove(at).map(|(_, slot)| slot)
@@ -206,17 +211,19 @@ impl<R, E> Seats<R, E> {
         let Some(seat) = self.workers.get_mut(index as usize) else {
             return true;
         };
-        if seat.lent > 1 {
-            seat.lent -= 1;
-        } else if seat.lent == 1 {
-            let first = self.line.front().is_none_or(|(first, _)| *first == index);
-            if permits <= 0 || !first {
-                if !self.line.iter().any(|(waiting, _)| *waiting == index) {
-                    self.line.push_back((index, WaiterSlot::EMPTY));
+        match seat.lent {
+            0 => seat.granted = false,
+            1 => {
+                let first = self.line.front().is_none_or(|(first, _)| *first == index);
+                if permits <= 0 || !first {
+                    if !self.line.iter().any(|(waiting, _)| *waiting == index) {
+                        self.line.push_back((index, WaiterSlot::EMPTY));
+                    }
+                    return false;
                 }
-                return false;
+                self.force_back(index);
             }
-            self.force_back(index);
+            _ => seat.lent -= 1,
         }
         true
     }
@@ -232,6 +239,7 @@ impl<R, E> Seats<R, E> {
             self.line.retain(|(waiting, _)| *waiting != index);
         }
         seat.lent = seat.lent.saturating_sub(1);
+        seat.granted = false;
     }
 
     /// Gives a permit that is free to the first in line. Gives the slot to wake; who wakes finds its permit taken back already.
@@ -241,6 +249,9 @@ impl<R, E> Seats<R, E> {
         }
         let (index, slot) = *self.line.front()?;
         self.force_back(index);
+        if let Some(seat) = self.workers.get_mut(index as usize) {
+            seat.granted = true;
+        }
         Some(slot)
     }
 

@@ -278,6 +278,15 @@ impl<K, M, R, E> Table<K, M, R, E> {
 
     /// Gives a kept place up. Tells whether it was there.
     pub(crate) fn free_place(&mut self, id: Id) -> bool {
+        let was_kept = self.take_place(id);
+        if was_kept {
+            self.make_room_ready(id);
+        }
+        was_kept
+    }
+
+    /// The same for a place that a message goes to at once: nobody else gets room by that.
+    pub(crate) fn take_place(&mut self, id: Id) -> bool {
         let (Some(key), Some(kept)) = (self.keys.get_mut(id), self.kept_by_key.get_mut(&id)) else {
             return false;
         };
@@ -290,7 +299,6 @@ impl<K, M, R, E> Table<K, M, R, E> {
         }
         key.queue.free_place();
         self.kept -= 1;
-        self.make_room_ready(id);
         true
     }
 
