@@ -534,6 +534,7 @@ impl Shared {
     pub(crate) fn take_all(&self) -> Vec<Held> {
         self.parked_last.set(NOBODY);
         self.ready.clear();
+        self.due_calls.set(0);
         let shelves = std::mem::take(&mut self.records.borrow_mut().shelves);
         drop((shelves, self.spares.take()));
         let calls = self.calls.take_all().into_iter().map(Held::Call);
