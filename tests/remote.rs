@@ -171,10 +171,10 @@ fn each_post_to_a_loop_that_ends_is_called_or_dropped_once_and_the_rest_is_refus
             let _ = event_loop.turn(Budget::default()).unwrap();
         }
         drop(event_loop);
-        let posted = poster.join().unwrap();
-        assert_eq!(drops.count(), posted + 1, "with the one that was refused");
+        let accepted = poster.join().unwrap();
+        assert_eq!(drops.count(), accepted + 1, "with the one that was refused");
         let called = called.load(Ordering::Relaxed);
-        assert!(called <= posted && (called >= 100) == (turns > 0));
+        assert!(called <= accepted && (called >= 100) == (turns > 0));
     }
 }
 
