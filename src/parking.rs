@@ -323,3 +323,34 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use crate::{Budget, EventLoop, Result, ms};
+
+    #[test]
+    fn the_memory_of_many_points_polled_outside_of_the_loop_is_given_back_once_they_are_gone() {
+        const MANY: usize = 10_000;
+        let mut event_loop = EventLoop::new().unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut points = Vec::new();
+        event_loop
+            .block_on(async |co| -> Result {
+                points.extend((0..MANY).map(|_| co.sleep(ms(60_000))));
+                Ok(())
+            })
+            .unwrap();
+        for point in &mut points {
+            assert!(matches!(pin!(point).poll(&mut cx), Poll::Pending));
+        }
+        let strays = &event_loop.shared().strays;
+        assert_eq!(strays.borrow().len(), MANY);
+        drop(points);
+        let _ = event_loop.turn(Budget::steps(1)).unwrap();
+        assert_eq!(event_loop.shared().strays.borrow().capacity(), 0);
+    }
+}

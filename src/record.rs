@@ -4,12 +4,17 @@
 //! inside works at any time and runs nobody's code. What is asked for at every wake-up is in the flags, the rest in the row; what most
 //! coroutines never need is in one box, made when it is first needed.
 //!
+//! Invariants:
+//! 1. A flag says what is in the row where a look at the row is to be spared: who waits (`AWAITED`), what is rarely needed (`RARE`).
+//! 2. `QUEUED` stays set while a coroutine runs, and of the one that parked last until somebody asks; see `roster`.
+//! 3. A row is overwritten without a drop only where it holds nothing that needs one.
+//!
 //! ```text
 //!            spawn             resumed              parked              woken
 //!   (none) ─────────▶ QUEUED ──────────▶ running ───────────▶ parked ──────────▶ QUEUED
 //!                       │  cancel, abort     │ ended
 //!                       ▼ before its start   ▼
-//!                    dropped unrun         (none)
+//!                    dropped unrun          end ── taken, or nobody joins ──▶ (none)
 //! ```
 
 use std::any::Any;

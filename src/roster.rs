@@ -5,6 +5,12 @@
 //! Invariants:
 //! 1. What a record holds is dropped by whoever takes it out, with nothing borrowed.
 //! 2. The first reason for a cancel stands.
+//! 3. A coroutine is marked as queued from when it is put into the queue until it has parked, so while it runs too. `running`, `queued` and
+//!    `gives_way_in` say what else there is to know of one that runs.
+//! 4. Of the coroutine that parked last the record may still say that it is queued: see `parked_last`. Whoever looks at that mark or at
+//!    what a coroutine is parked on, or makes it leave, calls `settle_parked` first. A wake-up need not: it would set the mark again.
+//! 5. The number of a resume is two above the one before, until they begin anew. What notes one takes another number for another resume, and
+//!    does no harm if it meets its own again by chance, some 2³⁰ resumes later: a point gives way, or is told of a cancel, one resume later.
 
 use std::borrow::Cow;
 use std::pin::Pin;

@@ -102,7 +102,7 @@ pub(crate) struct Shared {
     pub(crate) looked_at_micros: Cell<Micros>,
     /// The coroutine that is being resumed.
     pub(crate) running: Cell<Id>,
-    /// The number of the current resume, and whether a cancel is being told in it; see the steps of a resume.
+    /// The number of the current resume, and whether a cancel is being told in it; see `roster`.
     pub(crate) resume: Cell<u32>,
     /// The waker the loop polls with now, as its two pointers.
     pub(crate) current_waker: Cell<(*const (), *const RawWakerVTable)>,
@@ -269,10 +269,8 @@ impl Shared {
     pub(crate) fn rest(&self, kept: usize) {
         self.ready.rest(kept);
         self.records.borrow_mut().shelves.rest();
-        let mut timers = self.timer_calls.borrow_mut();
-        if timers.is_empty() && timers.capacity() > kept {
-            *timers = Slab::new();
-        }
+        rest(&self.timer_calls, kept);
+        rest(&self.strays, kept);
         self.spares.borrow().rest();
         self.calls.rest();
     }
@@ -534,6 +532,7 @@ impl Shared {
     pub(crate) fn take_all(&self) -> Vec<Held> {
         self.parked_last.set(NOBODY);
         self.ready.clear();
+        self.due_calls.set(0);
         let shelves = std::mem::take(&mut self.records.borrow_mut().shelves);
         drop((shelves, self.spares.take()));
         let calls = self.calls.take_all().into_iter().map(Held::Call);
@@ -593,6 +592,14 @@ pub(crate) enum Held {
     Record(Departed),
     /// Kept for another thread.
     Vault(#[expect(dead_code, reason = "kept to be dropped")] Box<dyn Any>),
+}
+
+/// Gives back the memory of a list that is empty and has grown past `kept` entries.
+fn rest<T>(list: &RefCell<Slab<T>>, kept: usize) {
+    let mut list = list.borrow_mut();
+    if list.is_empty() && list.capacity() > kept {
+        *list = Slab::new();
+    }
 }
 
 /// What a panic said. A payload whose own `Drop` panics is leaked instead of dropped: it must not take the loop down.

@@ -145,6 +145,18 @@ fn a_cancelled_timer_does_not_run_even_when_it_is_due() {
 }
 
 #[test]
+fn a_timer_that_was_due_when_its_loop_went_is_ready_no_more() {
+    let (mut event_loop, _clock) = by_hand();
+    let handle = event_loop.handle();
+    handle.call_soon(|| {});
+    handle.call_later(ms(0), || panic!("there is no step left for it"));
+    assert_eq!(event_loop.turn(Budget::steps(1)).unwrap().steps, 1);
+    assert_eq!(handle.snapshot().ready, 1);
+    drop(event_loop);
+    assert_eq!(handle.snapshot().ready, 0);
+}
+
+#[test]
 fn zero_means_the_next_look_and_not_this_one() {
     let (mut event_loop, _clock) = by_hand();
     let trace = Trace::new();
