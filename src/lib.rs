@@ -101,6 +101,8 @@ mod records;
 mod shared;
 
 mod parking;
+
+mod arming;
 mod roster;
 mod waiting;
 

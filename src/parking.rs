@@ -23,8 +23,7 @@ use std::task::{Context, Waker};
 
 use crate::error::{Error, ErrorKind};
 use crate::record::CancelCause;
-use crate::shared::{Fire, PLAIN, PolledChild, Shared};
-use crate::timers::TimerId;
+use crate::shared::{PLAIN, PolledChild, Shared};
 use crate::waiter::{Foreign, Note, Parent, WaiterSlot};
 
 impl Shared {
@@ -209,17 +208,6 @@ impl Shared {
     pub(crate) fn unpark(&self, slot: WaiterSlot) -> WaiterSlot {
         drop(self.take_foreign(slot));
         slot.vacated()
-    }
-
-    /// Takes out a timer that is still to come, and forgets who waits for it.
-    #[inline]
-    pub(crate) fn give_up_timer(&self, id: TimerId) {
-        let fire = self.timers.borrow_mut().remove(id);
-        if let Some(Fire::Wake(slot)) = fire
-            && slot.token().is_some()
-        {
-            self.unpark(slot);
-        }
     }
 
     /// Takes a foreign waker out of where it is kept.

@@ -36,7 +36,7 @@ use crate::records::{Departed, Records};
 use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
 use crate::spares::Spares;
-use crate::timers::{Nanos, TimerId, Timers};
+use crate::timers::{Nanos, Timers};
 use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
 
 /// A call. It is given what it needs to make a handle from.
@@ -89,7 +89,7 @@ pub(crate) struct Shared {
     /// Deadlines.
     pub(crate) timers: RefCell<Timers<Fire>>,
     /// The callbacks of timers, each named by its timer.
-    timer_calls: RefCell<Slab<Callback>>,
+    pub(crate) timer_calls: RefCell<Slab<Callback>>,
     /// Sockets.
     pub(crate) reactor: RefCell<Reactor>,
     /// What other threads left.
@@ -234,12 +234,6 @@ impl Shared {
         self.touched();
     }
 
-    /// Queues a timer's callback, which may still be cancelled.
-    pub(crate) fn push_timer(&self, id: TimerId) {
-        self.due_calls.set(self.due_calls.get() + 1);
-        self.push(Job(id.marked()));
-    }
-
     /// Queues a callback. It is dropped if the loop is gone (keeps invariant 4).
     #[inline]
     pub(crate) fn push_call<F: FnOnce(&Rc<Shared>) + 'static>(&self, callback: F) {
@@ -350,78 +344,6 @@ impl Shared {
             flags.set(Flags::QUEUED);
         }
         true
-    }
-
-    /// Arms a timer for `after` from the next look, which wakes who waits in the slot.
-    #[inline]
-    pub(crate) fn arm(&self, after: Nanos, slot: WaiterSlot) -> TimerId {
-        let id = self.timers.borrow_mut().arm(after, Fire::Wake(slot));
-        self.touched();
-        id
-    }
-
-    /// Arms a timer for a reading of the clock, which wakes who waits in the slot.
-    pub(crate) fn arm_at(&self, deadline: Nanos, slot: WaiterSlot) -> TimerId {
-        let id = self.timers.borrow_mut().arm_at(deadline, Fire::Wake(slot));
-        self.touched();
-        id
-    }
-
-    /// Arms a timer for `after` from the next look, which queues a callback.
-    pub(crate) fn arm_call(&self, after: Nanos, callback: Callback) -> TimerId {
-        let number = self.timer_calls.borrow_mut().insert(callback);
-        let id = self.timers.borrow_mut().arm(after, Fire::Call(number));
-        self.touched();
-        id
-    }
-
-    /// Arms a timer for a reading of the clock, which queues a callback.
-    pub(crate) fn arm_call_at(&self, deadline: Nanos, callback: Callback) -> TimerId {
-        let number = self.timer_calls.borrow_mut().insert(callback);
-        let id = self
-            .timers
-            .borrow_mut()
-            .arm_at(deadline, Fire::Call(number));
-        self.touched();
-        id
-    }
-
-    /// Takes a timer out. What it would have called is dropped here. Tells whether it was still to come.
-    pub(crate) fn disarm(&self, id: TimerId) -> bool {
-        let fire = self.timers.borrow_mut().remove(id);
-        drop(fire.and_then(|fire| self.take_timer_call(fire)));
-        fire.is_some()
-    }
-
-    /// Takes the callback of a timer out that is due, if it was not cancelled.
-    pub(crate) fn take_due(&self, id: TimerId) -> Option<Callback> {
-        let fire = self.timers.borrow_mut().remove(id)?;
-        self.take_timer_call(fire)
-    }
-
-    /// The callback of a timer that is gone.
-    fn take_timer_call(&self, fire: Fire) -> Option<Callback> {
-        let Fire::Call(number) = fire else {
-            return None;
-        };
-        self.timer_calls.borrow_mut().try_remove(number)
-    }
-
-    /// Who waits for a timer, if it is still to come.
-    pub(crate) fn timer_waiter(&self, id: TimerId) -> Option<WaiterSlot> {
-        let mut timers = self.timers.borrow_mut();
-        match timers.get_mut(id) {
-            Some(Fire::Wake(slot)) => Some(*slot),
-            _ => None,
-        }
-    }
-
-    /// Changes who waits for a timer.
-    pub(crate) fn set_timer_waiter(&self, id: TimerId, waiter: WaiterSlot) {
-        let mut timers = self.timers.borrow_mut();
-        if let Some(Fire::Wake(slot)) = timers.get_mut(id) {
-            *slot = waiter;
-        }
     }
 
     // Incidents.
