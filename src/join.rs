@@ -461,10 +461,11 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     #[track_caller]
     pub fn cancel_on_drop(self) -> Self {
         let site = Location::caller();
-        if let Some(shared) = &self.shared
-            && let Some(record) = shared.records.borrow_mut().get_mut(self.id)
-        {
-            record.rare_mut().bound = Some(site);
+        if let Some(shared) = &self.shared {
+            let mut records = shared.records.borrow_mut();
+            if let Some(record) = records.get_mut(self.id) {
+                record.rare_mut().bound = Some(site);
+            }
         }
         self
     }

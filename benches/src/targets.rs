@@ -150,7 +150,7 @@ fn measured(
             // Raw has a target of its own, and the threaded one is not held to one core.
             let is_peer = |peer: &str| peer != RAW && peer != THREADED;
             let ahead: Vec<_> = all()
-                .filter(|comparison| is_peer(&comparison.peer) && comparison.is_behind())
+                .filter(|comparison| is_peer(comparison.peer) && comparison.is_behind())
                 .map(|comparison| format!("{} {}", comparison.peer, words::spread(comparison)))
                 .collect();
             let met = ahead.is_empty();

@@ -39,7 +39,8 @@ pub(super) struct Kept<T> {
 impl<T: 'static> Kept<T> {
     /// The shelf of this type, put up if need be.
     pub(super) fn of(shared: &Rc<Shared>) -> Rc<Self> {
-        if let Some(shelf) = shared.spares.borrow().share() {
+        let there = shared.spares.borrow().share();
+        if let Some(shelf) = there {
             return shelf;
         }
         let open = !shared.is_closed();
