@@ -14,6 +14,12 @@ pub const KEYS: u64 = 8;
 /// How many keys have an order of their own in `ordered`.
 pub const ORDERED_KEYS: u64 = 10_000;
 
+/// How many messages of `ordered` wait for their call, where they are bounded.
+pub const QUEUED: usize = 256;
+
+/// How many messages of `ordered` are handled at a time, where that is bounded.
+pub const AT_A_TIME: usize = 64;
+
 /// The bound of the queue in `queue`.
 pub const BOUND: usize = 128;
 

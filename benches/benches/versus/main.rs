@@ -191,7 +191,7 @@ const WORKLOADS: &[Workload] = &[
         test_count: 2 * ORDERED_KEYS,
         how: How::Cold,
         expected: |n| n,
-        sides: sides!(ours::ordered, tokio_keyed, ordered, raw => raw::ordered, tokio_one_task => tokio_keyed::ordered_by_one),
+        sides: sides!(ours::ordered, tokio_keyed, ordered, raw => raw::ordered, tokio_bounded => tokio_keyed::ordered_bounded, tokio_one_task => tokio_keyed::ordered_by_one),
     },
     Workload {
         name: "hot_key",

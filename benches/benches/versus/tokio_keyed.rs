@@ -4,12 +4,14 @@
 //! In each the check of a key belongs to whoever handles the key, so none needs a lock for it.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use benches::hot::{self, HOT, Message, OTHERS, Waits};
-use benches::inputs::{InOrder, ORDERED_KEYS, index};
+use benches::inputs::{AT_A_TIME, InOrder, ORDERED_KEYS, QUEUED, index};
 use benches::measure::{Measured, with_peak_memory};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::yield_now;
 
@@ -38,6 +40,50 @@ pub fn ordered<T: Flavour>(n: u64) -> Measured {
                     sender.send(number).expect("the key's coroutine listens");
                 }
                 yield_now().await;
+            }
+            let (senders, joins): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
+            drop(senders);
+            let mut right = 0;
+            for join in joins {
+                right += joined(join).await;
+            }
+            right
+        })
+    })
+}
+
+/// The same with the bounds that ours has: so many messages wait in all, so many are handled at a time, and the sender waits for
+/// room.
+///
+/// Permits are forgotten where they are got and given back by number, which spares each message a count of owners.
+pub fn ordered_bounded(n: u64) -> Measured {
+    with_peak_memory(|| {
+        Plain::measured(n, async move {
+            let room = Arc::new(Semaphore::new(QUEUED));
+            let places = Arc::new(Semaphore::new(AT_A_TIME));
+            let keys: Vec<_> = (0..ORDERED_KEYS)
+                .map(|_| {
+                    let (sender, mut receiver) = unbounded_channel();
+                    let (room, places) = (Arc::clone(&room), Arc::clone(&places));
+                    let join = tokio::spawn(async move {
+                        let mut key = InOrder::default();
+                        while let Some(number) = receiver.recv().await {
+                            let place = places.acquire().await.expect("nobody closes it");
+                            room.add_permits(1);
+                            yield_now().await;
+                            key.take(number);
+                            drop(place);
+                        }
+                        key.right()
+                    });
+                    (sender, join)
+                })
+                .collect();
+            for number in 0..n / ORDERED_KEYS {
+                for (sender, _) in &keys {
+                    room.acquire().await.expect("nobody closes it").forget();
+                    sender.send(number).expect("the key's coroutine listens");
+                }
             }
             let (senders, joins): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
             drop(senders);

@@ -8,14 +8,8 @@ use yieldpoint::{Call, Co, Handle, Keyed, Result};
 
 use super::{event_loop, measured};
 use crate::hot::{self, HOT, Message, Waits};
-use crate::inputs::{InOrder, ORDERED_KEYS, index};
+use crate::inputs::{AT_A_TIME, InOrder, ORDERED_KEYS, QUEUED, index};
 use crate::measure::{Measured, with_peak_memory};
-
-/// How many messages wait for their call.
-const QUEUED: usize = 256;
-
-/// How many calls run at a time.
-const AT_A_TIME: usize = 64;
 
 /// `n` messages go round robin to [`ORDERED_KEYS`] keys, and each handler gives way once. The result is how many were
 /// handled in their turn. CPU time a message, and peak memory.
