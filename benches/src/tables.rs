@@ -22,7 +22,7 @@ const COLUMNS: [&str; 9] = [
 ];
 
 /// What a user feels, the metric that tells it, and the peer it is told of.
-const FELT: [(&str, &str, &str); 12] = [
+const FELT: [(&str, &str, &str); 13] = [
     (
         "Echo server under load, 64 connections: requests a second",
         "tcp_echo_c64_d1",
@@ -52,7 +52,12 @@ const FELT: [(&str, &str, &str); 12] = [
     ("Memory of an idle connection", "idle_conn", "tokio"),
     ("Memory of a coroutine that waits", "parked", "tokio"),
     (
-        "Messages in order for each of 10 000 keys: CPU time each",
+        "Messages in order for each of 10 000 keys, in bounds: CPU time each",
+        "ordered",
+        "tokio_bounded",
+    ),
+    (
+        "The same, beside queues that have no bound",
         "ordered",
         "tokio",
     ),

@@ -159,15 +159,25 @@ pub fn task<P: Local>(n: u64) -> Measured {
     })
 }
 
-/// One-shots under their keys in a map.
+/// [`KEYS`] at a time.
 pub fn key_wait<P: Local>(n: u64) -> Measured {
+    keys_waited::<P, KEYS>(n)
+}
+
+/// One at a time.
+pub fn key_wait_1<P: Local>(n: u64) -> Measured {
+    keys_waited::<P, 1>(n)
+}
+
+/// One-shots under their keys in a map, so many at a time.
+fn keys_waited<P: Local, const PENDING: u64>(n: u64) -> Measured {
     P::measured(n, |peer| async move {
         let spawner = peer.clone();
         let waiter = peer.spawn(async move {
             let mut sum = 0;
             let mut pending = HashMap::new();
-            for round in 0..n / KEYS {
-                let keys = round * KEYS..(round + 1) * KEYS;
+            for round in 0..n / PENDING {
+                let keys = round * PENDING..(round + 1) * PENDING;
                 for key in keys.clone() {
                     let (done, result) = P::one_shot();
                     // Boxed, since a future that cannot be moved has no place in a map.

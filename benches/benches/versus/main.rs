@@ -271,6 +271,16 @@ const WORKLOADS: &[Workload] = &[
         sides: sides!(key_wait, tokio_local_queue => tokio_local::key_wait, raw => raw::key_wait),
     },
     Workload {
+        name: "key_wait_1",
+        what: "Make a key pending, queue its callback, wait for it; CPU time each.",
+        metrics: NANOS,
+        count: 400_000,
+        test_count: 800,
+        how: How::Warm,
+        expected: sum_below,
+        sides: sides!(key_wait_1, tokio_local_queue => tokio_local::key_wait_1, raw => raw::key_wait_1),
+    },
+    Workload {
         name: "queue",
         what: "One coroutine sends numbers to another over a queue of 128; CPU time each.",
         metrics: NANOS,

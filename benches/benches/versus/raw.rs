@@ -100,14 +100,24 @@ pub fn task(n: u64) -> Measured {
     })
 }
 
-/// The values under their keys in a map, written by boxed callbacks.
+/// [`KEYS`] at a time.
 pub fn key_wait(n: u64) -> Measured {
+    keys_waited::<KEYS>(n)
+}
+
+/// One at a time.
+pub fn key_wait_1(n: u64) -> Measured {
+    keys_waited::<1>(n)
+}
+
+/// The values under their keys in a map, written by boxed callbacks.
+fn keys_waited<const PENDING: u64>(n: u64) -> Measured {
     cpu_nanos_per_op(n, || {
         let mut callbacks = VecDeque::<Callback<HashMap<u64, Option<u64>>>>::new();
         let mut pending = HashMap::new();
         let mut sum = 0;
-        for round in 0..n / KEYS {
-            let keys = round * KEYS..(round + 1) * KEYS;
+        for round in 0..n / PENDING {
+            let keys = round * PENDING..(round + 1) * PENDING;
             for key in keys.clone() {
                 pending.insert(key, None);
                 callbacks.push_back(Box::new(move |pending| {

@@ -168,13 +168,23 @@ pub fn task(n: u64) -> Measured {
     })
 }
 
-/// One-shots under their keys in a map, completed by callbacks on a local queue.
+/// [`KEYS`] at a time.
 pub fn key_wait(n: u64) -> Measured {
+    keys_waited::<KEYS>(n)
+}
+
+/// One at a time.
+pub fn key_wait_1(n: u64) -> Measured {
+    keys_waited::<1>(n)
+}
+
+/// One-shots under their keys in a map, completed by callbacks on a local queue.
+fn keys_waited<const PENDING: u64>(n: u64) -> Measured {
     with_callbacks(n, move |callbacks| async move {
         let mut sum = 0;
         let mut pending = HashMap::new();
-        for round in 0..n / KEYS {
-            let keys = round * KEYS..(round + 1) * KEYS;
+        for round in 0..n / PENDING {
+            let keys = round * PENDING..(round + 1) * PENDING;
             for key in keys.clone() {
                 let (done, result) = oneshot::channel();
                 pending.insert(key, result);

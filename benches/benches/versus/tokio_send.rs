@@ -158,13 +158,23 @@ pub fn task<T: Flavour>(n: u64) -> Measured {
     })
 }
 
-/// One-shots under their keys in a map.
+/// [`KEYS`] at a time.
 pub fn key_wait<T: Flavour>(n: u64) -> Measured {
+    keys_waited::<T, KEYS>(n)
+}
+
+/// One at a time.
+pub fn key_wait_1<T: Flavour>(n: u64) -> Measured {
+    keys_waited::<T, 1>(n)
+}
+
+/// One-shots under their keys in a map, so many at a time.
+fn keys_waited<T: Flavour, const PENDING: u64>(n: u64) -> Measured {
     T::measured(n, async move {
         let mut sum = 0;
         let mut pending = HashMap::new();
-        for round in 0..n / KEYS {
-            let keys = round * KEYS..(round + 1) * KEYS;
+        for round in 0..n / PENDING {
+            let keys = round * PENDING..(round + 1) * PENDING;
             for key in keys.clone() {
                 let (done, result) = oneshot::channel();
                 pending.insert(key, result);

@@ -35,6 +35,7 @@ const WORKLOADS: &[(&str, Run, u64, u64)] = &[
     ("foreign_channel", ours::foreign_channel, 2_000, 10_000),
     ("task", ours::task, 2_000, 10_000),
     ("key_wait", ours::key_wait, 250 * KEYS, 1_250 * KEYS),
+    ("key_wait_1", ours::key_wait_1, 2_000, 10_000),
     ("pingpong", ours::pingpong, 2_000, 10_000),
     ("queue", ours::queue, 5_000, 50_000),
     ("timer_arm", ours::timer_arm, 2_000, 10_000),

@@ -22,14 +22,24 @@ pub fn task(n: u64) -> Measured {
     })
 }
 
-/// [`KEYS`] keys are made pending, a callback is queued for each, then they are waited for one after the other; `n` keys
-/// in all, and the result is the sum of the indices they give.
+/// [`KEYS`] at a time.
 pub fn key_wait(n: u64) -> Measured {
+    keys_waited::<KEYS>(n)
+}
+
+/// One at a time.
+pub fn key_wait_1(n: u64) -> Measured {
+    keys_waited::<1>(n)
+}
+
+/// Some keys are made pending, a callback is queued for each, then they are waited for one after the other; `n` keys in all, and the
+/// result is the sum of the indices they give.
+fn keys_waited<const PENDING: u64>(n: u64) -> Measured {
     measured(n, async move |co: Co| -> Result<u64> {
         let waiter = co.handle().spawn(async move |co| -> Result<u64> {
             let mut sum = 0;
-            for round in 0..n / KEYS {
-                let keys = round * KEYS..(round + 1) * KEYS;
+            for round in 0..n / PENDING {
+                let keys = round * PENDING..(round + 1) * PENDING;
                 for key in keys.clone() {
                     let done = co.callback(key)?;
                     co.handle().call_soon(move || done.resolve(key));

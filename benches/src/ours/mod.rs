@@ -11,7 +11,7 @@ mod ordered;
 mod remote;
 mod timers;
 
-pub use channels::{foreign_channel, key_wait, pingpong, queue, task};
+pub use channels::{foreign_channel, key_wait, key_wait_1, pingpong, queue, task};
 pub use coroutines::{foreign_yield, spawn_join, startup, yield_1, yield_1000, yield_all};
 pub use memory::parked;
 pub use net::{idle_conn, tcp_echo, tcp_echo_spin};
