@@ -6,9 +6,9 @@ use crate::comparison::Comparison;
 use crate::measure::as_f64;
 use crate::scaling::Curve;
 
-const COLOURS: [&str; 13] = [
+const COLOURS: [&str; 16] = [
     "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f",
-    "#bcbd22", "#17becf", "#444444", "#1b5e20", "#b71c1c",
+    "#bcbd22", "#17becf", "#444444", "#1b5e20", "#b71c1c", "#0d2b66", "#f2b705", "#00a884",
 ];
 
 /// The height of a row, and the space around the picture.
@@ -116,6 +116,25 @@ pub(crate) fn ratios(comparisons: &[Comparison]) -> String {
     svg
 }
 
+/// The heights of labels of two lines that stand as near to these as they can without covering one another, in the same order.
+fn apart(heights: &[f64]) -> Vec<f64> {
+    const LABEL: f64 = 28.0;
+    let mut order: Vec<usize> = (0..heights.len()).collect();
+    order.sort_by(|&a, &b| heights[a].total_cmp(&heights[b]));
+    let mut placed = heights.to_vec();
+    // Down from above, then half of what the last was moved by is shared by all.
+    for pair in order.windows(2) {
+        placed[pair[1]] = placed[pair[1]].max(placed[pair[0]] + LABEL);
+    }
+    if let Some(&last) = order.last() {
+        let moved = (placed[last] - heights[last]) / 2.0;
+        for height in &mut placed {
+            *height -= moved;
+        }
+    }
+    placed
+}
+
 /// A line for each curve: nanoseconds an operation over how many there are at once.
 pub(crate) fn scaling(curves: &[Curve]) -> String {
     const HEIGHT: f64 = 420.0;
@@ -129,7 +148,7 @@ pub(crate) fn scaling(curves: &[Curve]) -> String {
         HEIGHT,
         "Nanoseconds an operation, with as many at once: flat means that cost grows linearly",
     );
-    let x = |size: f64| LEFT + (size.log10() - 3.0) / 3.0 * (WIDTH - LEFT - 160.0);
+    let x = |size: f64| LEFT + (size.log10() - 3.0) / 3.0 * (WIDTH - LEFT - 190.0);
     let y = |nanos: f64| HEIGHT - 40.0 - nanos.max(1.0).log10() / top * (HEIGHT - 40.0 - TOP);
     let mut decade = 0.0;
     while decade <= top {
@@ -147,8 +166,20 @@ pub(crate) fn scaling(curves: &[Curve]) -> String {
     for (size, words) in [(1e3, "1k"), (1e4, "10k"), (1e5, "100k"), (1e6, "1M")] {
         text(&mut svg, x(size), HEIGHT - 20.0, "middle", words);
     }
+    let ends: Vec<f64> = curves
+        .iter()
+        .map(|curve| y(curve.points.last().map_or(1.0, |point| point.1)))
+        .collect();
+    let labels = apart(&ends);
     for (place, curve) in curves.iter().enumerate() {
         let colour = COLOURS[place % COLOURS.len()];
+        let label = (x(1e6) + 24.0, labels[place]);
+        line(
+            &mut svg,
+            (x(1e6) + 5.0, ends[place]),
+            (label.0 - 4.0, label.1),
+            colour,
+        );
         for pair in curve.points.windows(2) {
             line(
                 &mut svg,
@@ -166,22 +197,8 @@ pub(crate) fn scaling(curves: &[Curve]) -> String {
                 &format!("{} {}: {:.1} ns", curve.name, point.0, point.1),
             );
         }
-        if let Some(last) = curve.points.last() {
-            text(
-                &mut svg,
-                x(last.0) + 8.0,
-                y(last.1) - 4.0,
-                "start",
-                curve.name,
-            );
-            text(
-                &mut svg,
-                x(last.0) + 8.0,
-                y(last.1) + 8.0,
-                "start",
-                curve.what,
-            );
-        }
+        text(&mut svg, label.0, label.1 - 2.0, "start", curve.name);
+        text(&mut svg, label.0, label.1 + 10.0, "start", curve.what);
     }
     svg.push_str("</svg>\n");
     svg
@@ -228,6 +245,13 @@ mod tests {
         };
         assert!(at(1.0) < at(10.0) && at(10.0) < at(100.0));
         assert_eq!(at(10.0).to_bits(), 466.0_f64.to_bits());
+    }
+
+    #[test]
+    fn labels_of_curves_that_end_together_stand_apart_in_their_order() {
+        assert_eq!(apart(&[100.0, 98.0, 300.0]), [126.0, 98.0, 300.0]);
+        assert_eq!(apart(&[100.0, 100.0]), [86.0, 114.0]);
+        assert!(apart(&[]).is_empty());
     }
 
     #[test]
