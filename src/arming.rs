@@ -95,7 +95,6 @@ impl Shared {
 
     /// Queues a timer's callback, which may still be cancelled.
     pub(crate) fn push_timer(&self, id: TimerId) {
-        self.due_calls.set(self.due_calls.get() + 1);
         self.push(Job(id.marked()));
     }
 }

@@ -84,8 +84,6 @@ pub(crate) struct Shared {
     pub(crate) ready: Ready,
     /// The callbacks among them: each has its [`Job::call`] in the queue.
     calls: Calls<Rc<Shared>>,
-    /// How many callbacks of timers are among what is to run.
-    pub(crate) due_calls: Cell<usize>,
     /// Deadlines.
     pub(crate) timers: RefCell<Timers<Fire>>,
     /// The callbacks of timers, each named by its timer.
@@ -177,7 +175,6 @@ impl Shared {
             spares: RefCell::default(),
             ready: Ready::default(),
             calls: Calls::default(),
-            due_calls: Cell::new(0),
             timers: RefCell::new(Timers::new()),
             timer_calls: RefCell::default(),
             reactor: RefCell::new(reactor),
@@ -442,7 +439,7 @@ impl Shared {
             record.flags.has(Flags::QUEUED)
                 && (*id != running || self.queued.get() || self.gives_way())
         });
-        coroutines.count() + self.calls.len() + self.due_calls.get()
+        coroutines.count() + self.calls.len() + self.timers.borrow().count_due()
     }
 
     /// Refuses all further work (keeps invariant 4).
@@ -454,7 +451,6 @@ impl Shared {
     pub(crate) fn take_all(&self) -> Vec<Held> {
         self.parked_last.set(NOBODY);
         self.ready.clear();
-        self.due_calls.set(0);
         let shelves = std::mem::take(&mut self.records.borrow_mut().shelves);
         drop((shelves, self.spares.take()));
         let calls = self.calls.take_all().into_iter().map(Held::Call);

@@ -284,6 +284,12 @@ impl<V: Copy> Timers<V> {
         self.register.len()
     }
 
+    /// The number of timers that are due and still here. Looks at every timer: for a report.
+    pub(crate) fn count_due(&self) -> usize {
+        let places = self.register.iter();
+        places.filter(|(_, place)| *place == Place::DUE).count()
+    }
+
     /// Whether there is no timer, be it fresh, waiting or due.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {

@@ -244,7 +244,6 @@ impl EventLoop {
     #[inline(never)]
     fn call_timer(&mut self, id: TimerId) {
         let shared = &self.shared;
-        shared.due_calls.set(shared.due_calls.get() - 1);
         if let Some(callback) = shared.take_due(id) {
             shared.contain("callback", || callback(shared));
         }

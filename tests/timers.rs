@@ -157,6 +157,23 @@ fn a_timer_that_was_due_when_its_loop_went_is_ready_no_more() {
 }
 
 #[test]
+fn a_timer_that_is_cancelled_when_it_is_due_is_ready_no_more() {
+    let (mut event_loop, _clock) = by_hand();
+    let (handle, trace) = (event_loop.handle(), Trace::new());
+    handle.call_soon(|| {});
+    let due = [(); 3].map(|()| handle.call_later(ms(0), trace.noting("ran")));
+    let _ = event_loop.turn(Budget::steps(1)).unwrap();
+    let ready = || (handle.snapshot().ready, handle.snapshot().timers);
+    assert_eq!(ready(), (3, 3), "due, and still to run");
+    assert!(handle.cancel_timer(due[1]));
+    assert_eq!(ready(), (2, 2));
+    let _ = event_loop.turn(Budget::steps(1)).unwrap();
+    assert_eq!((ready(), trace.len()), ((1, 1), 1));
+    let _ = event_loop.turn(Budget::default()).unwrap();
+    assert_eq!((ready(), trace.len()), ((0, 0), 2));
+}
+
+#[test]
 fn zero_means_the_next_look_and_not_this_one() {
     let (mut event_loop, _clock) = by_hand();
     let trace = Trace::new();

@@ -51,11 +51,12 @@ impl Model {
 
     /// Panics unless the timers look the same from outside.
     fn compare(&self, timers: &Timers<usize>) {
-        let (mut len, mut fresh) = (0, false);
+        let (mut len, mut due, mut fresh) = (0, 0, false);
         for &(id, state) in &self.timers {
             let here = state != State::Gone;
             assert_eq!(timers.contains(id), here);
             len += usize::from(here);
+            due += usize::from(matches!(state, State::Due(_)));
             fresh |= matches!(state, State::Fresh(_));
         }
         let here = timers
@@ -71,6 +72,7 @@ impl Model {
         expected.sort_unstable();
         assert_eq!(deadlines, expected);
         assert_eq!(timers.len(), len);
+        assert_eq!(timers.count_due(), due);
         assert_eq!(timers.is_empty(), len == 0);
         assert_eq!(timers.has_fresh(), fresh);
         let next = self.waiting().min().map(|(deadline, _)| deadline);
