@@ -298,9 +298,8 @@ impl Bodies {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the common resume")]
     fn park(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
-        let kept = self.common.is_held();
         shared.park_coroutine(id);
-        if kept {
+        if self.common.is_held() {
             shared.end_resume();
             self.hand_over(shared, id, root);
         }

@@ -119,7 +119,7 @@ impl EventLoop {
         }
     }
 
-    /// Runs jobs, so many at most. Tells how many it has run, and why no more.
+    /// Runs jobs, so many at most, which are [`LOOK_EVERY`] at most. Tells how many it has run, and why no more.
     ///
     /// All are polled with one context, made anew only where the common waker was given away.
     #[inline]
@@ -171,7 +171,8 @@ impl EventLoop {
         while left > 0 {
             // A further stop is a part of this one.
             self.shared.heed();
-            let (ran, pause) = self.steps(left, |_| false, root.as_deref_mut());
+            let most = left.min(LOOK_EVERY);
+            let (ran, pause) = self.steps(most, |_| false, root.as_deref_mut());
             left = if pause == Pause::Idle { 0 } else { left - ran };
         }
     }
@@ -295,7 +296,7 @@ impl EventLoop {
 ///
 /// # Errors
 /// Why no further job is to be run for now.
-#[inline]
+#[inline(never)]
 fn look_up(shared: &Shared, end: usize) -> Result<Option<Job>, Pause> {
     let ready = &shared.ready;
     shared.renumber();
