@@ -211,7 +211,7 @@ mod tests {
 
     /// The number of a job.
     fn number(job: Job) -> usize {
-        job.timer_or_row().unwrap_err()
+        job.row().unwrap()
     }
 
     /// Takes what there is, by portions of one ring at most.
