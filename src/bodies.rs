@@ -57,7 +57,7 @@ pub(crate) struct Bodies {
     own: Vec<Option<Rc<OwnedWaker>>>,
     /// The waker of everybody who has none of his own.
     common: Rc<OwnedWaker>,
-    /// Whether that is another one than when it was last asked for. Until then no coroutine is resumed in the common way.
+    /// Whether it was given away just now: no coroutine is resumed in the common way with the context that was made of it.
     renewed: bool,
 }
 
@@ -120,17 +120,16 @@ impl Bodies {
         shared.set_current_waker(self.common.waker());
     }
 
-    /// The waker of everybody who has none of his own, for the contexts of resumes in the common way.
-    pub(crate) fn common(&mut self, shared: &Shared) -> Rc<OwnedWaker> {
-        if std::mem::take(&mut self.renewed) {
-            shared.end_detour();
-        }
+    /// The waker of everybody who has none of his own, for the context of resumes in the common way. It is that until the next detour.
+    pub(crate) fn common(&self) -> Rc<OwnedWaker> {
         Rc::clone(&self.common)
     }
 
-    /// Whether it was given away since it was asked for.
-    pub(crate) fn is_renewed(&self) -> bool {
-        self.renewed
+    /// Ends the detour that began when the common waker was given away. The next resumes are with another one.
+    pub(crate) fn heed_renewal(&mut self, shared: &Shared) {
+        if std::mem::take(&mut self.renewed) {
+            shared.end_detour();
+        }
     }
 
     /// Resumes the coroutine of this job in the common way, with a context of the common waker. Tells whether that will do.
@@ -146,7 +145,7 @@ impl Bodies {
             Some(slot) if slot.id == id.marked() => return self.resume_own(shared, id),
             // Where nobody is, it may be one that starts.
             Some(slot) => return slot.is_empty() && self.start(shared, id, cx),
-            None => return !id.is_marked() && self.start(shared, id, cx),
+            None => return job.row().is_none() && self.start(shared, id, cx),
         };
         shared.begin_resume(id);
         let outcome = poll(slot.body.as_mut(), cx);
@@ -298,9 +297,8 @@ impl Bodies {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the common resume")]
     fn park(&mut self, shared: &Shared, id: Id, root: Option<&mut Root<'_>>) {
-        let kept = self.common.is_held();
         shared.park_coroutine(id);
-        if kept {
+        if self.common.is_held() {
             shared.end_resume();
             self.hand_over(shared, id, root);
         }

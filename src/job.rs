@@ -16,23 +16,19 @@ impl Job {
         Job(Id::nothing(row).marked())
     }
 
-    /// The coroutine to resume, if it is not a callback.
-    #[inline]
-    pub(crate) fn coroutine(self) -> Option<Id> {
-        (!self.0.is_marked()).then_some(self.0)
-    }
-
     /// Whether these two lie side by side in the tables, as they do where coroutines come in the order of their spawn.
     pub(crate) fn is_beside(self, other: Job) -> bool {
         self.0.index().abs_diff(other.0.index()) == 1
     }
 
-    /// Of a callback: the timer it belongs to, unless it was cancelled meanwhile, or the row of which it is the oldest.
+    /// The row of which the oldest callback is to be called, if it is such a job.
     #[inline]
-    pub(crate) fn timer_or_row(self) -> Result<TimerId, usize> {
-        match self.0.which_marked_nothing() {
-            Some(row) => Err(row),
-            None => Ok(self.0.unmarked()),
-        }
+    pub(crate) fn row(self) -> Option<usize> {
+        self.0.which_marked_nothing()
+    }
+
+    /// Of a job that names no row: the timer whose callback is to be called, unless it was cancelled meanwhile, if it is no coroutine.
+    pub(crate) fn timer(self) -> Option<TimerId> {
+        self.0.is_marked().then(|| self.0.unmarked())
     }
 }

@@ -3,18 +3,19 @@
 //! It is apart because everybody adds to it and the loop takes from it, before and after each step: both must cost a few instructions. So
 //! it is a ring of places that need no borrow and no bounds check. What does not fit waits behind the ring in a list.
 //!
-//! Jobs are numbered as they come; `head`, `tail`, `until` and `limit` are such numbers, and the place of a job in the ring is its number
-//! modulo [`PLACES`].
+//! Jobs are numbered as they come; `head`, `tail`, `until`, `end` and `limit` are such numbers, and the place of a job in the ring is its
+//! number modulo [`PLACES`].
 //!
 //! Invariants:
 //! 1. Nothing comes into the ring while anything is in the list: what comes later is behind it.
 //! 2. `limit` is from `tail` to `PLACES` after `head`, and is `tail` where the next push must look round: the ring may be full, or the list in
 //!    use, or somebody to be told.
-//! 3. `until` is at most `tail`. The loop takes jobs up to there without asking whether there is one and whether it should go on.
+//! 3. The loop takes jobs that are before `end`, whatever is in the ring. `until` is at most `tail` and at most `end`: up to there it need
+//!    not look at either.
 //!
 //! ```text
-//!                 head      until       tail      limit
-//!                   ▼         ▼           ▼         ▼
+//!                 head      until       tail      limit    end
+//!                   ▼         ▼           ▼         ▼       ▼
 //!   ring  · · · · · j j j j j j j j j j j · · · · · ·          push: place, tail + 1
 //!                   └ taken so ┘                               take: head + 1
 //! ```
@@ -34,7 +35,7 @@ const BURST: usize = 32 * 1024;
 /// See the module's page.
 pub(crate) struct Ready {
     /// The jobs from `head` to `tail`.
-    ring: Box<[Cell<Job>; PLACES]>,
+    ring: [Cell<Job>; PLACES],
     /// Those behind them.
     list: RefCell<VecDeque<Job>>,
     /// The first job.
@@ -43,6 +44,8 @@ pub(crate) struct Ready {
     tail: Cell<usize>,
     /// Invariant 3.
     until: Cell<usize>,
+    /// Invariant 3.
+    end: Cell<usize>,
     /// Invariant 2.
     limit: Cell<usize>,
 }
@@ -51,11 +54,12 @@ impl Default for Ready {
     fn default() -> Self {
         Ready {
             // All zeros, which is the fastest to write; no place is read before a job was put there.
-            ring: Box::new([const { Cell::new(Job(Id::from_bits(0))) }; PLACES]),
+            ring: [const { Cell::new(Job(Id::from_bits(0))) }; PLACES],
             list: RefCell::default(),
             head: Cell::new(0),
             tail: Cell::new(0),
             until: Cell::new(0),
+            end: Cell::new(0),
             limit: Cell::new(PLACES),
         }
     }
@@ -109,25 +113,39 @@ impl Ready {
     #[inline]
     pub(crate) fn take(&self) -> Option<Job> {
         let head = self.head.get();
-        if head == self.until.get() {
+        if head == self.until.get() && !self.look_on(head) {
             return None;
         }
         self.head.set(head + 1);
         Some(self.ring[head % PLACES].get())
     }
 
-    /// Lets those jobs be taken that are there, up to the one with this number. Tells whether there are any.
+    /// Looks how far the loop may take now. Tells whether there is a job.
     #[inline]
+    fn look_on(&self, head: usize) -> bool {
+        let until = self.tail.get().min(self.end.get());
+        self.until.set(until);
+        head != until
+    }
+
+    /// Lets jobs be taken, those that come later too, up to the one with this number. Tells whether there is one; if not, none that comes
+    /// later may be taken either.
     pub(crate) fn go_on(&self, end: usize) -> bool {
-        if self.head.get() == self.tail.get() {
+        let head = self.head.get();
+        if head == self.tail.get() {
             self.fetch();
         }
-        self.until.set(self.tail.get().min(end));
-        self.head.get() != self.until.get()
+        self.end.set(end);
+        let any = self.look_on(head);
+        if !any {
+            self.pause();
+        }
+        any
     }
 
     /// Lets no further job be taken for now.
     pub(crate) fn pause(&self) {
+        self.end.set(self.head.get());
         self.until.set(self.head.get());
     }
 
@@ -193,7 +211,7 @@ mod tests {
 
     /// The number of a job.
     fn number(job: Job) -> usize {
-        job.timer_or_row().unwrap_err()
+        job.row().unwrap()
     }
 
     /// Takes what there is, by portions of one ring at most.

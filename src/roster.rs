@@ -97,18 +97,17 @@ impl Shared {
         }
     }
 
-    /// Notes that a coroutine has parked, unless it was woken while it ran. Where a point of ours said on what, its record is to learn of it
-    /// only if it must.
+    /// Notes that a coroutine has parked, unless it was woken while it ran. Its record is to learn of it only if it must.
     #[inline]
     fn note_parked(&self, id: Id) {
         if self.queued.get() {
-            self.forget_queued();
-        } else if self.note_in.get() == self.resume.get() {
-            // Another one's would have been settled when that point spoke.
-            self.parked_last.set(id);
-        } else {
-            self.enter_parked(id, Note::FOREIGN);
+            return self.forget_queued();
         }
+        if self.note_in.get() != self.resume.get() {
+            self.set_note(Note::FOREIGN);
+        }
+        // Another one's was settled when that note was made.
+        self.parked_last.set(id);
     }
 
     /// Enters what a coroutine has parked on in its record.

@@ -119,9 +119,7 @@ impl EventLoop {
         }
     }
 
-    /// Runs jobs, so many at most. Tells how many it has run, and why no more.
-    ///
-    /// All are polled with one context, made anew only where the common waker was given away.
+    /// Runs jobs, so many at most, which are [`LOOK_EVERY`] at most. Tells how many it has run, and why no more.
     #[inline]
     fn steps(
         &mut self,
@@ -129,40 +127,82 @@ impl EventLoop {
         late: impl Fn(&Shared) -> bool,
         mut root: Option<&mut Root<'_>>,
     ) -> (usize, Pause) {
-        let shared = Rc::clone(&self.shared);
-        let shared = &*shared;
+        let shared = &Rc::clone(&self.shared);
         if shared.ready.len() > MANY {
             self.bodies
                 .look_ahead(shared, shared.ready.next(LOOK_EVERY));
         }
         let begin = shared.ready.head();
         let end = begin.saturating_add(most);
-        shared.ready.pause();
-        let pause = 'pause: loop {
-            let common = self.bodies.common(shared);
-            let mut cx = Context::from_waker(common.waker());
-            loop {
-                if let Some(job) = shared.ready.take() {
-                    if !self.bodies.resume(shared, job, &mut cx) {
-                        self.step_rare(job, root.as_deref_mut());
-                    }
-                } else if self.bodies.is_renewed() {
-                    continue 'pause;
-                } else {
-                    match look_up(shared, end) {
-                        Ok(None) => continue,
-                        Ok(Some(job)) => self.step_rare(job, root.as_deref_mut()),
-                        Err(pause) => break 'pause pause,
-                    }
+        let pause = loop {
+            let is_late = match self.look_up(end) {
+                Ok(None) => self.steps_in_one_context(shared, &late, root.as_deref_mut()),
+                Ok(Some(job)) => {
+                    self.step_rare(shared, job, root.as_deref_mut());
+                    late(shared)
                 }
-                if late(shared) {
-                    break 'pause Pause::Late;
-                }
+                Err(pause) => break pause,
+            };
+            if is_late {
+                break Pause::Late;
             }
         };
         // Nobody runs between two resumes. Said here, it is not said after each.
         shared.end_resume();
         (shared.ready.head() - begin, pause)
+    }
+
+    /// Runs jobs in the common way, all polled with one context, for as long as the queue gives any. Tells whether it stopped because
+    /// the time is up.
+    #[inline(never)]
+    fn steps_in_one_context(
+        &mut self,
+        shared: &Rc<Shared>,
+        late: &impl Fn(&Shared) -> bool,
+        mut root: Option<&mut Root<'_>>,
+    ) -> bool {
+        let common = self.bodies.common();
+        let mut cx = Context::from_waker(common.waker());
+        while let Some(job) = shared.ready.take() {
+            if !self.bodies.resume(shared, job, &mut cx) {
+                match job.row() {
+                    Some(row) => call(shared, row),
+                    None => self.step_rare(shared, job, root.as_deref_mut()),
+                }
+            }
+            if late(shared) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Looks whether to go on up to the job with this number. Gives a job that must be run in the longer way.
+    ///
+    /// # Errors
+    /// Why no further job is to be run for now.
+    fn look_up(&mut self, end: usize) -> Result<Option<Job>, Pause> {
+        let shared = &self.shared;
+        let ready = &shared.ready;
+        shared.renumber();
+        self.bodies.heed_renewal(shared);
+        let job = if shared.detours.get() == 0 {
+            if ready.go_on(end) {
+                return Ok(None);
+            }
+            None
+        } else if shared.is_interrupted() {
+            return Err(Pause::Interrupted);
+        } else {
+            ready.go_on(end.min(ready.head() + 1));
+            ready.take()
+        };
+        let none = if ready.head() == end {
+            Pause::Spent
+        } else {
+            Pause::Idle
+        };
+        job.map(Some).ok_or(none)
     }
 
     /// Runs what is ready now and nothing that becomes ready by it.
@@ -171,7 +211,8 @@ impl EventLoop {
         while left > 0 {
             // A further stop is a part of this one.
             self.shared.heed();
-            let (ran, pause) = self.steps(left, |_| false, root.as_deref_mut());
+            let most = left.min(LOOK_EVERY);
+            let (ran, pause) = self.steps(most, |_| false, root.as_deref_mut());
             left = if pause == Pause::Idle { 0 } else { left - ran };
         }
     }
@@ -222,30 +263,15 @@ impl EventLoop {
     }
 
     /// Runs a callback, or a coroutine in the longer way.
-    #[inline]
-    fn step_rare(&mut self, job: Job, root: Option<&mut Root<'_>>) {
-        self.shared.end_resume();
-        match job.coroutine() {
-            Some(id) => self.bodies.resume_rare(&self.shared, id, root),
-            None => self.call(job),
-        }
-    }
-
-    /// Runs a callback.
     #[inline(never)]
-    fn call(&mut self, job: Job) {
-        match job.timer_or_row() {
-            Err(row) => self.shared.call_next(row),
-            Ok(id) => self.call_timer(id),
+    fn step_rare(&mut self, shared: &Rc<Shared>, job: Job, root: Option<&mut Root<'_>>) {
+        if let Some(row) = job.row() {
+            return call(shared, row);
         }
-    }
-
-    /// Runs the callback of a timer, if it was not cancelled meanwhile.
-    #[inline(never)]
-    fn call_timer(&mut self, id: TimerId) {
-        let shared = &self.shared;
-        if let Some(callback) = shared.take_due(id) {
-            shared.contain("callback", || callback(shared));
+        shared.end_resume();
+        match job.timer() {
+            Some(id) => call_timer(shared, id),
+            None => self.bodies.resume_rare(shared, job.0, root),
         }
     }
 
@@ -290,31 +316,19 @@ impl EventLoop {
     }
 }
 
-/// Looks whether to go on up to the job with this number. Gives a job that must be run in the longer way.
-///
-/// # Errors
-/// Why no further job is to be run for now.
-#[inline]
-fn look_up(shared: &Shared, end: usize) -> Result<Option<Job>, Pause> {
-    let ready = &shared.ready;
-    shared.renumber();
-    let job = if shared.detours.get() == 0 {
-        if ready.go_on(end) {
-            return Ok(None);
-        }
-        None
-    } else if shared.is_interrupted() {
-        return Err(Pause::Interrupted);
-    } else {
-        ready.go_on(end.min(ready.head() + 1));
-        ready.take()
-    };
-    let none = if ready.head() == end {
-        Pause::Spent
-    } else {
-        Pause::Idle
-    };
-    job.map(Some).ok_or(none)
+/// Runs the oldest callback of this row.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as a resume, in the common way")]
+fn call(shared: &Rc<Shared>, row: usize) {
+    shared.end_resume();
+    shared.call_next(row);
+}
+
+/// Runs the callback of a timer, if it was not cancelled meanwhile.
+fn call_timer(shared: &Rc<Shared>, id: TimerId) {
+    if let Some(callback) = shared.take_due(id) {
+        shared.contain("callback", || callback(shared));
+    }
 }
 
 impl AsRawFd for EventLoop {

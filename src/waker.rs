@@ -19,7 +19,8 @@
 //!      └── woken during the poll, no clone left ──▶ the coroutine goes to the back of the queue; still common
 //! ```
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
+use std::mem::{self, ManuallyDrop};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,8 +32,9 @@ use crate::inbox::Inbox;
 use crate::shared::Shared;
 
 thread_local! {
-    /// The loop that is in a turn on this thread, so that a waker used there need not go by way of the inbox.
-    static HERE: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
+    /// The loop that is in a turn on this thread, so that a waker used there need not go by way of the inbox. Between turns there is none,
+    /// so none is left when the thread ends: without a drop it needs no look whether that has begun.
+    static HERE: ManuallyDrop<Cell<Option<Rc<Shared>>>> = const { ManuallyDrop::new(Cell::new(None)) };
     /// Where that loop's inbox is, or null: the question "is it this one?" in one comparison.
     static HERE_INBOX: Cell<*const Inbox<Rc<Shared>>> = const { Cell::new(ptr::null()) };
 }
@@ -48,14 +50,10 @@ pub(crate) struct InTurn {
 impl InTurn {
     /// Enters a turn.
     pub(crate) fn enter(shared: &Rc<Shared>) -> Self {
-        let outer = HERE.try_with(|here| here.replace(Some(Rc::clone(shared))));
-        // A loop that ends with its thread may come after what is said here of the thread; its wakers then go by way of the inbox.
-        if outer.is_ok() {
-            HERE_INBOX.set(Arc::as_ptr(&shared.inbox));
-        }
+        HERE_INBOX.set(Arc::as_ptr(&shared.inbox));
         InTurn {
             shared: Rc::clone(shared),
-            outer: outer.ok().flatten(),
+            outer: HERE.with(|here| here.replace(Some(Rc::clone(shared)))),
         }
     }
 }
@@ -65,7 +63,7 @@ impl Drop for InTurn {
         let outer = self.outer.take();
         let inbox = outer.as_ref().map(|shared| Arc::as_ptr(&shared.inbox));
         HERE_INBOX.set(inbox.unwrap_or(ptr::null()));
-        drop(HERE.try_with(|here| here.replace(outer)));
+        drop(HERE.with(|here| here.replace(outer)));
         self.shared.forget_current_waker();
     }
 }
@@ -82,20 +80,20 @@ pub(crate) struct WakeCell {
 
 impl Wake for WakeCell {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+        if let Some(id) = self.id_here() {
+            // Before the wake-up, which so is the last thing done here.
+            drop(self);
+            wake_here(id);
+        } else {
+            self.wake_there();
+        }
     }
 
     #[inline]
     fn wake_by_ref(self: &Arc<Self>) {
-        if HERE_INBOX.get() == Arc::as_ptr(&self.inbox) {
-            let id = self.id();
-            if id.is_none() {
-                give_way_here();
-            } else {
-                wake_here(id);
-            }
-        } else {
-            self.wake_there();
+        match self.id_here() {
+            Some(id) => wake_here(id),
+            None => self.wake_there(),
         }
     }
 }
@@ -105,6 +103,12 @@ impl WakeCell {
     #[inline]
     fn id(&self) -> Id {
         Id::from_bits(self.id.load(Ordering::Relaxed))
+    }
+
+    /// The same, in a turn of its loop.
+    #[inline]
+    fn id_here(&self) -> Option<Id> {
+        (HERE_INBOX.get() == Arc::as_ptr(&self.inbox)).then(|| self.id())
     }
 
     /// Wakes from outside of the loop's turn, perhaps from another thread.
@@ -121,25 +125,26 @@ impl WakeCell {
     }
 }
 
-/// Makes the coroutine that the loop in a turn here runs give way.
-#[inline(never)]
-fn give_way_here() {
-    HERE.with(|here| {
-        if let Some(shared) = &*here.borrow() {
-            shared.give_way();
-        }
-    });
+/// Wakes a coroutine of the loop that is in a turn here. With the common waker, whose id is none, that is the one which runs.
+#[inline]
+fn wake_here(id: Id) {
+    if id.is_none() {
+        here(Shared::give_way);
+    } else {
+        here(|shared| shared.wake(id));
+    }
 }
 
-/// Wakes a coroutine of the loop that is in a turn here.
+/// Does something with the loop that is in a turn here. It runs nobody's code.
 #[inline(never)]
-fn wake_here(id: Id) {
-    HERE.with(|here| {
-        // Waking a coroutine runs nobody's code.
-        let here = here.borrow();
-        if let Some(shared) = &*here {
-            shared.wake(id);
+fn here(act: impl FnOnce(&Shared)) {
+    HERE.with(|place| {
+        let here = place.take();
+        if let Some(shared) = &here {
+            act(shared);
         }
+        // None is there meanwhile: forgetting it saves the look whether it must be dropped.
+        mem::forget(place.replace(here));
     });
 }
 
