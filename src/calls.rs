@@ -4,26 +4,24 @@
 //!
 //! Invariants:
 //! 1. A callback is called, and dropped, with nothing borrowed, and its panic goes no further than its row.
-//! 2. A row holds callbacks of one type, oldest first. It gives its place to another type's only while it is empty.
-//! 3. Callbacks for which there is no row wait in boxes, in a row of those.
+//! 2. A row holds callbacks of one type, oldest first. Once put up it stays: it is reached, and called from, without a borrow or a count.
+//! 3. Callbacks for whose type no place is left wait in boxes, in the row of those.
 //!
 //! ```text
-//!   push ─▶ the row of its type? ── there, or its place is free ──▶ [ row ] ─▶ the number of the row, for the ready queue
-//!              └ taken by another type ──▶ boxed ─▶ [ boxes ] ─────────────┘
+//!   push ─▶ the row of its type? ── at its place, or at the next one that is free ──▶ [ row ] ─▶ the number of the row
+//!              └ all places taken ──▶ boxed ─▶ [ row of boxes ] ───────────────────────────────▶ for the ready queue
 //! ```
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
-use std::iter;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 
 use crate::fit::Fit;
 
-/// How many types have a row.
-pub(crate) const ROWS: usize = 16;
+/// How many types have a row, beside that of boxes.
+const ROWS: usize = 64;
 
 /// The number of the row of boxes.
 const BOXES: usize = ROWS;
@@ -39,10 +37,8 @@ type Panic = Box<dyn Any + Send>;
 
 /// The queued callbacks. Each is called with an `&A`.
 pub(crate) struct Calls<A> {
-    /// Each at the place that its type is given by its number; behind them the row of boxes.
-    rows: RefCell<[Option<Rc<dyn Queued<A>>>; ROWS + 1]>,
-    /// What fits into none of them.
-    boxes: Rc<Row<Boxed<A>>>,
+    /// Each at the place that its type is given by its number, or after it; behind them the row of boxes.
+    rows: [OnceCell<Box<dyn Queued<A>>>; ROWS + 1],
 }
 
 /// Callbacks of one type.
@@ -62,7 +58,7 @@ trait Queued<A>: Any {
     ///
     /// # Errors
     /// What it panicked with.
-    fn call(self: Rc<Self>, argument: &A) -> Result<(), Panic>;
+    fn call(&self, argument: &A) -> Result<(), Panic>;
 
     /// How many there are.
     fn len(&self) -> usize;
@@ -108,7 +104,7 @@ impl<F> Default for Row<F> {
 }
 
 impl<A, F: FnOnce(&A) + 'static> Queued<A> for Row<F> {
-    fn call(self: Rc<Self>, argument: &A) -> Result<(), Panic> {
+    fn call(&self, argument: &A) -> Result<(), Panic> {
         let oldest = self.0.borrow_mut().pop();
         let Some(call) = oldest else { return Ok(()) };
         catch_unwind(AssertUnwindSafe(|| call(argument)))
@@ -137,14 +133,10 @@ impl<A, F: FnOnce(&A) + 'static> Queued<A> for Row<F> {
     }
 }
 
-impl<A: 'static> Default for Calls<A> {
+impl<A> Default for Calls<A> {
     fn default() -> Self {
-        let boxes = Rc::new(Row::default());
-        let mut rows = [const { None }; ROWS + 1];
-        rows[BOXES] = Some(Rc::clone(&boxes) as Rc<dyn Queued<A>>);
         Calls {
-            rows: RefCell::new(rows),
-            boxes,
+            rows: [const { OnceCell::new() }; ROWS + 1],
         }
     }
 }
@@ -154,15 +146,21 @@ impl<A: 'static> Calls<A> {
     #[inline]
     pub(crate) fn push<F: FnOnce(&A) + 'static>(&self, call: F) -> usize {
         let number = Fit::of::<F>().shelf(ROWS);
-        let rows = self.rows.borrow_mut();
-        if let Some(row) = rows[number].as_deref()
-            && let Some(row) = (row as &dyn Any).downcast_ref::<Row<F>>()
-        {
+        if let Some(row) = self.row::<F>(number) {
             row.0.borrow_mut().back.push(call);
             return number;
         }
-        drop(rows);
-        self.push_first(number, iter::once(call))
+        self.push_elsewhere(call)
+    }
+
+    /// Queues a callback whose row is not at its own place.
+    #[cold]
+    fn push_elsewhere<F: FnOnce(&A) + 'static>(&self, call: F) -> usize {
+        let Some((number, row)) = self.find::<F>() else {
+            return self.push_boxed(Box::new(call));
+        };
+        row.0.borrow_mut().back.push(call);
+        number
     }
 
     /// Queues the oldest of these callbacks, in their order. Gives the number of their row.
@@ -170,51 +168,60 @@ impl<A: 'static> Calls<A> {
     where
         F: FnOnce(&A) + 'static,
     {
-        let number = Fit::of::<F>().shelf(ROWS);
-        let rows = self.rows.borrow();
-        if let Some(row) = rows[number].as_deref()
-            && let Some(row) = (row as &dyn Any).downcast_ref::<Row<F>>()
-        {
-            let mut queued = row.0.borrow_mut();
-            if queued.len() == 0 && count == calls.len() {
-                let posted = mem::take(calls).into();
-                *calls = mem::replace(&mut queued.back, posted).into();
-            } else {
-                queued.back.extend(calls.drain(..count));
-            }
-            return number;
-        }
-        drop(rows);
-        self.push_first(number, calls.drain(..count))
-    }
-
-    /// Queues callbacks of a type that has no row yet (keeps invariant 2).
-    #[cold]
-    fn push_first<F: FnOnce(&A) + 'static>(
-        &self,
-        number: usize,
-        calls: impl Iterator<Item = F>,
-    ) -> usize {
-        let mut rows = self.rows.borrow_mut();
-        let taken = rows[number].as_ref().is_some_and(|row| row.len() > 0);
-        if taken {
-            drop(rows);
-            for call in calls {
+        let Some((number, row)) = self.find::<F>() else {
+            for call in calls.drain(..count) {
                 self.push_boxed(Box::new(call));
             }
             return BOXES;
+        };
+        let mut queued = row.0.borrow_mut();
+        if queued.len() == 0 && queued.back.capacity() > 0 && count == calls.len() {
+            let posted = mem::take(calls).into();
+            *calls = mem::replace(&mut queued.back, posted).into();
+        } else {
+            queued.back.extend(calls.drain(..count));
         }
-        let row = Row::default();
-        row.0.borrow_mut().back.extend(calls);
-        // The row before held nothing: its drop runs nobody's code.
-        rows[number] = Some(Rc::new(row));
         number
     }
 
     /// Queues a callback that is in a box already. Gives the number of its row.
     pub(crate) fn push_boxed(&self, call: Boxed<A>) -> usize {
-        self.boxes.0.borrow_mut().back.push(call);
+        self.put_up::<Boxed<A>>(BOXES);
+        if let Some(row) = self.row::<Boxed<A>>(BOXES) {
+            row.0.borrow_mut().back.push(call);
+        }
         BOXES
+    }
+
+    /// The row with this number, if it is that of the type.
+    #[inline]
+    fn row<F: 'static>(&self, number: usize) -> Option<&Row<F>> {
+        let row: &dyn Any = &**self.rows[number].get()?;
+        row.downcast_ref()
+    }
+
+    /// The row of a type, with its number. There is none if no place was left for it.
+    fn find<F: FnOnce(&A) + 'static>(&self) -> Option<(usize, &Row<F>)> {
+        let own = Fit::of::<F>().shelf(ROWS);
+        match self.row(own) {
+            Some(row) => Some((own, row)),
+            None => self.find_elsewhere(own),
+        }
+    }
+
+    /// The same where it is not at the type's own place: put up now if need be (keeps invariant 2).
+    #[cold]
+    fn find_elsewhere<F: FnOnce(&A) + 'static>(&self, own: usize) -> Option<(usize, &Row<F>)> {
+        let mut places = (own..own + ROWS).map(|place| place % ROWS);
+        places.find_map(|number| {
+            self.put_up::<F>(number);
+            Some((number, self.row(number)?))
+        })
+    }
+
+    /// Puts a row up in a place that is free.
+    fn put_up<F: FnOnce(&A) + 'static>(&self, number: usize) {
+        self.rows[number].get_or_init(|| Box::new(Row::<F>::default()));
     }
 
     /// Calls the oldest callback of a row.
@@ -223,35 +230,37 @@ impl<A: 'static> Calls<A> {
     /// What it panicked with.
     #[inline]
     pub(crate) fn call(&self, number: usize, argument: &A) -> Result<(), Panic> {
-        let row = self.rows.borrow_mut()[number].clone();
-        row.map_or(Ok(()), |row| row.call(argument))
+        self.rows[number]
+            .get()
+            .map_or(Ok(()), |row| row.call(argument))
+    }
+
+    /// The rows that were put up.
+    fn rows(&self) -> impl Iterator<Item = &dyn Queued<A>> {
+        self.rows.iter().filter_map(|row| Some(&**row.get()?))
     }
 
     /// How many callbacks are queued.
     pub(crate) fn len(&self) -> usize {
-        let rows = self.rows.borrow();
-        rows.iter().flatten().map(|row| row.len()).sum()
+        self.rows().map(Queued::len).sum()
     }
 
     /// Takes all callbacks out, to be dropped by the caller one by one.
     pub(crate) fn take_all(&self) -> Vec<Box<dyn Any>> {
-        let rows = self.rows.borrow();
-        rows.iter()
-            .flatten()
-            .flat_map(|row| row.take_all())
-            .collect()
+        self.rows().flat_map(Queued::take_all).collect()
     }
 
     /// Gives back what a burst has left.
     pub(crate) fn rest(&self) {
-        let rows = self.rows.borrow();
-        rows.iter().flatten().for_each(|row| row.rest());
+        self.rows().for_each(Queued::rest);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::collections::BTreeSet;
+    use std::rc::Rc;
 
     use super::*;
 
@@ -271,53 +280,35 @@ mod tests {
         assert_eq!(sum.get(), 123);
     }
 
-    /// Pushes one callback of a type that only this `N` has.
-    fn push_one<const N: usize>(calls: &Calls<RefCell<Vec<usize>>>) -> usize {
-        calls.push(|log: &RefCell<Vec<usize>>| log.borrow_mut().push(N))
+    /// Pushes one callback of a type that only these numbers have.
+    fn push_one<const TENS: usize, const ONES: usize>(calls: &Calls<RefCell<Vec<usize>>>) -> usize {
+        calls.push(|log: &RefCell<Vec<usize>>| log.borrow_mut().push(TENS * 10 + ONES))
+    }
+
+    /// The function for each of eighty types: more than there are rows.
+    macro_rules! of_eighty_types {
+        ($($tens:literal)*) => { [$(
+            push_one::<$tens, 0>, push_one::<$tens, 1>, push_one::<$tens, 2>, push_one::<$tens, 3>, push_one::<$tens, 4>,
+            push_one::<$tens, 5>, push_one::<$tens, 6>, push_one::<$tens, 7>, push_one::<$tens, 8>, push_one::<$tens, 9>,
+        )*] };
     }
 
     #[test]
     fn types_that_meet_at_one_place_do_not_take_each_others_callbacks() {
         let calls = Calls::default();
         let log = RefCell::new(vec![]);
-        // More types than there are rows: some meet.
-        let pushes: [fn(&_) -> usize; 20] = [
-            push_one::<0>,
-            push_one::<1>,
-            push_one::<2>,
-            push_one::<3>,
-            push_one::<4>,
-            push_one::<5>,
-            push_one::<6>,
-            push_one::<7>,
-            push_one::<8>,
-            push_one::<9>,
-            push_one::<10>,
-            push_one::<11>,
-            push_one::<12>,
-            push_one::<13>,
-            push_one::<14>,
-            push_one::<15>,
-            push_one::<16>,
-            push_one::<17>,
-            push_one::<18>,
-            push_one::<19>,
-        ];
-        for _ in 0..2 {
-            let rows: Vec<usize> = pushes.iter().map(|push| push(&calls)).collect();
-            assert!(rows.contains(&BOXES), "{rows:?}");
-            for row in rows {
-                calls.call(row, &log).unwrap();
-            }
-            assert_eq!(log.take(), (0..20).collect::<Vec<_>>());
+        let pushes: [fn(&_) -> usize; 80] = of_eighty_types!(0 1 2 3 4 5 6 7);
+        let push_all = || -> Vec<usize> { pushes.iter().map(|push| push(&calls)).collect() };
+        let rows = push_all();
+        assert_eq!(push_all(), rows, "a row stays");
+        let boxed = rows.iter().filter(|row| **row == BOXES).count();
+        let distinct = rows.iter().collect::<BTreeSet<_>>().len();
+        assert_eq!((boxed, distinct), (pushes.len() - ROWS, ROWS + 1));
+        for row in rows.iter().chain(&rows) {
+            calls.call(*row, &log).unwrap();
         }
-        // Alone, each gets a row.
-        for push in pushes {
-            let row = push(&calls);
-            assert_ne!(row, BOXES);
-            calls.call(row, &log).unwrap();
-        }
-        assert_eq!(log.take(), (0..20).collect::<Vec<_>>());
+        let once = (0..pushes.len()).collect::<Vec<_>>();
+        assert_eq!(log.take(), [once.clone(), once].concat());
     }
 
     #[test]
@@ -350,8 +341,8 @@ mod tests {
                 calls.push(move |log: &RefCell<Vec<usize>>| log.borrow_mut().push(n));
             }
             next += pushed;
-            let row = calls.rows.borrow().iter().position(|row| {
-                let row = row.as_ref();
+            let row = calls.rows.iter().position(|row| {
+                let row = row.get();
                 row.is_some_and(|row| row.len() > 0)
             });
             for _ in 0..called {

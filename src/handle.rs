@@ -68,9 +68,17 @@ impl Handle {
     #[doc(alias = "add_callback")]
     #[inline]
     pub fn call_soon(&self, callback: impl FnOnce() + 'static) {
-        if self.is_open_for("a callback queued with call_soon") {
-            self.shared.push_call(move |_: &Rc<Shared>| callback());
+        if self.shared.is_closed() {
+            return self.refuse(callback);
         }
+        self.shared.push_call(move |_: &Rc<Shared>| callback());
+    }
+
+    /// Drops a callback that is queued on a loop that is gone.
+    #[cold]
+    fn refuse(&self, callback: impl FnOnce()) {
+        self.is_open_for("a callback queued with call_soon");
+        drop(callback);
     }
 
     /// Queues a callback for `after` from now. It never runs early; timers for the same moment run in the order in which they were

@@ -10,6 +10,8 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::mem::{forget, replace};
+use std::panic::Location;
 use std::rc::Rc;
 use std::task::Context;
 
@@ -20,11 +22,9 @@ use crate::snapshot::{KeyState, PendingKey};
 use crate::timers::TimerId;
 use crate::waiter::Note;
 
-/// With more entries than this, keys are found by hash. Among few, integers are found by their low bits, others one after the other.
+/// More of those that have no place of their own are found by hash, not one after the other; more places than these are given back when
+/// no key is pending.
 const FEW: usize = 16;
-
-/// No entry, where entries are few.
-const NONE: u8 = u8::MAX;
 
 /// The cell of one registration, whatever its type.
 pub(crate) trait Pending: Any {
@@ -80,6 +80,18 @@ impl Entry {
         self.cell.as_ref()
     }
 
+    /// Whether no key is here.
+    #[inline]
+    fn is_vacant(&self) -> bool {
+        self.cell.is_none()
+    }
+
+    /// Where the key was registered.
+    fn created_at(&self) -> Site {
+        let cell = self.cell.as_ref();
+        cell.map_or(Location::caller(), |cell| cell.created_at())
+    }
+
     /// Marks the key as waited for here, unless it is already: then nothing changes. Tells which.
     pub(crate) fn claim(&mut self, site: Site) -> bool {
         let free = self.waited_at.is_none();
@@ -121,90 +133,24 @@ pub(crate) enum Claim<R> {
 /// The pending keys of one coroutine.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    /// In no order once one was vacated. Each stays in its place, and is written and read word by word: one that was written as words
-    /// and is soon read as more than a word stalls the CPU.
+    /// The places of integers, each of which is at the one that its low bits name or behind; behind them whatever has no such place,
+    /// in no order. Entries are written and read word by word: one that was written as words and is soon read as more than a word stalls
+    /// the CPU.
     entries: Vec<Entry>,
-    /// Which of them are vacant.
-    vacant: Vec<usize>,
-    /// Where the integers are, while entries are few.
-    integers: Integers,
-    /// Where each key is, once there are many.
+    /// How many of them are places of integers: a power of two, or none. Only these may be vacant.
+    own: usize,
+    /// Where those behind are, once they are many.
     index: Option<HashMap<Key, usize>>,
+    /// How many keys are pending.
+    pending: usize,
     /// How many registrations there have been.
     registered: u64,
 }
 
-/// Where the integers are among few entries: those with the same low bits in a chain. A vacant entry is in none.
-struct Integers {
-    /// The first entry of each chain.
-    first: [u8; FEW],
-    /// To each entry the one behind it.
-    next: [u8; FEW],
-}
-
-impl Default for Integers {
-    fn default() -> Self {
-        Integers {
-            first: [NONE; FEW],
-            next: [NONE; FEW],
-        }
-    }
-}
-
-impl Integers {
-    /// The chain of an integer.
-    #[inline]
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the low bits are wanted"
-    )]
-    fn chain(number: i64) -> usize {
-        number as usize % FEW
-    }
-
-    /// Where an integer is among these entries.
-    #[inline]
-    fn find(&self, number: i64, entries: &[Entry]) -> Option<usize> {
-        let mut at = usize::from(self.first[Self::chain(number)]);
-        while let Some(entry) = entries.get(at) {
-            if entry.key.integer() == Some(number) {
-                return Some(at);
-            }
-            at = usize::from(self.next[at % FEW]);
-        }
-        None
-    }
-
-    /// Puts the entry of an integer into its chain.
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "entries are few")]
-    fn enter(&mut self, number: i64, at: usize) {
-        let first = &mut self.first[Self::chain(number)];
-        self.next[at % FEW] = std::mem::replace(first, at as u8);
-    }
-
-    /// Takes the entry of an integer out of its chain.
-    #[inline]
-    fn leave(&mut self, number: i64, at: usize) {
-        let after = self.next[at % FEW];
-        let mut before = &mut self.first[Self::chain(number)];
-        while usize::from(*before) != at {
-            before = &mut self.next[usize::from(*before) % FEW];
-        }
-        *before = after;
-    }
-}
-
 impl Ledger {
-    /// How many keys are pending.
-    fn len(&self) -> usize {
-        self.entries.len() - self.vacant.len()
-    }
-
     /// Whether no key is pending.
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.pending == 0
     }
 
     /// Makes a key pending.
@@ -212,16 +158,16 @@ impl Ledger {
     /// # Errors
     /// Tells where it was registered first, if it is pending already. The first registration is untouched.
     pub(crate) fn register(&mut self, key: &Key, cell: Rc<dyn Pending>) -> Result<(), Site> {
-        if let Some(number) = key.integer() {
-            return self.register_integer(number, cell);
+        if let Some(first) = self.get(key) {
+            return Err(first.created_at());
         }
-        if let Some(first) = self.position_rare(key) {
-            return Err(self.created_at(first));
-        }
-        let at = self.enter(cell);
-        self.entries[at].key = key.clone();
-        if self.index.is_some() || self.len() > FEW {
-            self.note_position(at);
+        self.make_room(key);
+        match self.vacant_place(key) {
+            Some(at) => {
+                self.enter(at, cell);
+                self.entries[at].key = key.clone();
+            }
+            None => self.append(key.clone(), cell),
         }
         Ok(())
     }
@@ -233,46 +179,83 @@ impl Ledger {
         number: i64,
         cell: Rc<dyn Pending>,
     ) -> Result<(), Site> {
-        if let Some(first) = self.position_of_integer(number) {
-            return Err(self.created_at(first));
+        let at = self.place(number);
+        let alone = self.entries.len() == self.own;
+        if alone && self.entries.get(at).is_some_and(Entry::is_vacant) {
+            self.enter(at, cell);
+            // Forgetting what was there saves the look whether it must be dropped: the key of a vacant entry holds nothing.
+            forget(replace(&mut self.entries[at].key, Key::from(number)));
+            return Ok(());
         }
-        let at = self.enter(cell);
-        // Forgetting what was there saves the look whether it must be dropped: the key of a vacant entry holds nothing.
-        std::mem::forget(std::mem::replace(
-            &mut self.entries[at].key,
-            Key::from(number),
-        ));
-        if self.index.is_none() && self.len() <= FEW {
-            self.integers.enter(number, at);
-        } else {
-            self.note_position(at);
-        }
-        Ok(())
+        self.register(&Key::from(number), cell)
     }
 
-    /// Takes an entry for a cell. Its key is still to be written.
+    /// The place of an integer, if there are any.
     #[inline]
-    fn enter(&mut self, cell: Rc<dyn Pending>) -> usize {
-        let at = self.vacant.pop().unwrap_or_else(|| self.another());
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the low bits are wanted"
+    )]
+    fn place(&self, number: i64) -> usize {
+        number as usize & self.own.wrapping_sub(1)
+    }
+
+    /// The place of a key, if it is an integer and its place is free.
+    fn vacant_place(&self, key: &Key) -> Option<usize> {
+        let at = self.place(key.integer()?);
+        (at < self.own && self.entries[at].is_vacant()).then_some(at)
+    }
+
+    /// Takes a vacant place for a cell. Its key is still to be written.
+    #[inline]
+    fn enter(&mut self, at: usize, cell: Rc<dyn Pending>) {
+        self.pending += 1;
         self.registered += 1;
         let entry = &mut self.entries[at];
         entry.number = self.registered;
-        std::mem::forget(entry.cell.replace(cell));
-        at
+        forget(entry.cell.replace(cell));
     }
 
-    /// Where a pending key was registered.
-    #[cold]
-    fn created_at(&self, at: usize) -> Site {
-        let cell = self.entries[at].cell.as_ref();
-        cell.map_or(std::panic::Location::caller(), |cell| cell.created_at())
-    }
-
-    /// One more entry.
-    #[cold]
-    fn another(&mut self) -> usize {
+    /// Adds an entry behind the places.
+    fn append(&mut self, key: Key, cell: Rc<dyn Pending>) {
         self.entries.push(Entry::VACANT);
-        self.entries.len() - 1
+        let at = self.entries.len() - 1;
+        self.enter(at, cell);
+        self.entries[at].key = key;
+        self.note_position(at);
+    }
+
+    /// Makes more places where that of an integer is taken, unless more than half of them are free.
+    fn make_room(&mut self, key: &Key) {
+        let behind = self.entries.len() - self.own;
+        let placed = self.pending - behind;
+        if key.integer().is_none() || self.vacant_place(key).is_some() || 2 * placed < self.own {
+            return;
+        }
+        self.own = (2 * self.own).max(4);
+        self.index = None;
+        let places = (0..self.own).map(|_| Entry::VACANT).collect();
+        for entry in replace(&mut self.entries, places) {
+            match self.vacant_place(&entry.key) {
+                _ if entry.is_vacant() => {}
+                Some(at) => self.entries[at] = entry,
+                None => {
+                    self.entries.push(entry);
+                    self.note_position(self.entries.len() - 1);
+                }
+            }
+        }
+    }
+
+    /// Notes where an entry is that lies behind the places, once there are many such.
+    fn note_position(&mut self, at: usize) {
+        if let Some(index) = &mut self.index {
+            index.insert(self.entries[at].key.clone(), at);
+        } else if self.entries.len() - self.own > FEW {
+            let behind = self.entries.iter().enumerate().skip(self.own);
+            self.index = Some(behind.map(|(at, entry)| (entry.key.clone(), at)).collect());
+        }
     }
 
     /// Vacates an entry, and gives its cell.
@@ -285,30 +268,33 @@ impl Ledger {
         cell
     }
 
-    /// Gives an entry free whose cell was taken out and that nobody waits for.
+    /// Gives an entry free whose cell was taken out and that nobody waits for. The key of a place may stay.
     #[inline]
     fn vacated(&mut self, at: usize) {
-        self.vacant.push(at);
-        let entry = &mut self.entries[at];
-        entry.timer = None;
-        match (entry.key.integer(), &self.index) {
-            // The key may stay: in no chain, it is not found.
-            (Some(number), None) => self.integers.leave(number, at),
-            _ => self.forget_key(at),
+        self.entries[at].timer = None;
+        self.pending -= 1;
+        if at >= self.own {
+            self.remove_behind(at);
+        }
+        if self.pending == 0 && self.own > FEW {
+            // So many places are not worth keeping for the next few.
+            drop(self.take_all());
         }
     }
 
-    /// Notes where the entry of a key is, once there are many.
+    /// Removes an entry that lies behind the places.
     #[cold]
-    fn note_position(&mut self, at: usize) {
+    fn remove_behind(&mut self, at: usize) {
+        let removed = self.entries.swap_remove(at);
         if let Some(index) = &mut self.index {
-            index.insert(self.entries[at].key.clone(), at);
-            return;
+            index.remove(&removed.key);
+            if let Some(moved) = self.entries.get(at) {
+                index.insert(moved.key.clone(), at);
+            }
         }
-        let entries = self.entries.iter().enumerate();
-        let pending = entries.filter(|(_, entry)| entry.cell.is_some());
-        self.index = Some(pending.map(|(at, entry)| (entry.key.clone(), at)).collect());
-        self.integers = Integers::default();
+        if self.entries.len() == self.own {
+            self.index = None;
+        }
     }
 
     /// The entry of a pending key.
@@ -345,7 +331,7 @@ impl Ledger {
         };
         let Some(taken) = take(&*cell) else {
             entry.waited_at = Some(site);
-            std::mem::forget(entry.cell.replace(Rc::clone(&cell)));
+            forget(entry.cell.replace(Rc::clone(&cell)));
             return Claim::Waits(cell);
         };
         self.vacated(at);
@@ -379,25 +365,13 @@ impl Ledger {
         self.vacate(at)
     }
 
-    /// Takes the key out of an entry that was vacated, and out of the index.
-    #[cold]
-    fn forget_key(&mut self, at: usize) {
-        let key = std::mem::replace(&mut self.entries[at].key, Key::NOBODYS);
-        let Some(index) = &mut self.index else { return };
-        index.remove(&key);
-        if self.is_empty() {
-            // The places of so many are not worth keeping for the next few.
-            drop(self.take_all());
-        }
-    }
-
     /// Frees every key, to be dropped by the caller when nothing is borrowed.
     pub(crate) fn take_all(&mut self) -> Vec<Entry> {
+        self.own = 0;
         self.index = None;
-        self.integers = Integers::default();
-        self.vacant = Vec::new();
+        self.pending = 0;
         let mut entries = std::mem::take(&mut self.entries);
-        entries.retain(|entry| entry.cell.is_some());
+        entries.retain(|entry| !entry.is_vacant());
         entries
     }
 
@@ -408,38 +382,34 @@ impl Ledger {
         entries.into_iter().filter_map(Entry::report).collect()
     }
 
-    /// Where a key's entry is.
+    /// Where a pending key's entry is.
     #[inline]
     fn position(&self, key: &Key) -> Option<usize> {
-        match key.integer() {
-            Some(number) => self.position_of_integer(number),
-            None => self.position_rare(key),
+        if let Some(number) = key.integer() {
+            let at = self.place(number);
+            if let Some(entry) = self.entries.get(at)
+                && entry.key.integer() == Some(number)
+                && !entry.is_vacant()
+            {
+                return Some(at);
+            }
         }
+        self.position_behind(key)
     }
 
-    /// Where the entry of an integer is.
-    #[inline]
-    fn position_of_integer(&self, number: i64) -> Option<usize> {
-        match &self.index {
-            None => self.integers.find(number, &self.entries),
-            Some(_) => self.position_rare(&Key::from(number)),
-        }
-    }
-
-    /// Where the entry of a key is, of what is not an integer, or one of many.
+    /// Where it is among those that lie behind the places.
     #[inline(never)]
-    fn position_rare(&self, key: &Key) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.get(key).copied(),
-            None => self.entries.iter().position(|entry| entry.key == *key),
+    fn position_behind(&self, key: &Key) -> Option<usize> {
+        if let Some(index) = &self.index {
+            return index.get(key).copied();
         }
+        let mut behind = self.entries.iter().enumerate().skip(self.own);
+        behind.find_map(|(at, entry)| (entry.key == *key).then_some(at))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::panic::Location;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -504,7 +474,7 @@ mod tests {
                 for n in 0..40 {
                     prop_assert_eq!(found(&ledger, &key(n)), map.get(&n).copied());
                 }
-                prop_assert_eq!(ledger.len(), map.len());
+                prop_assert_eq!(ledger.pending, map.len());
                 prop_assert_eq!(ledger.report().len(), map.len());
             }
         }

@@ -80,35 +80,50 @@ impl<T> State<T> {
 }
 
 impl<T: 'static> OneShot<T> {
-    /// A cell and its resolver. In line it would make a `Task` slower, by measure.
-    #[inline(never)]
+    /// A cell and its resolver.
+    #[inline]
     pub(crate) fn new(shared: &Rc<Shared>, created_at: Site) -> (Rc<Self>, Resolver<T>) {
+        let cell = OneShot::waiting(shared, created_at);
+        let resolver = OneShot::resolver(&cell);
+        (cell, resolver)
+    }
+
+    /// A cell, for which a resolver is still to be made. In line it would make a `Task` slower, by measure.
+    #[inline(never)]
+    pub(crate) fn waiting(shared: &Rc<Shared>, created_at: Site) -> Rc<Self> {
         let kept = shared
             .spares
             .borrow_mut()
-            .find::<Kept<T>>()
-            .and_then(Kept::pop);
+            .find::<Rc<Kept<T>>>()
+            .and_then(|shelf| shelf.pop());
         let Some(cell) = kept else {
             return OneShot::allocated(shared, created_at);
         };
         cell.created_at.set(created_at);
         cell.put(State::Waiting(WaiterSlot::EMPTY));
-        (Rc::clone(&cell), Resolver { cell: Some(cell) })
+        cell
     }
 
-    /// A new cell and its resolver.
+    /// A new cell.
     #[inline(never)]
-    fn allocated(shared: &Rc<Shared>, created_at: Site) -> (Rc<Self>, Resolver<T>) {
-        let cell = Rc::new(OneShot {
+    fn allocated(shared: &Rc<Shared>, created_at: Site) -> Rc<Self> {
+        Rc::new(OneShot {
             shelf: Kept::of(shared),
             created_at: Cell::new(created_at),
             state: Cell::new(State::Waiting(WaiterSlot::EMPTY)),
-        });
-        (Rc::clone(&cell), Resolver { cell: Some(cell) })
+        })
     }
 }
 
 impl<T> OneShot<T> {
+    /// The resolver of a cell. There is one at most.
+    #[inline]
+    pub(crate) fn resolver(cell: &Rc<Self>) -> Resolver<T> {
+        Resolver {
+            cell: Some(Rc::clone(cell)),
+        }
+    }
+
     /// The loop.
     #[inline]
     pub(crate) fn shared(&self) -> &Rc<Shared> {

@@ -19,8 +19,11 @@ use std::any::Any;
 use std::collections::VecDeque;
 
 use crate::arena::Id;
-use crate::calls::{Calls, KEPT, ROWS};
+use crate::calls::{Calls, KEPT};
 use crate::fit::Fit;
+
+/// How many types have a row.
+const ROWS: usize = 16;
 
 /// The place of the row of boxes.
 const BOXES: usize = ROWS;

@@ -8,7 +8,6 @@
 //! 3. A shelf that is not here any more keeps nothing: it and what is on it may own each other.
 
 use std::any::Any;
-use std::rc::Rc;
 
 use crate::fit::Fit;
 
@@ -31,27 +30,21 @@ pub(crate) trait Shelf: Any {
 #[derive(Default)]
 pub(crate) struct Spares {
     /// By the low bits of the type.
-    shelves: [Option<Rc<dyn Shelf>>; SHELVES],
+    shelves: [Option<Box<dyn Shelf>>; SHELVES],
 }
 
 impl Spares {
     /// The shelf of this type, if there is one.
     #[inline]
     pub(crate) fn find<K: Shelf>(&self) -> Option<&K> {
-        let found = self.shelves[Fit::of::<K>().shelf(SHELVES)].as_deref()?;
-        (found as &dyn Any).downcast_ref()
-    }
-
-    /// The same, to be owned.
-    pub(crate) fn share<K: Shelf>(&self) -> Option<Rc<K>> {
-        let found = self.shelves[Fit::of::<K>().shelf(SHELVES)].clone()?;
-        (found as Rc<dyn Any>).downcast().ok()
+        let found: &dyn Any = self.shelves[Fit::of::<K>().shelf(SHELVES)].as_deref()?;
+        found.downcast_ref()
     }
 
     /// Puts a shelf in its place, which may have been another one's.
-    pub(crate) fn put_up<K: Shelf>(&mut self, new: Rc<K>) {
+    pub(crate) fn put_up<K: Shelf>(&mut self, new: K) {
         let place = &mut self.shelves[Fit::of::<K>().shelf(SHELVES)];
-        if let Some(other) = place.replace(new) {
+        if let Some(other) = place.replace(Box::new(new)) {
             other.close();
         }
     }
@@ -75,6 +68,7 @@ impl Drop for Spares {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::rc::Rc;
 
     use super::*;
 
@@ -85,7 +79,7 @@ mod tests {
         closed: Cell<bool>,
     }
 
-    impl<const N: usize> Shelf for Noting<N> {
+    impl<const N: usize> Shelf for Rc<Noting<N>> {
         fn rest(&self, kept: usize) {
             self.resting.set(kept);
         }
@@ -98,12 +92,12 @@ mod tests {
     #[test]
     fn a_shelf_is_found_by_its_own_type_and_by_no_other() {
         let mut spares = Spares::default();
-        assert!(spares.find::<Noting<0>>().is_none());
+        assert!(spares.find::<Rc<Noting<0>>>().is_none());
         let shelf = Rc::new(Noting::<0>::default());
         spares.put_up(Rc::clone(&shelf));
-        assert!(spares.find::<Noting<1>>().is_none());
-        assert!(spares.find::<Noting<0>>().is_some());
-        assert!(Rc::ptr_eq(&spares.share::<Noting<0>>().unwrap(), &shelf));
+        assert!(spares.find::<Rc<Noting<1>>>().is_none());
+        assert!(spares.find::<Rc<Noting<0>>>().is_some());
+        assert!(Rc::ptr_eq(&spares.find::<Rc<Noting<0>>>().unwrap(), &shelf));
         spares.rest();
         assert_eq!(shelf.resting.get(), RESTING);
         assert!(!shelf.closed.get());
@@ -114,12 +108,12 @@ mod tests {
     #[test]
     fn a_shelf_whose_place_is_taken_is_closed() {
         /// Puts up a shelf that is told apart by its number.
-        fn put_up<const N: usize>(spares: &mut Spares) -> Rc<dyn Shelf> {
+        fn put_up<const N: usize>(spares: &mut Spares) -> Rc<dyn Any> {
             let shelf = Rc::new(Noting::<N>::default());
             spares.put_up(Rc::clone(&shelf));
             shelf
         }
-        type PutUp = fn(&mut Spares) -> Rc<dyn Shelf>;
+        type PutUp = fn(&mut Spares) -> Rc<dyn Any>;
         let mut spares = Spares::default();
         let first = Rc::new(Noting::<0>::default());
         spares.put_up(Rc::clone(&first));
@@ -144,7 +138,7 @@ mod tests {
         ]
         .map(|put_up| put_up(&mut spares));
         let kept = spares.shelves.iter().flatten().count();
-        let held = |shelf: &Rc<dyn Shelf>| Rc::strong_count(shelf) > 1;
+        let held = |shelf: &Rc<dyn Any>| Rc::strong_count(shelf) > 1;
         let held = others.iter().filter(|shelf| held(shelf)).count()
             + usize::from(Rc::strong_count(&first) > 1);
         assert_eq!(held, kept);

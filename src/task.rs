@@ -9,7 +9,6 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::mem::{forget, replace};
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,7 +17,6 @@ use std::task::{Context, Poll};
 use crate::coroutine::Co;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oneshot::{Missing, OneShot, Resolver};
-use crate::shared::Shared;
 use crate::site::Site;
 use crate::waiter::{Kind, Note};
 use crate::yield_point::YieldPoint;
@@ -110,8 +108,8 @@ where
     #[inline]
     fn start(self, co: &Co) -> TaskStarted<F, T> {
         TaskStarted {
-            site: self.site,
-            state: State::Uncalled(Some((Rc::clone(co.handle().shared()), self.call))),
+            call: Some(self.call),
+            cell: Some(OneShot::waiting(co.handle().shared(), self.site)),
         }
     }
 }
@@ -127,18 +125,10 @@ impl<F, T> fmt::Debug for Task<F, T> {
 /// A [`Task`] that is awaited. Dropping it gives the wait up; the operation goes on, and what it calls back with is dropped.
 #[must_use = "a task does nothing until it is awaited"]
 pub struct TaskStarted<F, T> {
-    /// Where it was made.
-    site: Site,
-    /// How far it is.
-    state: State<F, T>,
-}
-
-/// How far a task is; see the module's diagram. What is taken out of its place is moved in registers, which the whole is not.
-enum State<F, T> {
-    /// The function is still to be called. The loop is known to the cell from then on: one word less in whatever waits.
-    Uncalled(Option<(Rc<Shared>, F)>),
-    /// It was called; the cell is gone once the output was given.
-    Waiting(Option<Rc<OneShot<T>>>),
+    /// The function, until it is called.
+    call: Option<F>,
+    /// What its callback fills. It knows where the task was made, and leads to the loop. Gone once the output was given.
+    cell: Option<Rc<OneShot<T>>>,
 }
 
 /// The function is moved out to be called and never pinned.
@@ -155,38 +145,30 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = self.get_mut();
-        let site = this.site;
-        if let State::Uncalled(start) = &mut this.state
-            && let Some((shared, call)) = start.take()
+        let Some(cell) = &this.cell else {
+            return Poll::Pending;
+        };
+        if let Some(call) = this.call.take()
+            && let Err(error) = call(OneShot::resolver(cell)).into_result()
         {
-            let (cell, resolver) = OneShot::new(&shared, site);
-            drop(shared);
-            if let Err(error) = call(resolver).into_result() {
-                return Poll::Ready(Err(error));
-            }
-            // What was there is out: forgetting it saves the look whether it must be dropped.
-            forget(replace(&mut this.state, State::Waiting(Some(cell))));
+            this.cell = None;
+            return Poll::Ready(Err(error));
         }
-        let State::Waiting(waiting) = &mut this.state else {
-            return Poll::Pending;
-        };
-        let Some(cell) = waiting else {
-            return Poll::Pending;
-        };
         let note = Note {
             kind: &TASK,
-            site: Some(site),
+            site: Some(cell.created_at()),
         };
         match cell.poll(cx, note) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(value)) => {
-                if let Some(cell) = waiting.take() {
+                if let Some(cell) = this.cell.take() {
                     cell.keep();
                 }
                 Poll::Ready(Ok(value))
             }
             Poll::Ready(Err(missing)) => {
-                *waiting = None;
+                let site = cell.created_at();
+                this.cell = None;
                 Poll::Ready(Err(failed(missing, site)))
             }
         }
@@ -211,25 +193,10 @@ fn failed(missing: Missing, site: Site) -> Error {
 impl<F, T> Drop for TaskStarted<F, T> {
     #[inline]
     fn drop(&mut self) {
-        match &mut self.state {
-            State::Uncalled(start) => {
-                if let Some(start) = start.take() {
-                    leave_uncalled(start);
-                }
-            }
-            State::Waiting(cell) => {
-                if let Some(cell) = cell.take() {
-                    give_up(cell);
-                }
-            }
+        if let Some(cell) = self.cell.take() {
+            give_up(cell);
         }
     }
-}
-
-/// Drops the function of a task that was never awaited.
-#[cold]
-fn leave_uncalled<F>(start: (Rc<Shared>, F)) {
-    drop(start);
 }
 
 /// Gives a wait up.
@@ -241,8 +208,9 @@ fn give_up<T>(cell: Rc<OneShot<T>>) {
 
 impl<F, T> fmt::Debug for TaskStarted<F, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let site = self.cell.as_ref().map(|cell| cell.created_at());
         f.debug_struct("TaskStarted")
-            .field("site", &self.site)
+            .field("site", &site)
             .finish_non_exhaustive()
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Kept<T> {
 impl<T: 'static> Kept<T> {
     /// The shelf of this type, put up if need be.
     pub(super) fn of(shared: &Rc<Shared>) -> Rc<Self> {
-        let there = shared.spares.borrow().share();
+        let there = shared.spares.borrow().find().cloned();
         if let Some(shelf) = there {
             return shelf;
         }
@@ -81,7 +81,7 @@ impl<T> Kept<T> {
     }
 }
 
-impl<T: 'static> Shelf for Kept<T> {
+impl<T: 'static> Shelf for Rc<Kept<T>> {
     fn rest(&self, kept: usize) {
         let mut cells = self.cells.borrow_mut();
         cells.truncate(kept);
