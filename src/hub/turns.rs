@@ -8,8 +8,8 @@
 //! 3. A call that has to go on gets a permit before any message is taken.
 
 use crate::arena::Id;
-use crate::hub::key_state::{KeyState, Marks, NOBODY};
-use crate::hub::queues::Queues;
+use crate::hub::key_state::{KeyState, Marks};
+use crate::hub::message::Item;
 use crate::hub::seats::{Seat, Seats};
 use crate::hub::table::Table;
 use crate::key_name::KeyName;
@@ -109,34 +109,47 @@ impl<K, M, R, E> Table<K, M, R, E> {
                     // Nobody waits: as if it had been put down and taken again.
                     seat.credit = u32::from(key.weight);
                 }
-                begun = begin(held, key, seat, queues);
+                let next = queues.pop(&mut key.queue);
+                begun = next.map(|item| begin(held, key, item, seat));
             } else {
                 seat.key = Id::NONE;
-                key.seat = NOBODY;
+                key.put_down();
                 if has_more {
-                    key.mark(Marks::IN_RING, true);
-                    ring.push(held);
+                    if let Some(Item {
+                        message,
+                        asker,
+                        size,
+                        since,
+                    }) = queues.pop(&mut key.queue)
+                    {
+                        key.enter_ring(ring.push(held, message, asker, (size, since)));
+                    }
                 } else if !(key.is(Marks::HAS_STATE) && self.keeps_state && !key.is(Marks::FREE)) {
                     return Turn::PutDown(held, false);
                 }
             }
         }
         while begun.is_none() && may {
-            let Some(id) = ring.pop() else { break };
-            if let Some(key) = keys.get_mut(id) {
-                key.mark(Marks::IN_RING, false);
-                if key.lacks_turn() {
-                    key.seat = at;
-                    seat.credit = u32::from(key.weight);
-                    begun = begin(id, key, seat, queues);
-                }
+            let Some((id, item)) = ring.pop() else { break };
+            let Some(key) = keys.get_mut(id) else {
+                continue;
+            };
+            key.put_down();
+            let Some(item) = item else { continue };
+            if key.is(Marks::HELD) {
+                queues.push_first(&mut key.queue, item);
+                continue;
             }
+            key.set_seat(at);
+            seat.credit = u32::from(key.weight);
+            begun = Some(begin(id, key, item, seat));
         }
         let Some(begun) = begun else {
             return Turn::Nothing;
         };
         seat.since = now;
         *permits -= 1;
+        self.room += 1;
         self.bytes -= begun.size;
         if begun.has_line {
             self.make_room_ready(begun.key);
@@ -147,7 +160,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
     /// Takes a key out of its worker's hands; it goes to the back of the ring if it has messages.
     pub(crate) fn put_down(&mut self, id: Id) {
         if let Some(key) = self.keys.get_mut(id) {
-            key.seat = NOBODY;
+            key.put_down();
             self.make_ready(id);
         }
     }
@@ -162,10 +175,10 @@ impl<K, M, R, E> Table<K, M, R, E> {
 fn begin<K, M, R, E>(
     id: Id,
     key: &mut KeyState<K>,
+    item: Item<M, R, E>,
     seat: &mut Seat<R, E>,
-    queues: &mut Queues<M, R, E>,
-) -> Option<Begun<K, M>> {
-    let item = queues.pop(&mut key.queue)?;
+) -> Begun<K, M> {
+    key.give_room();
     key.mark(Marks::HAS_STATE, true);
     seat.key = id;
     seat.credit = seat.credit.saturating_sub(1);
@@ -173,7 +186,7 @@ fn begin<K, M, R, E>(
     // The call before was settled: forgetting that saves the look whether an asker must be dropped.
     std::mem::forget(std::mem::replace(&mut seat.asker, item.asker));
     seat.busy = true;
-    Some(Begun {
+    Begun {
         key: id,
         name: key.name.clone(),
         message: item.message,
@@ -181,5 +194,5 @@ fn begin<K, M, R, E>(
         since: item.since,
         asked,
         has_line: key.is(Marks::HAS_LINE),
-    })
+    }
 }
