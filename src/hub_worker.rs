@@ -230,7 +230,7 @@ where
                     break;
                 };
                 seen = None;
-                let (key, asked) = (job.key, job.asked);
+                let (key, is_loose) = (job.key, job.is_loose);
                 let mut lent = Lent::new(&service, key);
                 let begun = {
                     let (lent, handler) = (&mut lent, &service.handler);
@@ -241,7 +241,7 @@ where
                 };
                 let result = begun.await;
                 lent.give_back();
-                if !hub.settle(id, seat, asked, result) {
+                if !hub.settle(id, seat, is_loose, result) {
                     break 'working;
                 }
                 if pace.is_out_of_breath(hub.shared()) {

@@ -36,12 +36,14 @@ where
     R: 'static,
     E: From<Error> + fmt::Display + 'static,
 {
-    /// Limits the call that begins in this seat.
+    /// Limits the call that begins in this seat, if calls are limited. Tells whether they are.
     #[inline]
-    pub(super) fn limit_head(self: &Rc<Self>, seat: u32) {
-        if let Some(limit) = self.rules.head {
-            self.arm(seat, Step::Report, limit.report);
-        }
+    pub(super) fn limit_head(self: &Rc<Self>, seat: u32) -> bool {
+        let Some(limit) = self.rules.head else {
+            return false;
+        };
+        self.arm(seat, Step::Report, limit.report);
+        true
     }
 
     /// Sets the timer for the next step.

@@ -41,6 +41,8 @@ impl Marks {
     const PARKED: Marks = Marks(32);
     /// None of its messages are handled, and none are taken in.
     pub(crate) const STOPPED: Marks = Marks(64);
+    /// It goes when it is idle, with whatever state it has.
+    pub(crate) const FLEETING: Marks = Marks(128);
     /// It is held in one way or the other.
     pub(super) const HELD: Marks = Marks::PARKED.or(Marks::STOPPED);
 
@@ -153,10 +155,12 @@ impl<K> KeyState<K> {
         self.is(Marks::IN_RING).then_some(self.at)
     }
 
-    /// It is in the hands of the worker in this seat.
+    /// One of its messages goes into the hands of the worker in this seat: it has state from now on, and its turn has come.
     #[inline]
-    pub(super) fn set_seat(&mut self, seat: u32) {
+    pub(super) fn begin(&mut self, seat: u32) {
+        self.marks = Marks(self.marks.0 & !Marks::IN_RING.0 | Marks::HAS_STATE.0);
         self.at = seat;
+        self.taken -= 1;
     }
 
     /// It has the turn of this number.
@@ -171,6 +175,12 @@ impl<K> KeyState<K> {
     pub(super) fn put_down(&mut self) {
         self.mark(Marks::IN_RING, false);
         self.at = NOWHERE;
+    }
+
+    /// Whether nothing is to be done about it when its call has ended, which is so of most.
+    #[inline]
+    pub(super) fn rests(&self) -> bool {
+        self.queue.is_empty() && !self.is(Marks::FORGOTTEN.or(Marks::FLEETING))
     }
 
     /// Whether messages that stand in its queue are handled.

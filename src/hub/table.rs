@@ -71,7 +71,7 @@ pub(crate) struct Table<K, M, R, E> {
     /// What is taken in.
     pub(crate) intake: Intake,
     /// Whether states outlive the messages.
-    pub(crate) keeps_state: bool,
+    keeps_state: bool,
     /// Boxes of names for keys to come.
     spare: Vec<Blank<K>>,
 }
@@ -115,7 +115,10 @@ impl<K, M, R, E> Table<K, M, R, E> {
             Some(blank) => blank.name(key),
             None => KeyName::new(key),
         };
-        let marks = hash.map_or(Marks::FREE, |_| Marks::NONE);
+        let mut marks = hash.map_or(Marks::FREE, |_| Marks::NONE);
+        if hash.is_none() || !self.keeps_state {
+            marks = marks.or(Marks::FLEETING);
+        }
         let key = KeyState::new(name, weight, marks);
         let id = self.keys.insert(key);
         if let Some(hash) = hash {

@@ -97,54 +97,53 @@ impl<K, M, R, E> Table<K, M, R, E> {
         }
         let held = seat.key;
         let mut begun = None;
-        if let Some(key) = keys.get_mut(held) {
-            let has_more = key.has_more();
-            if key.is(Marks::FORGOTTEN) {
-                key.mark(Marks::FORGOTTEN, false);
+        // A key in hand is in its place.
+        if let Some(key) = keys.at_mut(held.index()) {
+            if key.rests() {
+                key.put_down();
+            } else if key.unmark(Marks::FORGOTTEN) {
                 seat.key = Id::NONE;
                 return Turn::PutDown(held, true);
-            }
-            if has_more && may && (seat.credit > 0 || ring.is_empty()) {
+            } else if key.has_more() && may && (seat.credit > 0 || ring.is_empty()) {
                 if seat.credit == 0 {
                     // Nobody waits: as if it had been put down and taken again.
                     seat.credit = u32::from(key.weight);
                 }
                 let next = queues.pop(&mut key.queue);
-                begun = next.map(|item| begin(held, key, item, seat));
+                begun = next.map(|item| begin(held, key, item, (at, seat)));
             } else {
                 seat.key = Id::NONE;
                 key.put_down();
-                if has_more {
-                    if let Some(Item {
-                        message,
-                        asker,
-                        size,
-                        since,
-                    }) = queues.pop(&mut key.queue)
-                    {
-                        key.enter_ring(ring.push(held, message, asker, (size, since)));
+                if key.lacks_turn() {
+                    if let Some(item) = queues.pop(&mut key.queue) {
+                        let weighed = (item.size, item.since);
+                        key.enter_ring(ring.push(held, item.message, item.asker, weighed));
                     }
-                } else if !(key.is(Marks::HAS_STATE) && self.keeps_state && !key.is(Marks::FREE)) {
+                } else if key.is(Marks::FLEETING) {
                     return Turn::PutDown(held, false);
                 }
             }
         }
         while begun.is_none() && may {
             let Some((id, item)) = ring.pop() else { break };
-            let Some(key) = keys.get_mut(id) else {
+            let Some(item) = item else {
+                // Its message was dropped, and its key may have gone.
+                keys.get_mut(id).map(KeyState::put_down);
                 continue;
             };
-            key.put_down();
-            let Some(item) = item else { continue };
+            let Some(key) = keys.at_mut(id.index()) else {
+                continue;
+            };
             if key.is(Marks::HELD) {
+                key.put_down();
                 queues.push_first(&mut key.queue, item);
                 continue;
             }
-            key.set_seat(at);
             seat.credit = u32::from(key.weight);
-            begun = Some(begin(id, key, item, seat));
+            begun = Some(begin(id, key, item, (at, seat)));
         }
         let Some(begun) = begun else {
+            seat.key = Id::NONE;
             return Turn::Nothing;
         };
         seat.since = now;
@@ -176,12 +175,11 @@ fn begin<K, M, R, E>(
     id: Id,
     key: &mut KeyState<K>,
     item: Item<M, R, E>,
-    seat: &mut Seat<R, E>,
+    (at, seat): (u32, &mut Seat<R, E>),
 ) -> Begun<K, M> {
-    key.give_room();
-    key.mark(Marks::HAS_STATE, true);
+    key.begin(at);
     seat.key = id;
-    seat.credit = seat.credit.saturating_sub(1);
+    seat.credit -= 1;
     let asked = item.asker.is_some();
     // The call before was settled: forgetting that saves the look whether an asker must be dropped.
     std::mem::forget(std::mem::replace(&mut seat.asker, item.asker));

@@ -36,8 +36,8 @@ pub(crate) struct Job<K, M> {
     pub(crate) call: Call<K>,
     /// The message.
     pub(crate) message: M,
-    /// Whether somebody asked for the result.
-    pub(crate) asked: bool,
+    /// Whether nobody asked for the result and nothing limits the call.
+    pub(crate) is_loose: bool,
 }
 
 impl<K, M, R, E> Hub<K, M, R, E>
@@ -153,12 +153,12 @@ where
                     if has_line {
                         self.admit();
                     }
-                    self.limit_head(seat);
+                    let is_limited = self.limit_head(seat);
                     return Some(Job {
                         key: begun.key,
                         call: calls.begin(begun.name),
                         message: begun.message,
-                        asked: begun.asked,
+                        is_loose: !begun.asked && !is_limited,
                     });
                 }
                 Turn::PutDown(key, forgotten) => {
