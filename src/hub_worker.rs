@@ -27,6 +27,7 @@ use crate::hub::{Crew, Hub, OrderKey};
 use crate::key_name::KeyName;
 use crate::record::{Body, Ended};
 use crate::shared::Shared;
+use crate::verdict::Untouched;
 
 /// How many calls may end within one resume before the worker gives way.
 const RUN: u32 = 64;
@@ -223,6 +224,7 @@ where
         let co = Co::new(Handle::new(Rc::clone(hub.shared())), id);
         let mut calls = Calls::new(co, hub.back());
         let mut pace = Pace::new(hub.shared());
+        let mut untouched = Untouched::unknown();
         let mut seen = None;
         'working: loop {
             loop {
@@ -241,7 +243,7 @@ where
                 };
                 let result = begun.await;
                 lent.give_back();
-                if !hub.settle(id, seat, is_loose, result) {
+                if !hub.settle(id, seat, (is_loose, &mut untouched), result) {
                     break 'working;
                 }
                 if pace.is_out_of_breath(hub.shared()) {

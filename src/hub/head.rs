@@ -16,6 +16,7 @@ use crate::arena::Id;
 use crate::clock::nanos;
 use crate::error::Error;
 use crate::hub::engine::{Hub, OrderKey};
+use crate::hub::limit::HeadLimit;
 use crate::incident::Incident;
 
 /// What is done next to a call that goes on.
@@ -36,14 +37,10 @@ where
     R: 'static,
     E: From<Error> + fmt::Display + 'static,
 {
-    /// Limits the call that begins in this seat, if calls are limited. Tells whether they are.
-    #[inline]
-    pub(super) fn limit_head(self: &Rc<Self>, seat: u32) -> bool {
-        let Some(limit) = self.rules.head else {
-            return false;
-        };
+    /// Limits the call that begins in this seat.
+    #[cold]
+    pub(super) fn limit_head(self: &Rc<Self>, seat: u32, limit: HeadLimit) {
         self.arm(seat, Step::Report, limit.report);
-        true
     }
 
     /// Sets the timer for the next step.

@@ -109,6 +109,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
                     // Nobody waits: as if it had been put down and taken again.
                     seat.credit = u32::from(key.weight);
                 }
+                seat.credit -= 1;
                 let next = queues.pop(&mut key.queue);
                 begun = next.map(|item| begin(held, key, item, (at, seat)));
             } else {
@@ -139,7 +140,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
                 queues.push_first(&mut key.queue, item);
                 continue;
             }
-            seat.credit = u32::from(key.weight);
+            seat.credit = u32::from(key.weight) - 1;
             begun = Some(begin(id, key, item, (at, seat)));
         }
         let Some(begun) = begun else {
@@ -179,7 +180,6 @@ fn begin<K, M, R, E>(
 ) -> Begun<K, M> {
     key.begin(at);
     seat.key = id;
-    seat.credit -= 1;
     let asked = item.asker.is_some();
     // The call before was settled: forgetting that saves the look whether an asker must be dropped.
     std::mem::forget(std::mem::replace(&mut seat.asker, item.asker));
