@@ -249,6 +249,12 @@ impl<T> Arena<T> {
         Some((Id(u64::from(slot.mark) << 32 | index as u64), value))
     }
 
+    /// The value in this slot, to change, if there is one: for who knows that it is still that of its id.
+    #[inline]
+    pub(crate) fn at_mut(&mut self, index: usize) -> Option<&mut T> {
+        self.slots.get_mut(index)?.value.as_mut()
+    }
+
     /// The number of values.
     #[inline]
     pub(crate) fn len(&self) -> usize {

@@ -69,7 +69,7 @@ impl Asker {
     pub(crate) fn with_ledger<R>(&self, look: impl FnOnce(&mut Ledger) -> R) -> Option<R> {
         let mut records = self.shared.records.borrow_mut();
         let record = records.get_mut(self.owner)?;
-        Some(look(&mut record.rare_mut().ledger))
+        Some(look(&mut record.rare_mut(&self.shared.rares).ledger))
     }
 
     /// Looks up one key and marks it as waited for.

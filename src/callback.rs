@@ -258,9 +258,10 @@ impl Co {
     /// Looks into this coroutine's ledger. Nothing of the user's may run or be dropped in `look`.
     #[inline]
     pub(crate) fn with_ledger<R>(&self, look: impl FnOnce(&mut Ledger) -> R) -> Option<R> {
-        let mut records = self.handle().shared().records.borrow_mut();
+        let shared = self.handle().shared();
+        let mut records = shared.records.borrow_mut();
         let record = records.get_mut(self.table_id())?;
-        Some(look(&mut record.rare_mut().ledger))
+        Some(look(&mut record.rare_mut(&shared.rares).ledger))
     }
 }
 

@@ -27,6 +27,7 @@ use crate::hub::{Crew, Hub, OrderKey};
 use crate::key_name::KeyName;
 use crate::record::{Body, Ended};
 use crate::shared::Shared;
+use crate::verdict::Untouched;
 
 /// How many calls may end within one resume before the worker gives way.
 const RUN: u32 = 64;
@@ -223,6 +224,7 @@ where
         let co = Co::new(Handle::new(Rc::clone(hub.shared())), id);
         let mut calls = Calls::new(co, hub.back());
         let mut pace = Pace::new(hub.shared());
+        let mut untouched = Untouched::unknown();
         let mut seen = None;
         'working: loop {
             loop {
@@ -230,7 +232,7 @@ where
                     break;
                 };
                 seen = None;
-                let (key, asked) = (job.key, job.asked);
+                let (key, is_loose) = (job.key, job.is_loose);
                 let mut lent = Lent::new(&service, key);
                 let begun = {
                     let (lent, handler) = (&mut lent, &service.handler);
@@ -241,7 +243,7 @@ where
                 };
                 let result = begun.await;
                 lent.give_back();
-                if !hub.settle(id, seat, asked, result) {
+                if !hub.settle(id, seat, (is_loose, &mut untouched), result) {
                     break 'working;
                 }
                 if pace.is_out_of_breath(hub.shared()) {

@@ -464,7 +464,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
         if let Some(shared) = &self.shared {
             let mut records = shared.records.borrow_mut();
             if let Some(record) = records.get_mut(self.id) {
-                record.rare_mut().bound = Some(site);
+                record.rare_mut(&shared.rares).bound = Some(site);
             }
         }
         self

@@ -161,7 +161,7 @@ impl Shared {
         }
         let mut records = self.records.borrow_mut();
         let token = match records.get_mut(owner) {
-            Some(record) => record.rare_mut().wakers.insert(Some(foreign)),
+            Some(record) => record.rare_mut(&self.rares).wakers.insert(Some(foreign)),
             None => self.strays.borrow_mut().insert(foreign),
         };
         // A stray point belongs to no coroutine, so no cancel will ask.

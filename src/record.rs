@@ -19,8 +19,8 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use slab::Slab;
@@ -35,7 +35,7 @@ use crate::site::Site;
 use crate::snapshot::{Label, PendingKey};
 use crate::timers::{Nanos, TimerId};
 use crate::waiter::{Foreign, Kind, Note, WaiterSlot};
-use crate::waits::{Edge, Lender};
+use crate::waits::Edge;
 
 /// A coroutine's body, and once that has ended, its end: what the loop drives, and what is left for whoever joins.
 pub(crate) trait Body {
@@ -318,8 +318,6 @@ pub(crate) struct Rare {
     pub(crate) wakers: Slab<Option<Foreign>>,
     /// What it waits for that is another coroutine's doing. One whose call is over is here no more, though somebody may keep the wait.
     pub(crate) waits: Arena<Edge>,
-    /// The engine whose permit it has, and its seat there, if that engine limits its calls.
-    pub(crate) lender: Option<(Rc<dyn Lender>, u32)>,
 }
 
 impl Rare {
@@ -406,11 +404,14 @@ impl<'a> RecordMut<'a> {
         self.row.joiner = joiner;
     }
 
-    /// What is rarely needed, made now if need be.
+    /// What is rarely needed, made now and counted if need be.
     #[inline]
-    pub(crate) fn rare_mut(self) -> &'a mut Rare {
+    pub(crate) fn rare_mut(self, made: &Cell<u64>) -> &'a mut Rare {
         self.flags.set(Flags::RARE);
-        self.row.rare.get_or_insert_default()
+        self.row.rare.get_or_insert_with(|| {
+            made.set(made.get() + 1);
+            Box::default()
+        })
     }
 
     /// The same, without making it.

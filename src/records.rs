@@ -373,6 +373,7 @@ impl Records {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::panic::Location;
     use std::task::{Context, Poll};
 
@@ -437,7 +438,8 @@ mod tests {
     fn what_holds_more_than_an_end_is_not_concluded_plainly() {
         let mut records = Records::new();
         let id = enter(&mut records, Tie::Joined);
-        records.get_mut(id).unwrap().rare_mut();
+        let record = records.get_mut(id).unwrap();
+        record.rare_mut(&Cell::new(0));
         assert!(records.conclude_plainly(id, Box::pin(Empty)).is_err());
         assert!(records.get(id).is_some());
         let concluded = records.conclude(id, Box::pin(Empty)).unwrap();
@@ -449,7 +451,8 @@ mod tests {
     fn a_handle_that_lets_go_leaves_a_loose_coroutine_or_its_end() {
         let mut records = Records::new();
         let id = enter(&mut records, Tie::Joined);
-        records.get_mut(id).unwrap().rare_mut().bound = Some(Location::caller());
+        let record = records.get_mut(id).unwrap();
+        record.rare_mut(&Cell::new(0)).bound = Some(Location::caller());
         assert!(matches!(records.let_go(id), Some(Left::Record(_, Some(_)))));
         assert!(!records.get(id).unwrap().flags.has(Flags::JOINED));
         let ended = enter(&mut records, Tie::Joined);

@@ -205,7 +205,7 @@ impl Shared {
             let mut records = self.records.borrow_mut();
             records
                 .get_mut(id)
-                .and_then(|record| record.rare_mut().name.replace(name))
+                .and_then(|record| record.rare_mut(&self.rares).name.replace(name))
         };
         drop(before);
     }
@@ -236,7 +236,7 @@ impl Shared {
         }
         record.flags.set(Flags::CANCELLED);
         self.begin_detour();
-        record.rare_mut().cancel = Some(CancelCause { reason, site });
+        record.rare_mut(&self.rares).cancel = Some(CancelCause { reason, site });
         drop(records);
         self.wake_points(id);
         true
@@ -270,7 +270,7 @@ impl Shared {
         }
         record.flags.set(Flags::ABORTED);
         // It takes the place of an earlier cancel, which will not be delivered any more.
-        record.rare_mut().cancel = Some(CancelCause {
+        record.rare_mut(&self.rares).cancel = Some(CancelCause {
             reason: Cow::Borrowed("aborted"),
             site,
         });
@@ -284,7 +284,7 @@ impl Shared {
         let owner = self.running.get();
         let mut records = self.records.borrow_mut();
         if let Some(record) = records.get_mut(owner) {
-            record.rare_mut().cleanups.push(limit);
+            record.rare_mut(&self.rares).cleanups.push(limit);
         }
         self.cleanups.set(self.cleanups.get() + 1);
         owner

@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{RawWakerVTable, Waker};
 
@@ -38,6 +38,7 @@ use crate::snapshot::{Label, PendingKey};
 use crate::spares::Spares;
 use crate::timers::{Nanos, Timers};
 use crate::waiter::{Foreign, Kind, Note, Parent, WaiterSlot};
+use crate::waits::Lender;
 
 /// A call. It is given what it needs to make a handle from.
 pub(crate) type Callback = Boxed<Rc<Shared>>;
@@ -152,12 +153,16 @@ pub(crate) struct Shared {
     reporting: Cell<bool>,
     /// Threads for blocking work.
     pub(crate) pool: Pool,
+    /// How many coroutines ever needed what most never need. One that needed nothing has not since this last changed.
+    pub(crate) rares: Cell<u64>,
     /// How many ordered engines there are: without one, no join can close a circle.
     pub(crate) engines: Cell<usize>,
     /// How many waits for other coroutines are entered.
     pub(crate) waits: Cell<usize>,
     /// Those of joins, by the id of who is joined: see `join`. They are here because most programs join without one.
     pub(crate) join_waits: RefCell<BTreeMap<u64, Box<dyn Any>>>,
+    /// The engines that limit their calls, by the id of who has a permit of theirs, with the seat he has there.
+    pub(crate) lenders: RefCell<BTreeMap<u64, (Weak<dyn Lender>, u32)>>,
 }
 
 impl Shared {
@@ -207,9 +212,11 @@ impl Shared {
             hook,
             reporting: Cell::new(false),
             pool,
+            rares: Cell::new(0),
             engines: Cell::new(0),
             waits: Cell::new(0),
             join_waits: RefCell::default(),
+            lenders: RefCell::default(),
         })
     }
 

@@ -15,9 +15,42 @@ use crate::snapshot::PendingKey;
 /// A value, or a failure and its kind.
 pub(crate) type Verdict<R, E> = std::result::Result<R, (FailureKind, E)>;
 
+/// What a worker knows of its own record, so that it need not look there after every call.
+///
+/// Keys, waits, a cancel or an abort are in a part of the record that is made when it is first needed, and counted then. While that count
+/// is the one at which the part was last found missing, it is missing still.
+pub(crate) struct Untouched(u64);
+
+impl Untouched {
+    /// Nothing is known yet.
+    pub(crate) fn unknown() -> Self {
+        Untouched(u64::MAX)
+    }
+
+    /// Whether the call that coroutine `id` has in hand leaves nothing to judge: see [`is_plain`].
+    #[inline]
+    pub(crate) fn is_plain(&mut self, shared: &Shared, id: Id) -> bool {
+        shared.rares.get() == self.0 || self.look(shared, id)
+    }
+
+    /// The same by the record.
+    #[cold]
+    fn look(&mut self, shared: &Shared, id: Id) -> bool {
+        let records = shared.records.borrow();
+        if records
+            .get(id)
+            .is_some_and(|record| record.rare().is_none())
+        {
+            self.0 = shared.rares.get();
+        }
+        drop(records);
+        is_plain(shared, id)
+    }
+}
+
 /// Whether coroutine `id` left no keys and no waits, and is neither cancelled nor aborted: its value is good, and it may go on.
 #[inline]
-pub(crate) fn is_plain(shared: &Shared, id: Id) -> bool {
+fn is_plain(shared: &Shared, id: Id) -> bool {
     let records = shared.records.borrow();
     let doomed = Flags::CANCELLED.or(Flags::ABORTED);
     records.get(id).is_some_and(|record| {

@@ -66,13 +66,17 @@ impl Shared {
         {
             return Ok(());
         }
-        let (edge, lender) = {
+        let edge = {
             let mut records = self.records.borrow_mut();
             let Some(record) = records.get_mut(owner) else {
                 return Ok(());
             };
-            let rare = record.rare_mut();
-            (rare.waits.insert(edge), rare.lender.clone())
+            record.rare_mut(&self.rares).waits.insert(edge)
+        };
+        let lender = {
+            let lenders = self.lenders.borrow();
+            let lender = lenders.get(&owner.to_bits());
+            lender.and_then(|(engine, seat)| Some((engine.upgrade()?, *seat)))
         };
         self.waits.set(self.waits.get() + 1);
         if let Some((lender, seat)) = &lender {

@@ -127,11 +127,10 @@ where
     pub(super) fn let_go(&self, id: Id) {
         let has_state = {
             let mut table = self.table.borrow_mut();
-            let keeps_state = table.keeps_state;
             let Some(key) = table.keys.get_mut(id).filter(|key| key.is_idle()) else {
                 return;
             };
-            if key.is(Marks::HAS_STATE) && keeps_state && !key.is(Marks::FREE) {
+            if key.is(Marks::HAS_STATE) && !key.is(Marks::FLEETING) {
                 return;
             }
             key.unmark(Marks::HAS_STATE)

@@ -16,6 +16,7 @@ use crate::arena::Id;
 use crate::clock::nanos;
 use crate::error::Error;
 use crate::hub::engine::{Hub, OrderKey};
+use crate::hub::limit::HeadLimit;
 use crate::incident::Incident;
 
 /// What is done next to a call that goes on.
@@ -37,11 +38,9 @@ where
     E: From<Error> + fmt::Display + 'static,
 {
     /// Limits the call that begins in this seat.
-    #[inline]
-    pub(super) fn limit_head(self: &Rc<Self>, seat: u32) {
-        if let Some(limit) = self.rules.head {
-            self.arm(seat, Step::Report, limit.report);
-        }
+    #[cold]
+    pub(super) fn limit_head(self: &Rc<Self>, seat: u32, limit: HeadLimit) {
+        self.arm(seat, Step::Report, limit.report);
     }
 
     /// Sets the timer for the next step.

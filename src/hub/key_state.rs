@@ -6,8 +6,8 @@
 use crate::hub::queues::Queue;
 use crate::key_name::KeyName;
 
-/// The seat of nobody.
-pub(super) const NOBODY: u32 = u32::MAX;
+/// In nobody's hands and not in the ring.
+const NOWHERE: u32 = u32::MAX;
 
 /// Whether a key's messages are handled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,8 +41,10 @@ impl Marks {
     const PARKED: Marks = Marks(32);
     /// None of its messages are handled, and none are taken in.
     pub(crate) const STOPPED: Marks = Marks(64);
+    /// It goes when it is idle, with whatever state it has.
+    pub(crate) const FLEETING: Marks = Marks(128);
     /// It is held in one way or the other.
-    const HELD: Marks = Marks::PARKED.or(Marks::STOPPED);
+    pub(super) const HELD: Marks = Marks::PARKED.or(Marks::STOPPED);
 
     /// Both together.
     pub(crate) const fn or(self, other: Marks) -> Marks {
@@ -54,10 +56,12 @@ impl Marks {
 pub(crate) struct KeyState<K> {
     /// The key.
     pub(crate) name: KeyName<K>,
-    /// Its messages, and how many places are kept.
-    pub(crate) queue: Queue,
-    /// The seat of the worker that has it in hand.
-    pub(super) seat: u32,
+    /// Its messages but for the one that is in the ring.
+    pub(super) queue: Queue,
+    /// How many messages there are, and places kept for some.
+    taken: u32,
+    /// The seat of the worker that has it in hand. In the ring, the number of its turn.
+    at: u32,
     /// How many messages it gets in a turn.
     pub(super) weight: u16,
     /// What is so of it.
@@ -70,7 +74,8 @@ impl<K> KeyState<K> {
         KeyState {
             name,
             queue: Queue::EMPTY,
-            seat: NOBODY,
+            taken: 0,
+            at: NOWHERE,
             weight,
             marks,
         }
@@ -119,24 +124,87 @@ impl<K> KeyState<K> {
     /// Whether nothing of it is worth keeping but perhaps its state.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.taken() == 0 && self.seat == NOBODY && !self.is(Marks::HAS_LINE.or(Marks::HELD))
+        self.taken == 0 && self.seat().is_none() && !self.is(Marks::HAS_LINE.or(Marks::HELD))
+    }
+
+    /// How many messages there are, and places kept for some.
+    #[inline]
+    pub(crate) fn taken(&self) -> usize {
+        self.taken as usize
+    }
+
+    /// One message or kept place more.
+    #[inline]
+    pub(super) fn take_room(&mut self) {
+        self.taken += 1;
+    }
+
+    /// One message or kept place less.
+    #[inline]
+    pub(super) fn give_room(&mut self) {
+        self.taken -= 1;
     }
 
     /// The seat of the worker that has it in hand.
     pub(crate) fn seat(&self) -> Option<u32> {
-        (self.seat != NOBODY).then_some(self.seat)
+        (self.at != NOWHERE && !self.is(Marks::IN_RING)).then_some(self.at)
     }
 
-    /// Whether it has messages that are handled.
+    /// The number of its turn.
+    pub(super) fn turn(&self) -> Option<u32> {
+        self.is(Marks::IN_RING).then_some(self.at)
+    }
+
+    /// One of its messages goes into the hands of the worker in this seat: it has state from now on, and its turn has come.
+    #[inline]
+    pub(super) fn begin(&mut self, seat: u32) {
+        self.marks = Marks(self.marks.0 & !Marks::IN_RING.0 | Marks::HAS_STATE.0);
+        self.at = seat;
+        self.taken -= 1;
+    }
+
+    /// It has the turn of this number.
+    #[inline]
+    pub(super) fn enter_ring(&mut self, number: u32) {
+        self.mark(Marks::IN_RING, true);
+        self.at = number;
+    }
+
+    /// It is in nobody's hands and not in the ring.
+    #[inline]
+    pub(super) fn put_down(&mut self) {
+        self.mark(Marks::IN_RING, false);
+        self.at = NOWHERE;
+    }
+
+    /// Whether nothing is to be done about it when its call has ended, which is so of most.
+    #[inline]
+    pub(super) fn rests(&self) -> bool {
+        self.queue.is_empty() && !self.is(Marks::FORGOTTEN.or(Marks::FLEETING))
+    }
+
+    /// Whether messages that stand in its queue are handled.
     #[inline]
     pub(super) fn has_more(&self) -> bool {
         !self.queue.is_empty() && !self.is(Marks::HELD)
     }
 
-    /// Whether it belongs in the ring and is not there: it has messages, is open and in nobody's hands.
+    /// Whether it is open, in nobody's hands and not in the ring.
+    #[inline]
+    fn is_free(&self) -> bool {
+        self.at == NOWHERE && !self.is(Marks::HELD)
+    }
+
+    /// Whether its next message is the first and may have a turn at once.
+    #[inline]
+    pub(super) fn takes_turn(&self) -> bool {
+        self.is_free() && self.queue.is_empty()
+    }
+
+    /// Whether the first message in its queue belongs in the ring and is not there.
     #[inline]
     pub(super) fn lacks_turn(&self) -> bool {
-        !self.queue.is_empty() && self.seat == NOBODY && !self.is(Marks::HELD.or(Marks::IN_RING))
+        self.is_free() && !self.queue.is_empty()
     }
 }
 

@@ -107,8 +107,7 @@ impl Line {
 
 /// Who is in this place.
 fn at<M, R, E>(waiters: &mut Arena<Waiter<M, R, E>>, place: u32) -> Option<&mut Waiter<M, R, E>> {
-    let (id, _) = waiters.at(place as usize)?;
-    waiters.get_mut(id)
+    waiters.at_mut(place as usize)
 }
 
 /// The lines of all keys.

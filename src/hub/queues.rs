@@ -1,13 +1,13 @@
-//! The messages of all keys in one slab, linked key by key.
+//! The messages of all keys that stand behind another of their key, in one slab, linked key by key.
 //!
-//! They are apart because a queue costs its key two numbers and owns nothing: ten thousand keys share one piece of memory.
+//! They are apart because a queue costs its key one number and owns nothing: ten thousand keys share one piece of memory.
 //!
 //! Invariants:
 //! 1. A place in the slab is in one queue, or in the list of those that are free.
 //! 2. The memory of a burst is given back when the last message has left.
 //! 3. Behind the last message of a queue comes its first: a key keeps one end and has both.
 
-use crate::hub::message::Item;
+use crate::hub::message::{Item, Place};
 use crate::ordered_queue::Asker;
 use crate::timers::Nanos;
 
@@ -20,63 +20,33 @@ const KEPT: usize = 1024;
 /// The messages.
 pub(crate) struct Queues<M, R, E> {
     /// By their place.
-    places: Vec<Place<M, R, E>>,
+    places: Vec<Linked<M, R, E>>,
     /// The first place that is free.
     free: u32,
     /// How many messages there are.
     len: usize,
 }
 
-/// A place for a message. The parts of an item lie here one by one: moved as a whole, it would be read as other words than it was written.
-struct Place<M, R, E> {
-    /// The message; none while the place is free.
-    message: Option<M>,
-    /// Who asked.
-    asker: Asker<R, E>,
-    /// What it counts.
-    size: usize,
-    /// Since when it waits.
-    since: Nanos,
+/// A place, and the one behind it.
+struct Linked<M, R, E> {
+    /// The place.
+    place: Place<M, R, E>,
     /// The one behind it, behind the last one the first; of a free place, the next that is free.
     next: u32,
 }
 
-/// A key's queue: its end, and how much of the key's room is taken.
+/// A key's queue: the place of its last message.
 #[derive(Clone, Copy)]
-pub(crate) struct Queue {
-    /// The last message.
-    back: u32,
-    /// How many messages there are, and places kept for some.
-    taken: u32,
-}
+pub(crate) struct Queue(u32);
 
 impl Queue {
     /// Without messages.
-    pub(crate) const EMPTY: Queue = Queue {
-        back: END,
-        taken: 0,
-    };
-
-    /// How many messages there are, and places kept for some.
-    #[inline]
-    pub(crate) fn taken(self) -> usize {
-        self.taken as usize
-    }
+    pub(crate) const EMPTY: Queue = Queue(END);
 
     /// Whether there is no message.
     #[inline]
     pub(crate) fn is_empty(self) -> bool {
-        self.back == END
-    }
-
-    /// Keeps a place for a message.
-    pub(crate) fn keep_place(&mut self) {
-        self.taken += 1;
-    }
-
-    /// Gives a kept place up.
-    pub(crate) fn free_place(&mut self) {
-        self.taken -= 1;
+        self.0 == END
     }
 }
 
@@ -90,45 +60,54 @@ impl<M, R, E> Queues<M, R, E> {
         }
     }
 
-    /// How many messages there are.
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// Puts a message behind all others of its queue.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "a message is moved word by word where this is written out"
-    )]
+    #[inline]
     pub(crate) fn push(
         &mut self,
         queue: &mut Queue,
         message: M,
         asker: Asker<R, E>,
-        (size, since): (usize, Nanos),
+        weighed: (usize, Nanos),
     ) {
+        if let Some(at) = self.link(queue, message, asker, weighed) {
+            queue.0 = at;
+        }
+    }
+
+    /// Puts a message before all others of its queue.
+    #[cold]
+    pub(crate) fn push_first(&mut self, queue: &mut Queue, item: Item<M, R, E>) {
+        let weighed = (item.size, item.since);
+        let at = self.link(queue, item.message, item.asker, weighed);
+        if queue.is_empty()
+            && let Some(at) = at
+        {
+            queue.0 = at;
+        }
+    }
+
+    /// Puts a message between the last and the first of a queue. Gives its place.
+    #[inline]
+    fn link(
+        &mut self,
+        queue: &Queue,
+        message: M,
+        asker: Asker<R, E>,
+        weighed: (usize, Nanos),
+    ) -> Option<u32> {
         if self.free == END {
             self.add_place();
         }
         let at = self.free;
-        let first = match self.places.get_mut(queue.back as usize) {
+        let first = match self.places.get_mut(queue.0 as usize) {
             Some(last) => std::mem::replace(&mut last.next, at),
             None => at,
         };
-        let Some(place) = self.places.get_mut(at as usize) else {
-            return;
-        };
-        self.free = std::mem::replace(&mut place.next, first);
-        // The place was empty: forgetting that saves the look whether anything must be dropped.
-        std::mem::forget(place.message.replace(message));
-        std::mem::forget(std::mem::replace(&mut place.asker, asker));
-        place.size = size;
-        place.since = since;
-        queue.back = at;
-        queue.taken += 1;
+        let linked = self.places.get_mut(at as usize)?;
+        self.free = std::mem::replace(&mut linked.next, first);
+        linked.place.put(message, asker, weighed);
         self.len += 1;
+        Some(at)
     }
 
     /// Makes a place where none is free.
@@ -137,45 +116,31 @@ impl<M, R, E> Queues<M, R, E> {
         let at = u32::try_from(self.places.len()).ok();
         let at = at.filter(|&at| at != END);
         self.free = at.expect("fewer than 2^32 messages");
-        self.places.push(Place {
-            message: None,
-            asker: None,
-            size: 0,
-            since: 0,
+        self.places.push(Linked {
+            place: Place::FREE,
             next: END,
         });
     }
 
     /// Takes the first message of a queue.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "a message is moved word by word where this is written out"
-    )]
+    #[inline]
     pub(crate) fn pop(&mut self, queue: &mut Queue) -> Option<Item<M, R, E>> {
-        let back = queue.back;
+        let back = queue.0;
         let first = self.places.get(back as usize)?.next;
-        let place = self.places.get_mut(first as usize)?;
-        let message = place.message.take()?;
-        let (asker, size, since) = (place.asker.take(), place.size, place.since);
-        let behind = std::mem::replace(&mut place.next, self.free);
+        let linked = self.places.get_mut(first as usize)?;
+        let item = linked.place.take()?;
+        let behind = std::mem::replace(&mut linked.next, self.free);
         self.free = first;
         if first == back {
-            queue.back = END;
+            queue.0 = END;
         } else if let Some(last) = self.places.get_mut(back as usize) {
             last.next = behind;
         }
-        queue.taken -= 1;
         self.len -= 1;
         if self.len == 0 {
             self.rest();
         }
-        Some(Item {
-            message,
-            asker,
-            size,
-            since,
-        })
+        Some(item)
     }
 
     /// Gives back the memory of a burst (keeps invariant 2).
@@ -189,12 +154,12 @@ impl<M, R, E> Queues<M, R, E> {
 
     /// The sizes of a queue's messages and since when they wait, first to last.
     pub(crate) fn iter(&self, queue: Queue) -> impl Iterator<Item = (usize, Nanos)> {
-        let mut at = queue.back;
+        let mut at = queue.0;
         std::iter::from_fn(move || {
             let next = self.places.get(at as usize)?.next;
-            let place = self.places.get(next as usize)?;
-            at = if next == queue.back { END } else { next };
-            Some((place.size, place.since))
+            let linked = self.places.get(next as usize)?;
+            at = if next == queue.0 { END } else { next };
+            linked.place.weighed()
         })
     }
 }
@@ -206,6 +171,17 @@ mod tests {
     /// Queues a message whose size is its number.
     fn push(queues: &mut Queues<usize, (), ()>, queue: &mut Queue, number: usize) {
         queues.push(queue, number, None, (number, 0));
+    }
+
+    /// Queues one before all others.
+    fn push_first(queues: &mut Queues<usize, (), ()>, queue: &mut Queue, number: usize) {
+        let item = Item {
+            message: number,
+            asker: None,
+            size: number,
+            since: 0,
+        };
+        queues.push_first(queue, item);
     }
 
     #[test]
@@ -224,13 +200,24 @@ mod tests {
         assert_eq!(all(&queues, a), [1, 2, 3]);
         assert_eq!(all(&queues, b), [10, 11, 12, 13]);
         assert_eq!(
-            (queues.len(), queues.places.len()),
+            (queues.len, queues.places.len()),
             (7, 7),
             "one place was used again"
         );
         while queues.pop(&mut a).is_some() {}
         assert!(a.is_empty() && all(&queues, a).is_empty());
         assert_eq!(all(&queues, b), [10, 11, 12, 13]);
+    }
+
+    #[test]
+    fn a_message_that_is_put_back_is_the_first_again_also_of_an_empty_queue() {
+        let (mut queues, mut queue) = (Queues::new(), Queue::EMPTY);
+        push_first(&mut queues, &mut queue, 2);
+        push(&mut queues, &mut queue, 3);
+        push_first(&mut queues, &mut queue, 1);
+        push(&mut queues, &mut queue, 4);
+        let left = std::iter::from_fn(|| queues.pop(&mut queue).map(|item| item.message));
+        assert_eq!(left.collect::<Vec<_>>(), [1, 2, 3, 4]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
     /// Whether a newcomer of this size may go in (keeps invariant 1).
     pub(crate) fn room(&self, id: Id, size: usize) -> Room {
         let key = self.keys.get(id);
-        let is_full = |key: &KeyState<K>| key.queue.taken() >= self.limits.per_key;
+        let is_full = |key: &KeyState<K>| key.taken() >= self.limits.per_key;
         if key.is_some_and(|key| key.is(Marks::HAS_LINE) || is_full(key)) {
             Room::NoneOfKey
         } else if self.has_line() || !self.fits(size) {
@@ -45,8 +45,8 @@ impl<K, M, R, E> Table<K, M, R, E> {
         let count = most.min(self.count(id));
         let oldest = self.messages(id).take(count);
         let bytes: usize = oldest.map(|(size, _)| size).sum();
-        key.queue.taken() - count < self.limits.per_key
-            && self.queued() + self.kept - count < self.limits.total
+        key.taken() - count < self.limits.per_key
+            && self.room + count > 0
             && self.bytes - bytes <= self.limits.bytes.saturating_sub(size)
     }
 
@@ -101,7 +101,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
             let (first, waiter) = self.lines.first_due()?;
             let (id, size) = (waiter.key, waiter.want.size());
             let key = self.keys.get(id);
-            let has_room = key.is_some_and(|key| key.queue.taken() < self.limits.per_key);
+            let has_room = key.is_some_and(|key| key.taken() < self.limits.per_key);
             if has_room && !self.fits(size) {
                 return None;
             }

@@ -16,7 +16,7 @@ use crate::hub::engine::{Hub, OrderKey, count};
 use crate::hub::key_state::Hold;
 use crate::incident::Incident;
 use crate::oneshot::Resolver;
-use crate::verdict;
+use crate::verdict::{self, Untouched};
 
 impl<K, M, R, E> Hub<K, M, R, E>
 where
@@ -37,13 +37,16 @@ where
         self: &Rc<Self>,
         id: Id,
         seat: u32,
-        asked: bool,
+        (is_loose, untouched): (bool, &mut Untouched),
         result: Result<R, E>,
     ) -> bool {
         // What a value does when it is dropped must find its call settled.
-        let is_simple = !asked && self.rules.head.is_none() && !std::mem::needs_drop::<R>();
         match result {
-            Ok(_) if is_simple && verdict::is_plain(&self.shared, id) => {
+            Ok(_)
+                if is_loose
+                    && !std::mem::needs_drop::<R>()
+                    && untouched.is_plain(&self.shared, id) =>
+            {
                 count(&self.counts.done);
                 true
             }

@@ -4,7 +4,7 @@
 //!
 //! Invariants:
 //! 1. No key has more messages and kept places than `per_key`, all together no more than `total`, and their sizes no more than `bytes`.
-//! 2. A key with messages, open and in nobody's hands, is in the ring once.
+//! 2. A key with messages, open and in nobody's hands, is in the ring once, with the first of them.
 //! 3. Every key is found by its hash, but for those that are one message's own.
 //!
 //! ```text
@@ -18,7 +18,7 @@ use crate::arena::{Arena, Id};
 use crate::hub::index::{ByPlace, Index, Probe};
 use crate::hub::key_state::{KeyState, Marks};
 use crate::hub::line::Lines;
-use crate::hub::message::Item;
+use crate::hub::message::{Item, Place};
 use crate::hub::queues::{Queue, Queues};
 use crate::hub::ring::Ring;
 use crate::hub::seats::Seats;
@@ -48,16 +48,18 @@ pub(crate) struct Table<K, M, R, E> {
     pub(crate) keys: Arena<KeyState<K>>,
     /// Where they are found.
     pub(crate) index: Index,
-    /// The messages of all.
+    /// The messages that stand behind others of their keys.
     pub(super) queues: Queues<M, R, E>,
     /// Who waits for room.
     pub(crate) lines: Lines<M, R, E>,
-    /// Keys whose turn comes, first to come first (invariant 2). It may name some whose turn went by.
-    pub(super) ring: Ring,
+    /// The turns to come, first to come first (invariant 2), with their messages. Some may come to nothing.
+    pub(super) ring: Ring<M, R, E>,
     /// The workers.
     pub(crate) seats: Seats<R, E>,
     /// The limits.
     pub(crate) limits: Limits,
+    /// How many more messages there is room for.
+    pub(super) room: usize,
     /// How many messages were ever queued.
     pub(crate) arrived: u64,
     /// Kept places of all keys.
@@ -69,7 +71,7 @@ pub(crate) struct Table<K, M, R, E> {
     /// What is taken in.
     pub(crate) intake: Intake,
     /// Whether states outlive the messages.
-    pub(crate) keeps_state: bool,
+    keeps_state: bool,
     /// Boxes of names for keys to come.
     spare: Vec<Blank<K>>,
 }
@@ -85,6 +87,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
             ring: Ring::new(),
             seats: Seats::new(limits.concurrency),
             limits,
+            room: limits.total,
             arrived: 0,
             kept: 0,
             kept_by_key: ByPlace::default(),
@@ -112,7 +115,10 @@ impl<K, M, R, E> Table<K, M, R, E> {
             Some(blank) => blank.name(key),
             None => KeyName::new(key),
         };
-        let marks = hash.map_or(Marks::FREE, |_| Marks::NONE);
+        let mut marks = hash.map_or(Marks::FREE, |_| Marks::NONE);
+        if hash.is_none() || !self.keeps_state {
+            marks = marks.or(Marks::FLEETING);
+        }
         let key = KeyState::new(name, weight, marks);
         let id = self.keys.insert(key);
         if let Some(hash) = hash {
@@ -149,7 +155,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
     /// Messages of all keys.
     #[inline]
     pub(crate) fn queued(&self) -> usize {
-        self.queues.len()
+        self.limits.total - self.room - self.kept
     }
 
     /// Whether nothing is queued, in line or promised.
@@ -173,7 +179,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
     /// Whether one more of this size fits at all.
     #[inline]
     pub(crate) fn fits(&self, size: usize) -> bool {
-        self.queued() + self.kept < self.limits.total && self.fits_bytes(size)
+        self.room > 0 && self.fits_bytes(size)
     }
 
     /// Queues a message if there is room for it now: the short way of most. Gives it back if not.
@@ -189,45 +195,70 @@ impl<K, M, R, E> Table<K, M, R, E> {
         asker: Asker<R, E>,
         (size, since): (usize, Nanos),
     ) -> Result<(), (M, Asker<R, E>)> {
-        let open = self.intake == Intake::Open && !self.lines.has_due() && self.fits(size);
-        let Table {
-            keys, queues, ring, ..
-        } = self;
-        match keys.get_mut(id) {
-            Some(key)
-                if open
-                    && !key.is(Marks::HAS_LINE.or(Marks::STOPPED))
-                    && key.queue.taken() < self.limits.per_key =>
-            {
-                self.arrived = self.arrived.wrapping_add(1);
-                self.bytes += size;
-                queues.push(&mut key.queue, message, asker, (size, since));
-                if key.lacks_turn() {
-                    key.mark(Marks::IN_RING, true);
-                    ring.push(id);
-                }
-                Ok(())
-            }
-            _ => Err((message, asker)),
+        if self.intake != Intake::Open || self.lines.has_due() || !self.fits(size) {
+            return Err((message, asker));
         }
+        let Some(key) = self.keys.get_mut(id) else {
+            return Err((message, asker));
+        };
+        if key.is(Marks::HAS_LINE.or(Marks::STOPPED)) || key.taken() >= self.limits.per_key {
+            return Err((message, asker));
+        }
+        if !key.takes_turn() {
+            let item = Item {
+                message,
+                asker,
+                size,
+                since,
+            };
+            self.push(id, item);
+            return Ok(());
+        }
+        key.take_room();
+        key.enter_ring(self.ring.push(id, message, asker, (size, since)));
+        self.room -= 1;
+        self.bytes += size;
+        self.arrived = self.arrived.wrapping_add(1);
+        Ok(())
     }
 
     /// Queues a message that was found to have room.
     pub(crate) fn push(&mut self, id: Id, item: Item<M, R, E>) {
-        if let Some(key) = self.keys.get_mut(id) {
-            self.arrived = self.arrived.wrapping_add(1);
-            self.bytes += item.size;
-            let (size, since) = (item.size, item.since);
+        let Some(key) = self.keys.get_mut(id) else {
+            return;
+        };
+        self.room -= 1;
+        self.bytes += item.size;
+        self.arrived = self.arrived.wrapping_add(1);
+        key.take_room();
+        let weighed = (item.size, item.since);
+        let turn = key.turn().and_then(|turn| self.ring.place_mut(turn));
+        if let Some(place) = turn.filter(|place| place.is_free()) {
+            place.put(item.message, item.asker, weighed);
+        } else if key.takes_turn() {
+            key.enter_ring(self.ring.push(id, item.message, item.asker, weighed));
+        } else {
             self.queues
-                .push(&mut key.queue, item.message, item.asker, (size, since));
-            self.make_ready(id);
+                .push(&mut key.queue, item.message, item.asker, weighed);
         }
     }
 
     /// Takes the next message of a key.
     pub(crate) fn pop(&mut self, id: Id) -> Option<Item<M, R, E>> {
         let key = self.keys.get_mut(id)?;
-        let item = self.queues.pop(&mut key.queue)?;
+        let turn = key.turn().and_then(|turn| self.ring.place_mut(turn));
+        let item = match turn {
+            Some(place) => {
+                let item = place.take();
+                if let Some(next) = self.queues.pop(&mut key.queue) {
+                    place.put(next.message, next.asker, (next.size, next.since));
+                }
+                item?
+            }
+            None => self.queues.pop(&mut key.queue)?,
+        };
+        key.give_room();
+        self.room += 1;
         self.bytes -= item.size;
         self.make_room_ready(id);
         Some(item)
@@ -252,13 +283,17 @@ impl<K, M, R, E> Table<K, M, R, E> {
 
     /// The sizes of a key's messages and since when they wait, first to last.
     pub(crate) fn messages(&self, id: Id) -> impl Iterator<Item = (usize, Nanos)> {
-        let queue = self.keys.get(id).map_or(Queue::EMPTY, |key| key.queue);
-        self.queues.iter(queue)
+        let key = self.keys.get(id);
+        let turn = key.and_then(KeyState::turn);
+        let place = turn.and_then(|turn| self.ring.place(turn));
+        let first = place.and_then(Place::weighed);
+        let queue = key.map_or(Queue::EMPTY, |key| key.queue);
+        first.into_iter().chain(self.queues.iter(queue))
     }
 
     /// How many messages a key has.
     pub(crate) fn count(&self, id: Id) -> usize {
-        let taken = self.keys.get(id).map_or(0, |key| key.queue.taken());
+        let taken = self.keys.get(id).map_or(0, KeyState::taken);
         taken - self.kept_of(id)
     }
 
@@ -270,9 +305,10 @@ impl<K, M, R, E> Table<K, M, R, E> {
     /// Keeps a place.
     pub(crate) fn keep_place(&mut self, id: Id) {
         if let Some(key) = self.keys.get_mut(id) {
-            key.queue.keep_place();
+            key.take_room();
             *self.kept_by_key.entry(id).or_default() += 1;
             self.kept += 1;
+            self.room -= 1;
         }
     }
 
@@ -297,8 +333,9 @@ impl<K, M, R, E> Table<K, M, R, E> {
                 self.kept_by_key.shrink_to(SPARE);
             }
         }
-        key.queue.free_place();
+        key.give_room();
         self.kept -= 1;
+        self.room += 1;
         true
     }
 
@@ -307,7 +344,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
     pub(crate) fn make_room_ready(&mut self, id: Id) {
         if let Some(key) = self.keys.get(id)
             && key.is(Marks::HAS_LINE)
-            && key.queue.taken() < self.limits.per_key
+            && key.taken() < self.limits.per_key
         {
             self.lines.make_due(id);
         }
@@ -324,9 +361,14 @@ impl<K, M, R, E> Table<K, M, R, E> {
     pub(crate) fn make_ready(&mut self, id: Id) {
         if let Some(key) = self.keys.get_mut(id)
             && key.lacks_turn()
+            && let Some(Item {
+                message,
+                asker,
+                size,
+                since,
+            }) = self.queues.pop(&mut key.queue)
         {
-            key.mark(Marks::IN_RING, true);
-            self.ring.push(id);
+            key.enter_ring(self.ring.push(id, message, asker, (size, since)));
         }
     }
 }

@@ -8,8 +8,8 @@
 //! 3. A call that has to go on gets a permit before any message is taken.
 
 use crate::arena::Id;
-use crate::hub::key_state::{KeyState, Marks, NOBODY};
-use crate::hub::queues::Queues;
+use crate::hub::key_state::{KeyState, Marks};
+use crate::hub::message::Item;
 use crate::hub::seats::{Seat, Seats};
 use crate::hub::table::Table;
 use crate::key_name::KeyName;
@@ -97,46 +97,59 @@ impl<K, M, R, E> Table<K, M, R, E> {
         }
         let held = seat.key;
         let mut begun = None;
-        if let Some(key) = keys.get_mut(held) {
-            let has_more = key.has_more();
-            if key.is(Marks::FORGOTTEN) {
-                key.mark(Marks::FORGOTTEN, false);
+        // A key in hand is in its place.
+        if let Some(key) = keys.at_mut(held.index()) {
+            if key.rests() {
+                key.put_down();
+            } else if key.unmark(Marks::FORGOTTEN) {
                 seat.key = Id::NONE;
                 return Turn::PutDown(held, true);
-            }
-            if has_more && may && (seat.credit > 0 || ring.is_empty()) {
+            } else if key.has_more() && may && (seat.credit > 0 || ring.is_empty()) {
                 if seat.credit == 0 {
                     // Nobody waits: as if it had been put down and taken again.
                     seat.credit = u32::from(key.weight);
                 }
-                begun = begin(held, key, seat, queues);
+                seat.credit -= 1;
+                let next = queues.pop(&mut key.queue);
+                begun = next.map(|item| begin(held, key, item, (at, seat)));
             } else {
                 seat.key = Id::NONE;
-                key.seat = NOBODY;
-                if has_more {
-                    key.mark(Marks::IN_RING, true);
-                    ring.push(held);
-                } else if !(key.is(Marks::HAS_STATE) && self.keeps_state && !key.is(Marks::FREE)) {
+                key.put_down();
+                if key.lacks_turn() {
+                    if let Some(item) = queues.pop(&mut key.queue) {
+                        let weighed = (item.size, item.since);
+                        key.enter_ring(ring.push(held, item.message, item.asker, weighed));
+                    }
+                } else if key.is(Marks::FLEETING) {
                     return Turn::PutDown(held, false);
                 }
             }
         }
         while begun.is_none() && may {
-            let Some(id) = ring.pop() else { break };
-            if let Some(key) = keys.get_mut(id) {
-                key.mark(Marks::IN_RING, false);
-                if key.lacks_turn() {
-                    key.seat = at;
-                    seat.credit = u32::from(key.weight);
-                    begun = begin(id, key, seat, queues);
-                }
+            let Some((id, item)) = ring.pop() else { break };
+            let Some(item) = item else {
+                // Its message was dropped, and its key may have gone.
+                keys.get_mut(id).map(KeyState::put_down);
+                continue;
+            };
+            let Some(key) = keys.at_mut(id.index()) else {
+                continue;
+            };
+            if key.is(Marks::HELD) {
+                key.put_down();
+                queues.push_first(&mut key.queue, item);
+                continue;
             }
+            seat.credit = u32::from(key.weight) - 1;
+            begun = Some(begin(id, key, item, (at, seat)));
         }
         let Some(begun) = begun else {
+            seat.key = Id::NONE;
             return Turn::Nothing;
         };
         seat.since = now;
         *permits -= 1;
+        self.room += 1;
         self.bytes -= begun.size;
         if begun.has_line {
             self.make_room_ready(begun.key);
@@ -147,7 +160,7 @@ impl<K, M, R, E> Table<K, M, R, E> {
     /// Takes a key out of its worker's hands; it goes to the back of the ring if it has messages.
     pub(crate) fn put_down(&mut self, id: Id) {
         if let Some(key) = self.keys.get_mut(id) {
-            key.seat = NOBODY;
+            key.put_down();
             self.make_ready(id);
         }
     }
@@ -162,18 +175,16 @@ impl<K, M, R, E> Table<K, M, R, E> {
 fn begin<K, M, R, E>(
     id: Id,
     key: &mut KeyState<K>,
-    seat: &mut Seat<R, E>,
-    queues: &mut Queues<M, R, E>,
-) -> Option<Begun<K, M>> {
-    let item = queues.pop(&mut key.queue)?;
-    key.mark(Marks::HAS_STATE, true);
+    item: Item<M, R, E>,
+    (at, seat): (u32, &mut Seat<R, E>),
+) -> Begun<K, M> {
+    key.begin(at);
     seat.key = id;
-    seat.credit = seat.credit.saturating_sub(1);
     let asked = item.asker.is_some();
     // The call before was settled: forgetting that saves the look whether an asker must be dropped.
     std::mem::forget(std::mem::replace(&mut seat.asker, item.asker));
     seat.busy = true;
-    Some(Begun {
+    Begun {
         key: id,
         name: key.name.clone(),
         message: item.message,
@@ -181,5 +192,5 @@ fn begin<K, M, R, E>(
         since: item.since,
         asked,
         has_line: key.is(Marks::HAS_LINE),
-    })
+    }
 }

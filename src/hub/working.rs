@@ -16,7 +16,7 @@
 //! ```
 
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use crate::arena::Id;
 use crate::call::{Call, Calls};
@@ -36,8 +36,8 @@ pub(crate) struct Job<K, M> {
     pub(crate) call: Call<K>,
     /// The message.
     pub(crate) message: M,
-    /// Whether somebody asked for the result.
-    pub(crate) asked: bool,
+    /// Whether nobody asked for the result and nothing limits the call.
+    pub(crate) is_loose: bool,
 }
 
 impl<K, M, R, E> Hub<K, M, R, E>
@@ -101,8 +101,10 @@ where
             let seats = &mut self.table.borrow_mut().seats;
             (seats.add(id), seats.is_limited())
         };
-        if is_limited && let Some(record) = self.shared.records.borrow_mut().get_mut(id) {
-            record.rare_mut().lender = Some((Rc::clone(self) as Rc<dyn Lender>, seat));
+        if is_limited {
+            let lender = Weak::clone(&self.me) as Weak<dyn Lender>;
+            let mut lenders = self.shared.lenders.borrow_mut();
+            lenders.insert(id.to_bits(), (lender, seat));
         }
         let body = Rc::clone(&self.crew).work(self, id, seat);
         self.shared.start(id, body);
@@ -153,12 +155,16 @@ where
                     if has_line {
                         self.admit();
                     }
-                    self.limit_head(seat);
+                    let mut is_loose = !begun.asked;
+                    if let Some(limit) = self.rules.head {
+                        is_loose = false;
+                        self.limit_head(seat, limit);
+                    }
                     return Some(Job {
                         key: begun.key,
                         call: calls.begin(begun.name),
                         message: begun.message,
-                        asked: begun.asked,
+                        is_loose,
                     });
                 }
                 Turn::PutDown(key, forgotten) => {
@@ -194,14 +200,17 @@ where
 
     /// A worker has ended by itself, or was ended and its call is settled.
     pub(crate) fn leave(self: &Rc<Self>, seat: u32) {
-        let (held, forgotten) = {
+        let (worker, held, forgotten) = {
             let mut table = self.table.borrow_mut();
-            let held = table.seats.get(seat).map_or(Id::NONE, |seat| seat.key);
+            let seated = table.seats.get(seat);
+            let (worker, held) =
+                seated.map_or((Id::NONE, Id::NONE), |seat| (seat.worker, seat.key));
             table.seats.leave(seat);
             let key = table.keys.get_mut(held);
             let forgotten = key.is_some_and(|key| key.unmark(Marks::FORGOTTEN));
-            (held, forgotten)
+            (worker, held, forgotten)
         };
+        self.shared.lenders.borrow_mut().remove(&worker.to_bits());
         self.put_down(held, forgotten);
         self.grant_permits();
         self.advance();
