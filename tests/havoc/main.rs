@@ -64,6 +64,8 @@ enum Step {
     Wait,
     /// Waits for a key that anybody may resolve.
     WaitKey,
+    /// Gives a key up, whose value may have come.
+    Forget,
     /// Leaves a key pending.
     LeaveKey,
     /// Leaves a sleep, a wait or a join for anybody to poll or drop.
@@ -148,7 +150,8 @@ fn step() -> impl Strategy<Value = Step> {
     (0..32_u8, any::<u8>(), 0..3_u8).prop_map(|(step, which, after)| match step {
         0..3 => Step::Yield,
         3..5 => Step::Sleep(after),
-        5..8 => Step::Wait,
+        5 | 6 => Step::Wait,
+        7 => Step::Forget,
         8 | 9 => Step::WaitKey,
         10 => Step::LeaveKey,
         11 => Step::LeaveSleep(after),
@@ -250,7 +253,10 @@ fn the_loop_stands_whatever_its_hooks_do_to_it() {
     };
     let played = TestRunner::new(config).run(&schedule(), |schedule| {
         let verdict = std::panic::catch_unwind(|| play(schedule));
-        let verdict = verdict.unwrap_or_else(|_| Err(TestCaseError::fail(world::panics())));
+        let verdict = verdict.unwrap_or_else(|_| {
+            let why = format!("a panic came through to the host\n{}", world::panics());
+            Err(TestCaseError::fail(why))
+        });
         verdict.map_err(|failure| TestCaseError::fail(format!("{failure}\n{}", World::story())))
     });
     drop(std::panic::take_hook());

@@ -103,10 +103,11 @@ fn contained_hook(place: &str) {
     }
 }
 
-/// Does the next deed, and tells which it was.
+/// Does the next deed, and tells which it was. After a panic that nobody meant there is none: a second one in the midst of it would abort.
 fn next_deed(place: &str) -> Option<Deed> {
     let world = world()?;
-    if world.depth.get() == DEEP {
+    let failed = PANICS.with_borrow(|panics| !panics.is_empty());
+    if failed || world.depth.get() == DEEP {
         return None;
     }
     let deed = world.deeds.borrow_mut().pop_front()?;
@@ -549,6 +550,14 @@ async fn take(co: &Co, step: Step) -> std::result::Result<(), Failure> {
             here.resolvers.borrow_mut().push(resolver);
             drop(here);
             drop(co.wait::<Value>(key).await?);
+        }
+        Step::Forget => {
+            let key = Key::fresh();
+            let resolver = co.callback::<Value>(&key)?;
+            here.resolvers.borrow_mut().push(resolver);
+            drop(here);
+            hook("before a key is given up");
+            co.forget(key)?;
         }
         Step::LeaveKey => {
             let resolver = co.callback::<Value>(Key::fresh())?;
