@@ -5,8 +5,9 @@
 //!
 //! 1. All servers listen before the load generator starts, which gives each its turns (see [`load`](crate::load)).
 //! 2. Every turn's result is checked: all its replies were right.
+//! 3. A server that hangs is as one that crashed: it is named, and the others are not to blame.
 
-use crate::load::{Load, generator, turn};
+use crate::load::{Load, generator, hung, turn, why_hung};
 use crate::process::{Process, listen};
 use crate::workload::{Side, Workload};
 
@@ -27,6 +28,9 @@ pub(crate) fn contest(
         servers.push(server);
     }
     let measured = measure(workload, &servers, count / turns, turns);
+    if let Err((Some(place), why)) = measured {
+        return Err((Some(sides[place].name), why));
+    }
     for (server, side) in servers.into_iter().zip(sides) {
         let ended = match &measured {
             Ok(_) => server.process.finish().map(drop),
@@ -34,7 +38,7 @@ pub(crate) fn contest(
         };
         ended.map_err(|why| (Some(side.name), why))?;
     }
-    measured.map_err(|why| (None, why))
+    measured.map_err(|(_, why)| (None, why))
 }
 
 /// A server that listens, and what it is to be asked for.
@@ -60,12 +64,17 @@ impl Server {
 }
 
 /// Runs the load generator, and takes what it prints of each turn, which is `count` requests.
+///
+/// # Errors
+///
+/// Why it failed, and the place of the server that hangs, if it is that.
 fn measure(
     workload: &Workload,
     servers: &[Server],
     count: u64,
     turns: u64,
-) -> Result<Vec<Vec<Vec<f64>>>, String> {
+) -> Result<Vec<Vec<Vec<f64>>>, (Option<usize>, String)> {
+    let unnamed = |why| (None, why);
     let Some(first) = servers.first() else {
         return Ok(Vec::new());
     };
@@ -73,10 +82,15 @@ fn measure(
         .iter()
         .map(|server| (server.process.id(), server.address))
         .collect();
-    let generator = Process::start(&mut generator(first.load, turns, &addresses))?;
+    let generator = Process::start(&mut generator(first.load, turns, &addresses));
+    let generator = generator.map_err(unnamed)?;
     let mut values = vec![Vec::new(); servers.len()];
-    while let Some(line) = generator.line()? {
-        let (place, measured) = turn(&line).ok_or("the load generator prints something else")?;
+    while let Some(line) = generator.line().map_err(unnamed)? {
+        if let Some(place) = hung(&line) {
+            return Err((Some(place), why_hung()));
+        }
+        let other = || unnamed("the load generator prints something else".to_owned());
+        let (place, measured) = turn(&line).ok_or_else(other)?;
         assert_eq!(
             measured.result,
             (workload.expected)(count),
@@ -91,6 +105,6 @@ fn measure(
         );
         values[place].push(measured.values);
     }
-    generator.finish()?;
+    generator.finish().map_err(unnamed)?;
     Ok(values)
 }

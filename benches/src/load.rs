@@ -8,6 +8,7 @@
 //! 3. A connection always has `depth` messages in flight: what was answered is replaced in one write.
 //! 4. Of several servers it works with one at a time, in turns: forth through all of them, then back. So what changes with
 //!    time on the machine falls on all alike. The others sleep meanwhile. The first turn of each is not counted.
+//! 5. A server that leaves it without a reply for [`SILENCE`] is named, and the work ends.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -35,6 +36,16 @@ const MESSAGE: usize = 64;
 
 /// How many connections are open before the memory of the idle ones is counted.
 const FIRST: u64 = 100;
+
+/// How long a server may be silent where a reply is due: shorter than a process may be that is read (see [`process`](crate::process)).
+const SILENCE: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 20_000 });
+
+/// A server was silent for too long.
+#[derive(Debug, PartialEq, Eq)]
+struct Hangs;
+
+/// What is printed of it, after its place.
+const HANGS: &str = " hangs";
 
 /// What the load generator shall do.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +165,7 @@ impl Running {
         let output = child.wait_with_output().expect("the load generator ends");
         assert!(output.status.success(), "the load generator failed");
         let text = String::from_utf8(output.stdout).expect("the load generator prints numbers");
+        assert_eq!(hung(text.trim()), None, "{}", why_hung());
         let (_, measured) = turn(text.trim()).expect("the load generator prints its one turn");
         measured
     }
@@ -166,6 +178,16 @@ pub(crate) fn turn(line: &str) -> Option<(usize, Measured)> {
     let result = words.next()?.parse().ok()?;
     let values = words.map(str::parse).collect::<Result<_, _>>().ok()?;
     Some((place, Measured { values, result }))
+}
+
+/// Reads what it prints of a server that hangs: its place.
+pub(crate) fn hung(line: &str) -> Option<usize> {
+    line.strip_suffix(HANGS)?.parse().ok()
+}
+
+/// Why such a server is left out.
+pub(crate) fn why_hung() -> String {
+    format!("no reply within {} s", SILENCE.as_secs())
 }
 
 /// Prints it.
@@ -196,16 +218,39 @@ pub fn main(mut args: impl Iterator<Item = String>) {
             (pid.to_owned(), address.parse().expect("an address"))
         })
         .collect();
-    if depth == 0 {
-        for (place, (pid, address)) in servers.iter().enumerate() {
-            print(place, &idle(pid, *address, connections));
-        }
-        return;
+    let load = Load {
+        connections,
+        depth,
+        requests,
+    };
+    if let Err(place) = work(load, turns, &servers) {
+        println!("{place}{HANGS}");
     }
-    let mut servers: Vec<Server> = servers
-        .into_iter()
-        .map(|(pid, address)| Server::new(pid, address, connections))
-        .collect();
+}
+
+/// Does it, and prints each turn.
+///
+/// # Errors
+///
+/// The place of a server that hangs.
+fn work(load: Load, turns: u64, servers: &[(String, SocketAddr)]) -> Result<(), usize> {
+    let Load {
+        connections,
+        depth,
+        requests,
+    } = load;
+    let places = || servers.iter().enumerate();
+    if depth == 0 {
+        for (place, (pid, address)) in places() {
+            let measured = idle(pid, *address, connections).map_err(|Hangs| place)?;
+            print(place, &measured);
+        }
+        return Ok(());
+    }
+    let connect = |(place, (pid, address)): (usize, &(String, SocketAddr))| {
+        Server::new(pid.clone(), *address, connections).map_err(|Hangs| place)
+    };
+    let mut servers = places().map(connect).collect::<Result<Vec<_>, _>>()?;
     // Who has only one turn has all the requests in it.
     let uncounted = u64::from(turns > 1);
     for number in 0..turns + uncounted {
@@ -215,24 +260,39 @@ pub fn main(mut args: impl Iterator<Item = String>) {
         }
         for (place, server) in order {
             let measured = server.echo(depth, requests / turns);
+            let measured = measured.map_err(|Hangs| place)?;
             if number >= uncounted {
                 print(place, &measured);
             }
         }
     }
+    Ok(())
 }
 
 /// Opens a connection that has echoed once; 1 if the reply was right.
-fn open(server: SocketAddr) -> (TcpStream, u64) {
-    let mut stream = TcpStream::connect(server).expect("the server listens");
+fn open(server: SocketAddr) -> Result<(TcpStream, u64), Hangs> {
+    let mut stream = in_time(TcpStream::connect_timeout(&server, SILENCE))?;
+    stream
+        .set_read_timeout(Some(SILENCE))
+        .expect("a TCP socket has the option");
     stream
         .set_nodelay(true)
         .expect("a TCP socket has the option");
     let request = message(u64::MAX);
     stream.write_all(&request).expect("the server reads");
     let mut reply = [0; MESSAGE];
-    stream.read_exact(&mut reply).expect("the server replies");
-    (stream, u64::from(reply == request))
+    in_time(stream.read_exact(&mut reply))?;
+    Ok((stream, u64::from(reply == request)))
+}
+
+/// What a server has done, unless it took too long.
+fn in_time<T>(done: std::io::Result<T>) -> Result<T, Hangs> {
+    match done {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Err(Hangs)
+        }
+        done => Ok(done.expect("the server listens and replies")),
+    }
 }
 
 /// The message with this number.
@@ -243,15 +303,21 @@ fn message(number: u64) -> [u8; MESSAGE] {
 }
 
 /// Idle connections: the server's bytes for each of those after the first ones.
-fn idle(pid: &str, server: SocketAddr, connections: u64) -> Measured {
-    let mut open: Vec<_> = (0..FIRST).map(|_| open(server)).collect();
+fn idle(pid: &str, server: SocketAddr, connections: u64) -> Result<Measured, Hangs> {
+    let open = |count| {
+        (0..count)
+            .map(|_| open(server))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let first = open(FIRST)?;
     let before = resident_bytes_of(pid);
-    open.extend((FIRST..connections).map(|_| self::open(server)));
+    let others = open(connections - FIRST)?;
     let grown = resident_bytes_of(pid).saturating_sub(before);
-    Measured {
+    let right = first.iter().chain(&others).map(|(_, right)| right);
+    Ok(Measured {
         values: vec![as_f64(grown) / as_f64(connections - FIRST)],
-        result: open.iter().map(|(_, right)| right).sum::<u64>() - FIRST,
-    }
+        result: right.sum::<u64>() - FIRST,
+    })
 }
 
 /// A connection under load.
@@ -318,10 +384,10 @@ struct Server {
 
 impl Server {
     /// Opens the connections.
-    fn new(pid: String, server: SocketAddr, connections: u64) -> Self {
+    fn new(pid: String, server: SocketAddr, connections: u64) -> Result<Self, Hangs> {
         let poll = Poll::new().expect("a poll");
         let connection = |token| {
-            let (stream, _) = open(server);
+            let (stream, _) = open(server)?;
             stream
                 .set_nonblocking(true)
                 .expect("a TCP socket has the option");
@@ -330,23 +396,23 @@ impl Server {
                 poll.registry()
                     .register(&mut stream, Token(index(token)), Interest::READABLE);
             registered.expect("a socket can be watched");
-            Connection {
+            Ok(Connection {
                 stream,
                 sent: 0,
                 answered: 0,
                 sent_at: VecDeque::new(),
                 partial: Vec::new(),
-            }
+            })
         };
-        let open = (0..connections).map(connection).collect();
-        Self { pid, poll, open }
+        let open = (0..connections).map(connection).collect::<Result<_, _>>()?;
+        Ok(Self { pid, poll, open })
     }
 
     /// A loop over all connections until so many more requests are answered.
     ///
     /// The values: requests a second, the 50th and the 99th percentile of the latencies in nanoseconds, nanoseconds of the
     /// server's CPU time a request.
-    fn echo(&mut self, depth: u64, requests: u64) -> Measured {
+    fn echo(&mut self, depth: u64, requests: u64) -> Result<Measured, Hangs> {
         let each = requests / self.open.len() as u64;
         let last = self.open[0].sent + each;
         let mut latencies = Vec::with_capacity(index(requests));
@@ -359,9 +425,12 @@ impl Server {
             connection.send(depth, &mut batch);
         }
         while latencies.len() < index(requests) {
-            match self.poll.poll(&mut events, None) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            match self.poll.poll(&mut events, Some(SILENCE)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 polled => polled.expect("a poll"),
+            }
+            if events.is_empty() {
+                return Err(Hangs);
             }
             for event in &events {
                 let connection = &mut self.open[event.token().0];
@@ -378,7 +447,7 @@ impl Server {
         latencies.sort_unstable();
         let percentile =
             |per_cent: usize| latencies[latencies.len() * per_cent / 100].as_secs_f64() * 1e9;
-        Measured {
+        Ok(Measured {
             values: vec![
                 as_f64(requests) / elapsed.as_secs_f64(),
                 percentile(50),
@@ -386,7 +455,7 @@ impl Server {
                 as_f64(cpu) / as_f64(requests),
             ],
             result: right,
-        }
+        })
     }
 }
 
@@ -409,6 +478,8 @@ fn cpu_nanos(pid: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -419,6 +490,32 @@ mod tests {
         for other in ["", "127.0.0.1:80", "127.0.0.1:80 64 1", "here 64 1 640"] {
             assert!(Load::announced(other).is_none(), "{other}");
         }
+    }
+
+    #[test]
+    fn server_that_hangs_is_named_whether_it_never_replied_or_stopped_to() {
+        let listener = || TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = |listener: &TcpListener| listener.local_addr().expect("it has one");
+        let (mute, failing) = (listener(), listener());
+        let servers = [&failing, &mute].map(|server| (process::id().to_string(), address(server)));
+        // It echoes once, which is all that is asked to open a connection.
+        let echo = thread::spawn(move || {
+            let (mut stream, _) = failing.accept().expect("a connection");
+            let mut message = [0; MESSAGE];
+            stream.read_exact(&mut message).expect("a message");
+            stream.write_all(&message).expect("a reader");
+            stream
+        });
+        let load = Load::echo(1, 1, 1);
+        assert_eq!(work(load, 1, &servers[1..]), Err(0));
+        assert_eq!(work(load, 1, &servers[..1]), Err(0));
+        let _open = (echo.join().expect("it echoed"), mute);
+    }
+
+    #[test]
+    fn line_says_which_server_hangs() {
+        assert_eq!(hung(&format!("3{HANGS}")), Some(3));
+        assert_eq!(hung("3 640 1.5 2"), None);
     }
 
     #[test]
