@@ -437,7 +437,7 @@ impl Shared {
         }
     }
 
-    /// How many coroutines and callbacks are ready: what the ready queue holds, wherever in it.
+    /// How many coroutines and callbacks are ready. An entry of the ready queue whose coroutine has ended or whose timer was cancelled is none.
     pub(crate) fn ready_count(&self) -> usize {
         self.settle_parked();
         let records = self.records.borrow();

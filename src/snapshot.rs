@@ -295,7 +295,7 @@ pub struct Snapshot {
     pub coroutines: Vec<CoroutineInfo>,
     /// How many coroutines and callbacks are queued to run.
     pub ready: usize,
-    /// How many timers are armed.
+    /// How many timers are armed. One that is due counts until its callback is called.
     pub timers: usize,
     /// How many I/O sources somebody waits for.
     pub sources_waited: usize,

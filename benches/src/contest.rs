@@ -14,14 +14,16 @@ use crate::workload::{Side, Workload};
 /// Why a round failed, and whose fault it was, if that is known.
 pub(crate) type Failure = (Option<&'static str>, String);
 
-/// Measures the sides against each other, with `count` requests to each in so many turns. Gives for each its turns, in their
-/// order: the values of the workload's metrics.
+/// For each server its turns, in their order: the values of the workload's metrics.
+type Turns = Vec<Vec<Vec<f64>>>;
+
+/// Measures the sides against each other, with `count` requests to each in so many turns.
 pub(crate) fn contest(
     workload: &Workload,
     sides: &[Side],
     count: u64,
     turns: u64,
-) -> Result<Vec<Vec<Vec<f64>>>, Failure> {
+) -> Result<Turns, Failure> {
     let mut servers = Vec::new();
     for side in sides {
         let server = Server::start(workload, side, count).map_err(|why| (Some(side.name), why))?;
@@ -73,7 +75,7 @@ fn measure(
     servers: &[Server],
     count: u64,
     turns: u64,
-) -> Result<Vec<Vec<Vec<f64>>>, (Option<usize>, String)> {
+) -> Result<Turns, (Option<usize>, String)> {
     let unnamed = |why| (None, why);
     let Some(first) = servers.first() else {
         return Ok(Vec::new());
