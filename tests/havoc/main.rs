@@ -8,6 +8,8 @@
 //! can be used as before. A failure prints the smallest schedule it could find, and what each hook did.
 //! `PROPTEST_CASES=100000` looks further.
 
+mod body;
+mod hooks;
 mod world;
 
 use std::fmt;

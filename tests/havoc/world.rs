@@ -4,21 +4,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
-use futures_util::future::select;
 use yieldpoint::sync::{QueueReceiver, QueueSender, queue};
-use yieldpoint::{
-    Co, CoroutineId, Error, EventLoop, Handle, Incident, JoinHandle, Key, Resolver, Result,
-    TimerId, ms,
-};
+use yieldpoint::{Co, CoroutineId, EventLoop, Handle, Incident, Resolver, Result, TimerId, ms};
 
+use super::body::body;
+use super::hooks::{Ended, Join, Value, callback, hooked_waker};
 use super::{Deed, Step};
 
 /// How many coroutines a schedule spawns at most.
@@ -28,7 +24,7 @@ const MOST: usize = 60;
 const DEEP: usize = 12;
 
 /// A point that somebody has begun to wait for.
-type Point = Pin<Box<dyn Future<Output = ()>>>;
+pub(super) type Point = Pin<Box<dyn Future<Output = ()>>>;
 
 /// See the module's page.
 pub(super) struct World {
@@ -71,7 +67,7 @@ thread_local! {
 }
 
 /// The world, while there is one.
-fn world() -> Option<Rc<World>> {
+pub(super) fn world() -> Option<Rc<World>> {
     WORLD.with_borrow(Weak::upgrade)
 }
 
@@ -92,7 +88,7 @@ pub(super) fn hook(place: &str) {
 }
 
 /// The same where the loop contains a panic.
-fn contained_hook(place: &str) {
+pub(super) fn contained_hook(place: &str) {
     if matches!(next_deed(place), Some(Deed::Panic))
         && !std::thread::panicking()
         && let Some(world) = world().filter(|world| !world.hearing.get())
@@ -223,6 +219,64 @@ impl World {
         format!("what the hooks did:\n  {}", STORY.take().join("\n  "))
     }
 
+    /// What a coroutine does.
+    pub(super) fn body(&self, number: usize) -> Vec<Step> {
+        self.bodies[number % self.bodies.len()].clone()
+    }
+
+    pub(super) fn leave_resolver(&self, resolver: Resolver<Value>) {
+        self.resolvers.borrow_mut().push(resolver);
+    }
+
+    pub(super) fn leave_waker(&self, waker: Waker) {
+        self.wakers.borrow_mut().push(waker);
+    }
+
+    pub(super) fn leave_point(&self, point: Point) {
+        self.points.borrow_mut().push(point);
+    }
+
+    pub(super) fn take_point(&self, which: u8) -> Option<Point> {
+        pick(&self.points, which)
+    }
+
+    pub(super) fn keep(&self, handle: Join) {
+        self.handles.borrow_mut().push(handle);
+    }
+
+    pub(super) fn take_handle(&self, which: u8) -> Option<Join> {
+        pick(&self.handles, which)
+    }
+
+    pub(super) fn receiver(&self) -> QueueReceiver<Value> {
+        self.queue.1.clone()
+    }
+
+    pub(super) fn is_hearing(&self) -> bool {
+        self.hearing.get()
+    }
+
+    /// Enters a new value in the books.
+    pub(super) fn new_value(&self) -> usize {
+        let values = &mut self.books.borrow_mut().values;
+        values.push(0);
+        values.len() - 1
+    }
+
+    /// A value was dropped. Once the books are closed there is no page for it.
+    pub(super) fn note_drop(&self, value: usize) {
+        if let Some(count) = self.books.borrow_mut().values.get_mut(value) {
+            *count += 1;
+        }
+    }
+
+    /// A body was dropped.
+    pub(super) fn note_end(&self, coroutine: usize) {
+        if let Some(count) = self.books.borrow_mut().ends.get_mut(coroutine) {
+            *count += 1;
+        }
+    }
+
     fn act(self: &Rc<Self>, deed: Deed) {
         let handle = &self.handle;
         match deed {
@@ -334,7 +388,7 @@ impl World {
         } else {
             join
         };
-        self.handles.borrow_mut().push(Join(Some(join)));
+        self.keep(Join(Some(join)));
     }
 
     /// The failure of this coroutine need not be told.
@@ -343,7 +397,7 @@ impl World {
     }
 
     /// A failure of this coroutine, to be told somebody once. It is named in its text.
-    fn new_failure(&self, coroutine: Option<CoroutineId>) -> String {
+    pub(super) fn new_failure(&self, coroutine: Option<CoroutineId>) -> String {
         let failures = &mut self.books.borrow_mut().failures;
         let number = failures.len();
         failures.push((0, coroutine));
@@ -351,7 +405,7 @@ impl World {
     }
 
     /// Somebody was told this. It may be of a failure.
-    fn note_told(&self, text: &str) {
+    pub(super) fn note_told(&self, text: &str) {
         let failure = text.split_once("failure ").and_then(|(_, rest)| {
             let (number, _) = rest.split_once('!')?;
             number.parse::<usize>().ok()
@@ -360,274 +414,6 @@ impl World {
             self.books.borrow_mut().failures[number].0 += 1;
         }
     }
-}
-
-/// A value whose drop is a hook.
-struct Value(usize);
-
-impl Value {
-    fn new() -> Self {
-        let number = world().map_or(0, |world| {
-            let values = &mut world.books.borrow_mut().values;
-            values.push(0);
-            values.len() - 1
-        });
-        Value(number)
-    }
-}
-
-impl Drop for Value {
-    fn drop(&mut self) {
-        if let Some(world) = world() {
-            // Once the books are closed there is no page for it.
-            if let Some(count) = world.books.borrow_mut().values.get_mut(self.0) {
-                *count += 1;
-            }
-        }
-        hook("in the drop of a value");
-    }
-}
-
-/// Notes that a body was dropped. That is a hook too.
-struct Ended(usize);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        if let Some(world) = world()
-            && let Some(count) = world.books.borrow_mut().ends.get_mut(self.0)
-        {
-            *count += 1;
-        }
-        hook("in the drop of a body");
-    }
-}
-
-/// A waker of somebody else's: to wake it and to drop it are hooks.
-struct Hooked;
-
-impl Wake for Hooked {
-    fn wake(self: Arc<Self>) {
-        contained_hook("in a foreign waker");
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        contained_hook("in a foreign waker");
-    }
-}
-
-impl Drop for Hooked {
-    fn drop(&mut self) {
-        hook("in the drop of a foreign waker");
-    }
-}
-
-fn hooked_waker() -> Waker {
-    Waker::from(Arc::new(Hooked))
-}
-
-/// A callback that is a hook, with a value to be dropped.
-fn callback() -> impl FnOnce() + 'static {
-    let value = Value::new();
-    move || {
-        let _value = value;
-        contained_hook("in a callback");
-    }
-}
-
-/// The error of the bodies: to make one of the loop's error is a hook, and to display it too.
-#[derive(Debug)]
-struct Failure {
-    text: String,
-    _value: Value,
-}
-
-impl fmt::Debug for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "value {}", self.0)
-    }
-}
-
-impl Failure {
-    fn new(text: String) -> Self {
-        Failure {
-            text,
-            _value: Value::new(),
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        hook("in the From of an error");
-        Failure::new(error.to_string())
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hook("in the Display of an error");
-        f.write_str(&self.text)
-    }
-}
-
-/// A handle. Awaited, it notes what it is told.
-struct Join(Option<JoinHandle<Value, Failure>>);
-
-impl Future for Join {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(handle) = &mut self.0 else {
-            return Poll::Ready(());
-        };
-        let result = ready!(Pin::new(handle).poll(cx));
-        if let (Err(failure), Some(world)) = (&result, world()) {
-            world.note_told(&failure.text);
-        }
-        Poll::Ready(())
-    }
-}
-
-impl Drop for Join {
-    /// Dropped by the error hook, one that might have something to tell is put back.
-    fn drop(&mut self) {
-        if let Some(world) = world().filter(|world| world.hearing.get()) {
-            let handle = self.0.take().filter(JoinHandle::is_finished);
-            let mut handles = world.handles.borrow_mut();
-            handles.extend(handle.map(|handle| Join(Some(handle))));
-        }
-    }
-}
-
-/// Leaves a point for anybody to poll or drop, with a value beside it.
-fn leave(world: &World, point: impl Future + 'static) {
-    let value = Value::new();
-    let point = Box::pin(async move {
-        let _value = value;
-        drop(point.await);
-    });
-    world.points.borrow_mut().push(point);
-}
-
-/// A `Task` whose resolver anybody may have.
-fn wait(co: &Co) -> impl Future<Output = Result<Value>> + Unpin + use<> {
-    co.task(|resolver| {
-        if let Some(world) = world() {
-            world.resolvers.borrow_mut().push(resolver);
-        }
-    })
-}
-
-/// What a coroutine does.
-async fn body(co: &Co, number: usize) -> std::result::Result<Value, Failure> {
-    let steps = world().map(|world| world.bodies[number % world.bodies.len()].clone());
-    for step in steps.unwrap_or_default() {
-        take(co, step).await?;
-    }
-    hook("at the end of a body");
-    Ok(Value::new())
-}
-
-/// Takes one step of a body. The world is not held while it waits: the loop may go meanwhile, and the world with it.
-async fn take(co: &Co, step: Step) -> std::result::Result<(), Failure> {
-    let Some(here) = world() else { return Ok(()) };
-    match step {
-        Step::Yield => {
-            drop(here);
-            co.yield_now().await?;
-        }
-        Step::Sleep(after) => {
-            drop(here);
-            co.sleep(ms(after.into())).await?;
-        }
-        Step::Wait => {
-            drop(here);
-            drop(wait(co).await?);
-        }
-        Step::WaitKey => {
-            let key = Key::fresh();
-            let resolver = co.callback::<Value>(&key)?;
-            here.resolvers.borrow_mut().push(resolver);
-            drop(here);
-            drop(co.wait::<Value>(key).await?);
-        }
-        Step::Forget => {
-            let key = Key::fresh();
-            let resolver = co.callback::<Value>(&key)?;
-            here.resolvers.borrow_mut().push(resolver);
-            drop(here);
-            hook("before a key is given up");
-            co.forget(key)?;
-        }
-        Step::LeaveKey => {
-            let resolver = co.callback::<Value>(Key::fresh())?;
-            here.resolvers.borrow_mut().push(resolver);
-        }
-        Step::LeaveSleep(after) => leave(&here, co.sleep(ms(after.into()))),
-        Step::LeaveWait => leave(&here, wait(co)),
-        Step::LeaveJoin(which) => {
-            if let Some(handle) = pick(&here.handles, which) {
-                leave(&here, handle);
-            }
-        }
-        Step::Join(which) => {
-            let handle = pick(&here.handles, which);
-            drop(here);
-            if let Some(handle) = handle {
-                handle.await;
-            }
-        }
-        Step::Either(after) => {
-            drop(here);
-            drop(select(wait(co), co.sleep(ms(after.into()))).await);
-        }
-        Step::Adopt(which, after) => {
-            let point = pick(&here.points, which);
-            drop(here);
-            if let Some(point) = point {
-                drop(select(point, co.sleep(ms(after.into()))).await);
-            }
-        }
-        Step::Repoll(after) => {
-            drop(here);
-            let mut sleep = co.sleep(ms(after.into()));
-            for _ in 0..2 {
-                let waker = hooked_waker();
-                let _ = Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker));
-                hook("between two polls");
-            }
-            sleep.await?;
-        }
-        Step::LeaveWaker => {
-            let mut polled = false;
-            drop(here);
-            poll_fn(|cx| {
-                if std::mem::replace(&mut polled, true) {
-                    return Poll::Ready(());
-                }
-                if let Some(world) = world() {
-                    world.wakers.borrow_mut().push(cx.waker().clone());
-                }
-                hook("in a foreign future");
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            })
-            .await;
-        }
-        Step::Receive(after) => {
-            let receiver = here.queue.1.clone();
-            drop(here);
-            drop(select(Box::pin(receiver.recv()), co.sleep(ms(after.into()))).await);
-        }
-        Step::CleanUp(after) => {
-            drop(here);
-            drop(co.cleanup(ms(after.into()), co.sleep(ms(1))).await);
-        }
-        Step::Hook => hook("in a body"),
-        Step::Fail => return Err(Failure::new(here.new_failure(Some(co.id())))),
-        Step::Panic => panic!("{}", here.new_failure(Some(co.id()))),
-    }
-    Ok(())
 }
 
 /// Keeps panics that are meant quiet, and remembers the others.
