@@ -154,7 +154,7 @@ fn a_try_puts_in_what_there_is_room_for_and_says_when_there_is_none() {
         assert_eq!(client.try_write(&[]).expect("of nothing"), 0);
         let mut sent = 0;
         let full = loop {
-            match client.try_write(&[7; 1 << 16]) {
+            match client.try_write(&[7; 4096]) {
                 Ok(count) => sent += count,
                 Err(error) => break error.kind(),
             }
