@@ -38,6 +38,57 @@
 //!   [`BufferedStream`] is small, or gone, while nothing arrives.
 //! - Dropping a stream closes it. What the kernel has taken is still sent.
 //!
+//! # One buffer for all connections
+//!
+//! A server of many busy connections does best if they share a buffer: each waits without one, and what it takes from the kernel it
+//! handles before anybody else runs. So a connection is a few words that lie close together, and its bytes go where others were a
+//! moment ago.
+//!
+//! ```
+//! use std::cell::RefCell;
+//! use std::io::ErrorKind::WouldBlock;
+//! use std::rc::Rc;
+//!
+//! use yieldpoint::Result;
+//! use yieldpoint::net::TcpStream;
+//!
+//! /// Sends back what arrives until the peer closes.
+//! async fn echo(mut stream: TcpStream, shared: Rc<RefCell<[u8; 4096]>>) -> Result {
+//!     loop {
+//!         stream.readable().await?;
+//!         let rest = {
+//!             let mut buffer = shared.borrow_mut();
+//!             let count = match stream.try_read(&mut *buffer) {
+//!                 Ok(0) => return Ok(()),
+//!                 Err(error) if error.kind() == WouldBlock => continue,
+//!                 read => read?,
+//!             };
+//!             let written = match stream.try_write(&buffer[..count]) {
+//!                 Err(error) if error.kind() == WouldBlock => 0,
+//!                 written => written?,
+//!             };
+//!             buffer[written..count].to_vec() // empty, unless the peer is slow
+//!         };
+//!         stream.write_all(&rest).await?;
+//!     }
+//! }
+//! #
+//! # use yieldpoint::EventLoop;
+//! # use yieldpoint::net::TcpListener;
+//! # EventLoop::new()?.block_on(async |co| -> Result {
+//! # let mut listener = TcpListener::bind(co.handle(), "127.0.0.1:0")?;
+//! # let mut client = TcpStream::connect(co.handle(), listener.local_addr()?).await?.buffered();
+//! # let (server, _) = listener.accept().await?;
+//! # let echoing = co.handle().spawn_future(echo(server, Rc::new(RefCell::new([0; 4096]))));
+//! # let question = vec![7; 10_000];
+//! # client.write_all(&question).await?;
+//! # assert_eq!(client.read_exact(10_000).await?, question);
+//! # drop(client);
+//! # echoing.await?
+//! # })?;
+//! # Ok::<(), yieldpoint::Error>(())
+//! ```
+//!
 //! Source: `tornado.iostream`, with half-close added and callbacks left out.
 
 // From the ground up, as in lib.rs.
@@ -66,6 +117,8 @@ mod connect;
 mod listener;
 
 mod readable;
+
+mod trying;
 
 pub use buffered::BufferedStream;
 pub use connect::Connect;

@@ -148,6 +148,63 @@ fn a_try_takes_what_is_there_and_says_when_that_is_nothing() {
 }
 
 #[test]
+fn a_try_puts_in_what_there_is_room_for_and_says_when_there_is_none() {
+    run(async |co| {
+        let (mut client, mut server) = pair(co.handle()).await?;
+        assert_eq!(client.try_write(&[]).expect("of nothing"), 0);
+        let mut sent = 0;
+        let full = loop {
+            match client.try_write(&[7; 4096]) {
+                Ok(count) => sent += count,
+                Err(error) => break error.kind(),
+            }
+        };
+        assert_eq!(full, io::ErrorKind::WouldBlock);
+        assert!(sent > 0);
+        let mut buf = vec![0; 1 << 16];
+        while sent > 0 {
+            sent -= server.read(&mut buf).await?;
+        }
+        client.write_all(b"x").await?; // waits until the loop has heard of the room
+        assert_eq!(client.try_write(b"y").expect("there is room"), 1);
+        let mut server = server.buffered();
+        assert_eq!(server.read_exact(2).await?, b"xy");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_try_on_a_broken_connection_fails_each_time_and_not_for_want_of_readiness() {
+    run(async |co| {
+        let (mut client, server) = pair(co.handle()).await?;
+        drop(server);
+        client.try_write(b"x").expect("the kernel takes it"); // and is told that nobody is there
+        for _ in 0..3 {
+            let error = client.try_write(b"y").expect_err("nobody is there");
+            assert_ne!(error.kind(), io::ErrorKind::WouldBlock);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn halves_try_each_its_own_way() {
+    run(async |co| {
+        let (client, mut server) = pair(co.handle()).await?;
+        let (mut reader, mut writer) = client.split();
+        assert_eq!(writer.try_write(b"ping").expect("there is room"), 4);
+        let mut buf = [0; 8];
+        assert_eq!(server.read(&mut buf).await?, 4);
+        assert!(reader.try_read(&mut buf).is_err(), "nothing is there");
+        assert_eq!(server.try_write(b"pong!").expect("there is room"), 5);
+        reader.readable().await?;
+        assert_eq!(reader.try_read(&mut buf).expect("it is there"), 5);
+        assert_eq!(&buf[..5], b"pong!");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_dropped_wait_for_bytes_leaves_nobody_waiting() {
     for is_dropped in [true, false] {
         let mut event_loop = EventLoop::new().expect("a loop");

@@ -5,9 +5,14 @@
 //!
 //! 1. It is done when a read is worth trying: bytes have come, the peer has closed, the connection broke, or nobody knows yet.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is asked is less than what a call would cost"
+)]
+
 use std::fmt;
 use std::future::Future;
-use std::io::{self, Read as _};
+use std::io;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -31,6 +36,7 @@ pub struct Readable<'a> {
 
 impl<'a> Readable<'a> {
     /// A wait that has not begun.
+    #[inline]
     fn new(socket: &'a TcpSocket, site: Site) -> Self {
         Readable {
             socket: Some(socket),
@@ -42,6 +48,7 @@ impl<'a> Readable<'a> {
 impl Future for Readable<'_> {
     type Output = io::Result<()>;
 
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(socket) = self.socket else {
             return Poll::Ready(Ok(()));
@@ -63,23 +70,12 @@ impl Future for Readable<'_> {
 }
 
 impl Drop for Readable<'_> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(socket) = self.socket {
             socket.settle(Direction::Read);
         }
     }
-}
-
-/// Reads what is there, without waiting.
-fn try_read(socket: &TcpSocket, buf: &mut [u8]) -> io::Result<usize> {
-    if buf.is_empty() {
-        return Ok(0);
-    }
-    socket.try_io(Direction::Read, |mut io| {
-        let value = io.read(buf)?;
-        let short = value != 0 && value < buf.len();
-        Ok(Tried { value, short })
-    })
 }
 
 impl TcpStream {
@@ -119,18 +115,10 @@ impl TcpStream {
     /// # })?;
     /// # Ok::<(), yieldpoint::Error>(())
     /// ```
+    #[inline]
     #[track_caller]
     pub fn readable(&mut self) -> Readable<'_> {
         Readable::new(self.socket(), Location::caller())
-    }
-
-    /// Reads what is there, at most `buf.len()` bytes, and does not wait. Gives how many; 0 means that the peer has closed its sending
-    /// side, or that `buf` is empty.
-    ///
-    /// # Errors
-    /// `WouldBlock` if nothing is there; what the system says, such as `ConnectionReset`.
-    pub fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        try_read(self.socket(), buf)
     }
 }
 
@@ -139,17 +127,10 @@ impl ReadHalf {
     ///
     /// # Errors
     /// As for [`TcpStream::readable`].
+    #[inline]
     #[track_caller]
     pub fn readable(&mut self) -> Readable<'_> {
         Readable::new(self.socket(), Location::caller())
-    }
-
-    /// Reads what is there and does not wait; see [`TcpStream::try_read`].
-    ///
-    /// # Errors
-    /// As for [`TcpStream::try_read`].
-    pub fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        try_read(self.socket(), buf)
     }
 }
 

@@ -234,33 +234,50 @@ impl<S: Source> Socket<S> {
         self.shared.unpark(slot);
     }
 
-    /// Tries if that is worth it, and does not wait.
+    /// Tries if that is worth it, and does not wait. What `likely_drains` is for see [`poll_io`](Socket::poll_io).
     ///
     /// # Errors
     /// `WouldBlock`; what the system says.
+    #[inline(always)]
     pub(super) fn try_io<R>(
         &self,
         direction: Direction,
+        likely_drains: bool,
         mut attempt: impl FnMut(&S) -> io::Result<Tried<R>>,
     ) -> io::Result<R> {
-        if !self.change(|source| source.is_ready(direction)) {
+        let ready = self.change(|source| {
+            let ready = source.is_ready(direction);
+            if likely_drains {
+                source.drained(direction);
+            }
+            ready
+        });
+        if !ready {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         loop {
             match attempt(&self.io) {
                 Ok(tried) => {
-                    self.correct(direction, tried.short);
+                    if tried.short != likely_drains {
+                        self.correct(direction, tried.short);
+                    }
                     return Ok(tried.value);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    if error.kind() == io::ErrorKind::WouldBlock {
-                        self.change(|source| source.would_block(direction));
-                    }
-                    return Err(error);
-                }
+                Err(error) => return Err(self.refused(direction, error)),
             }
         }
+    }
+
+    /// Notes what a try that failed said of the kernel. Gives out what the system said.
+    #[cold]
+    fn refused(&self, direction: Direction, error: io::Error) -> io::Error {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            self.change(|source| source.would_block(direction));
+        } else {
+            self.correct(direction, false);
+        }
+        error
     }
 
     /// Counts a read that is served from a buffer as a transfer: so many lines that came at once do not hold everybody else up either.

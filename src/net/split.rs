@@ -74,6 +74,7 @@ impl ReadHalf {
     }
 
     /// The socket of both halves.
+    #[inline]
     pub(super) fn socket(&self) -> &TcpSocket {
         &self.socket
     }
@@ -142,6 +143,12 @@ impl ReadHalf {
 }
 
 impl WriteHalf {
+    /// The socket of both halves.
+    #[inline]
+    pub(super) fn socket(&self) -> &TcpSocket {
+        &self.socket
+    }
+
     /// Writes what the kernel has room for; see [`TcpStream::write`].
     ///
     /// # Errors

@@ -93,6 +93,7 @@ impl TcpStream {
     }
 
     /// The socket.
+    #[inline]
     pub(super) fn socket(&self) -> &TcpSocket {
         &self.socket
     }

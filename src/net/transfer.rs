@@ -48,6 +48,15 @@ pub(super) trait Bytes: Default {
 
     /// Moves what the kernel has, or has room for. Gives how many.
     fn transfer(&mut self, io: &Io) -> io::Result<usize>;
+
+    /// Makes the transfer, and says what it tells of the kernel (keeps invariant 2).
+    #[inline(always)]
+    fn attempt(&mut self, io: &Io) -> io::Result<Tried<usize>> {
+        let size = self.size();
+        let value = self.transfer(io)?;
+        let short = value < size && !(Self::IS_READ && value == 0);
+        Ok(Tried { value, short })
+    }
 }
 
 impl Bytes for &mut [u8] {
@@ -121,20 +130,15 @@ impl<B: Bytes> Moving<'_, B> {
             site,
             bytes,
         } = self;
-        let size = bytes.size();
-        if size == 0 {
+        if bytes.size() == 0 {
             return Poll::Ready(Ok(0));
         }
         let note = || Note {
             kind: if B::IS_READ { &READ } else { &WRITE },
             site: *site,
         };
-        socket.poll_io(B::DIRECTION, B::IS_READ, cx, note, |io| {
-            let value = bytes.transfer(io)?;
-            // Invariant 2.
-            let short = value < size && !(B::IS_READ && value == 0);
-            Ok(Tried { value, short })
-        })
+        let attempt = |io: &Io| bytes.attempt(io);
+        socket.poll_io(B::DIRECTION, B::IS_READ, cx, note, attempt)
     }
 }
 
