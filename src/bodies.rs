@@ -117,7 +117,7 @@ impl Bodies {
 
     /// Makes the common waker known where it now is, for as long as the turn that begins.
     pub(crate) fn settle_in(&self, shared: &Shared) {
-        shared.set_current_waker(self.common.waker());
+        shared.enter_turn(self.common.waker());
     }
 
     /// The waker of everybody who has none of his own, for the context of resumes in the common way. It is that until the next detour.
@@ -134,22 +134,49 @@ impl Bodies {
 
     /// Resumes the coroutine of this job in the common way, with a context of the common waker. Tells whether that will do.
     ///
-    /// It may be asked while there is no detour. It is written out, and looks at nothing but the slot: a spawned coroutine that has started, has
-    /// no waker of its own, and gives way or ends. An entry for a coroutine that has ended finds another id in the slot, or none.
+    /// It may be asked while there is no detour. It is written out, and looks at nothing but the slot: a spawned coroutine that has started. An entry for a coroutine that has ended finds another id in the slot, or none.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as the step it is the most of")]
     pub(crate) fn resume(&mut self, shared: &Shared, job: Job, cx: &mut Context<'_>) -> bool {
         let Job(id) = job;
-        let slot = match self.slots.get_mut(id.index()) {
-            Some(slot) if slot.id == id => slot,
-            Some(slot) if slot.id == id.marked() => return self.resume_own(shared, id),
+        match self.slots.get_mut(id.index()) {
+            Some(slot) if slot.id == id => {
+                shared.begin_resume(id);
+                let outcome = poll(slot.body.as_mut(), cx);
+                self.resumed(shared, id, outcome);
+                true
+            }
+            Some(slot) if slot.id == id.marked() => self.resume_own(shared, id),
             // Where nobody is, it may be one that starts.
-            Some(slot) => return slot.is_empty() && self.start(shared, id, cx),
-            None => return job.row().is_none() && self.start(shared, id, cx),
+            Some(slot) => slot.is_empty() && self.start(shared, id, cx),
+            None => job.row().is_none() && self.start(shared, id, cx),
+        }
+    }
+
+    /// Resumes a coroutine that has a waker of its own, while nothing else is unusual.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as the other way of a resume")]
+    fn resume_own(&mut self, shared: &Shared, id: Id) -> bool {
+        let Bodies {
+            slots, own, common, ..
+        } = self;
+        let (Some(slot), Some(Some(own))) = (slots.get_mut(id.index()), own.get(id.index())) else {
+            return false;
         };
         shared.begin_resume(id);
-        let outcome = poll(slot.body.as_mut(), cx);
-        self.resumed(shared, id, outcome);
+        own.take_woken();
+        shared.set_current_waker(own.waker());
+        match poll(slot.body.as_mut(), &mut Context::from_waker(own.waker())) {
+            Ok(Poll::Pending) => {
+                shared.set_current_waker(common.waker());
+                // Nobody else's waker was there to be kept.
+                shared.park_coroutine(id);
+            }
+            end => {
+                shared.set_current_waker(common.waker());
+                self.resumed(shared, id, end);
+            }
+        }
         true
     }
 
@@ -169,26 +196,6 @@ impl Bodies {
         };
         let ended = jobs.filter(ended).count();
         debug_assert_eq!(ended, 0, "who has ended leaves its slot");
-    }
-
-    /// Resumes a coroutine that has a waker of its own, while nothing else is unusual.
-    #[inline(never)]
-    fn resume_own(&mut self, shared: &Shared, id: Id) -> bool {
-        let Bodies {
-            slots, own, common, ..
-        } = self;
-        let (Some(slot), Some(Some(own))) = (slots.get_mut(id.index()), own.get(id.index())) else {
-            return false;
-        };
-        shared.begin_resume(id);
-        let outcome = run(shared, slot.body.as_mut(), Some(own), common);
-        if matches!(outcome, Ok(Poll::Pending)) {
-            // Nobody else's waker was there to be kept.
-            shared.park_coroutine(id);
-        } else {
-            self.resumed(shared, id, outcome);
-        }
-        true
     }
 
     /// Resumes a coroutine for the first time, in the common way. Tells whether it is one that starts now.
@@ -402,8 +409,7 @@ impl Bodies {
     }
 }
 
-/// Polls a body with its own waker or the common one, and contains its panic.
-#[inline]
+/// Polls a body with its own waker or the common one, in the longer way: a cancel may be being told.
 fn run(
     shared: &Shared,
     body: Pin<&mut (dyn Body + '_)>,
@@ -415,8 +421,10 @@ fn run(
     };
     own.take_woken();
     shared.set_current_waker(own.waker());
+    shared.settle_place();
     let outcome = poll(body, &mut Context::from_waker(own.waker()));
     shared.set_current_waker(common.waker());
+    shared.settle_place();
     outcome
 }
 

@@ -93,20 +93,23 @@ impl Shared {
     /// waker of which a clone is about is not the common one any more.
     #[inline]
     pub(crate) fn polls_with(&self, waker: &Waker) -> bool {
-        let (data, vtable) = self.current_waker.get();
-        ptr::eq(waker.data(), data) && ptr::eq(waker.vtable(), vtable)
+        ptr::eq(waker.data(), self.waker_data.get())
+            && ptr::eq(waker.vtable(), self.waker_vtable.get())
     }
 
-    /// Sets the waker the loop polls with, which stays where it is until it is set anew or the turn ends.
+    /// Enters a turn, with the waker of everybody who has none of his own.
+    pub(crate) fn enter_turn(&self, common: &Waker) {
+        self.waker_vtable.set(common.vtable());
+        self.set_current_waker(common);
+    }
+
+    /// Sets the waker the loop polls with, which stays where it is until it is set anew or the turn ends. All that are set in a turn are
+    /// of one kind. Points go the short way with it; where a cancel is being told, [`settle_place`](Shared::settle_place) has to be called.
     #[inline]
     pub(crate) fn set_current_waker(&self, waker: &Waker) {
-        self.current_waker
-            .set((waker.data(), ptr::from_ref(waker.vtable())));
+        self.waker_data.set(waker.data());
         self.waker_place.set(waker);
-        // Whether the coroutine is queued matters while it runs: this is before or after.
-        if !self.cancelling() {
-            self.plain_place.set(waker);
-        }
+        self.plain_place.set(waker);
     }
 
     /// Says anew whether points go the short way.
@@ -121,7 +124,7 @@ impl Shared {
 
     /// Forgets that waker, and where it is: once the loop is gone, another loop's waker may lie there and point to the same place.
     pub(crate) fn forget_current_waker(&self) {
-        self.current_waker.set((ptr::null(), ptr::null()));
+        self.waker_data.set(ptr::null());
         self.waker_place.set(ptr::null());
         self.plain_place.set(ptr::null());
     }

@@ -21,7 +21,7 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::mem;
 
 use crate::arena::Id;
 use crate::job::Job;
@@ -37,7 +37,7 @@ pub(crate) struct Ready {
     /// The jobs from `head` to `tail`.
     ring: [Cell<Job>; PLACES],
     /// Those behind them.
-    list: RefCell<VecDeque<Job>>,
+    list: RefCell<List>,
     /// The first job.
     head: Cell<usize>,
     /// The first of those that are still to come.
@@ -48,6 +48,49 @@ pub(crate) struct Ready {
     end: Cell<usize>,
     /// Invariant 2.
     limit: Cell<usize>,
+}
+
+/// Jobs in their order. They come into one list and go out of another, and where that is empty the two change places.
+#[derive(Default)]
+struct List {
+    /// Those who came first. Empty once all were taken.
+    front: Vec<Job>,
+    /// How many of these were taken.
+    taken: usize,
+    /// Those who came after them.
+    back: Vec<Job>,
+}
+
+impl List {
+    /// Whether there is none.
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.front.is_empty() && self.back.is_empty()
+    }
+
+    /// How many there are.
+    fn len(&self) -> usize {
+        self.front.len() - self.taken + self.back.len()
+    }
+
+    /// For how many there is room.
+    fn capacity(&self) -> usize {
+        self.front.capacity() + self.back.capacity()
+    }
+
+    /// Takes the first ones, so many at most, and gives them to `put`. They may be fewer than there are.
+    fn take(&mut self, most: usize, put: impl FnOnce(&[Job])) {
+        if self.front.is_empty() {
+            mem::swap(&mut self.front, &mut self.back);
+        }
+        let end = self.front.len().min(self.taken + most);
+        put(&self.front[self.taken..end]);
+        self.taken = end;
+        if end == self.front.len() {
+            self.front.clear();
+            self.taken = 0;
+        }
+    }
 }
 
 impl Default for Ready {
@@ -95,7 +138,7 @@ impl Ready {
                 return self.put(tail, job);
             }
         }
-        list.push_back(job);
+        list.back.push(job);
     }
 
     /// Makes the next push look round.
@@ -153,17 +196,20 @@ impl Ready {
     #[cold]
     fn fetch(&self) {
         let mut list = self.list.borrow_mut();
-        let count = list.len().min(PLACES);
-        if count == 0 {
+        if list.is_empty() {
             return;
         }
         let tail = self.tail.get();
-        let jobs = list.drain(..count).enumerate();
-        jobs.for_each(|(n, job)| self.ring[(tail + n) % PLACES].set(job));
-        self.tail.set(tail + count);
+        list.take(PLACES, |jobs| {
+            let (before, after) = self.ring.split_at(tail % PLACES);
+            let (first, rest) = jobs.split_at(jobs.len().min(after.len()));
+            put_all(after, first);
+            put_all(before, rest);
+            self.tail.set(tail + jobs.len());
+        });
+        drop(list);
         // The ring may be full now.
         self.close();
-        drop(list);
         self.rest(BURST);
     }
 
@@ -190,13 +236,23 @@ impl Ready {
     pub(crate) fn rest(&self, kept: usize) {
         let mut list = self.list.borrow_mut();
         if list.is_empty() && list.capacity() > kept {
-            *list = VecDeque::new();
+            *list = List::default();
         }
     }
 }
 
+/// Puts these jobs into the first of these places.
+fn put_all(places: &[Cell<Job>], jobs: &[Job]) {
+    places
+        .iter()
+        .zip(jobs)
+        .for_each(|(place, job)| place.set(*job));
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use proptest::prelude::*;
 
     use super::*;

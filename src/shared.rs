@@ -103,8 +103,10 @@ pub(crate) struct Shared {
     pub(crate) running: Cell<Id>,
     /// The number of the current resume, and whether a cancel is being told in it; see `roster`.
     pub(crate) resume: Cell<u32>,
-    /// The waker the loop polls with now, as its two pointers.
-    pub(crate) current_waker: Cell<(*const (), *const RawWakerVTable)>,
+    /// What the waker the loop polls with now points to.
+    pub(crate) waker_data: Cell<*const ()>,
+    /// The functions of that waker, and of every other that the loop polls with.
+    pub(crate) waker_vtable: Cell<*const RawWakerVTable>,
     /// Where that waker lies while the loop is in a turn. It is compared, never followed.
     pub(crate) waker_place: Cell<*const Waker>,
     /// The same, or null while a cancel is being told or the running coroutine is queued already: a point polled with the waker at this
@@ -189,7 +191,8 @@ impl Shared {
             looked_at_micros: Cell::new(Micros::new(now)),
             running: Cell::new(Id::NONE),
             resume: Cell::new(FIRST),
-            current_waker: Cell::new((ptr::null(), ptr::null())),
+            waker_data: Cell::new(ptr::null()),
+            waker_vtable: Cell::new(ptr::null()),
             waker_place: Cell::new(ptr::null()),
             plain_place: Cell::new(ptr::null()),
             gives_way_in: Cell::new(0),

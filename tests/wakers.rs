@@ -17,7 +17,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::task::AtomicWaker;
 use support::{Trace, Wakes, poll_with, strict, watched};
 use yieldpoint::sync::queue;
-use yieldpoint::{Budget, Co, EventLoop, Outcome, Resolver, Result, SendResolver, ms};
+use yieldpoint::{
+    Activity, Budget, Co, EventLoop, ManualClock, Outcome, Resolver, Result, SendResolver, ms,
+};
 
 #[test]
 fn points_and_joins_in_an_unordered_set_all_end() {
@@ -586,4 +588,142 @@ fn a_point_of_a_loop_that_is_gone_knows_no_waker_of_another_loop_wherever_that_l
         })
         .collect();
     assert_eq!(kept.len(), 200);
+}
+
+/// Parks until the waker that it left in this place was used.
+async fn wait_at(place: &RefCell<Option<Waker>>) {
+    let mut left = false;
+    poll_fn(|cx| {
+        if left && place.borrow().is_none() {
+            return Poll::Ready(());
+        }
+        left = true;
+        place.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn coroutines_that_hand_each_other_their_wakers_take_one_step_for_each() {
+    const TURNS: usize = 300;
+    let places: [Rc<RefCell<Option<Waker>>>; 2] = Default::default();
+    let mut event_loop = strict();
+    for me in 0..2 {
+        let places = places.clone();
+        drop(event_loop.handle().spawn(async move |co: Co| -> Result {
+            for turn in 0..TURNS {
+                if let Some(other) = places[1 - me].take() {
+                    match turn % 3 {
+                        0 => other.wake(),
+                        1 => other.wake_by_ref(),
+                        _ => {
+                            // However often and through which clone: once.
+                            other.clone().wake();
+                            other.wake_by_ref();
+                            other.wake();
+                        }
+                    }
+                }
+                wait_at(&places[me]).await;
+                if turn == TURNS / 2 {
+                    co.yield_now().await?;
+                }
+            }
+            Ok(())
+        }));
+    }
+    let report = event_loop.turn(Budget::steps(10_000)).unwrap();
+    // Each takes one step more than it waits, and one for its yield; the second's last is still to come, as the first has ended.
+    assert_eq!(report.steps, 2 * TURNS + 3);
+    places[1].take().unwrap().wake();
+    assert!(matches!(event_loop.run().unwrap(), Outcome::Done));
+}
+
+#[test]
+fn who_parks_on_a_foreign_future_is_reported_so_whoever_parked_before_and_since_its_own_time() {
+    let clock = ManualClock::new();
+    let mut event_loop = EventLoop::builder()
+        .clock(&clock)
+        .fail_on_error()
+        .build()
+        .unwrap();
+    let places: [Rc<RefCell<Option<Waker>>>; 2] = Default::default();
+    let handle = event_loop.handle();
+    for place in &places {
+        let place = Rc::clone(place);
+        drop(handle.spawn(async move |co: Co| -> Result {
+            wait_at(&place).await;
+            wait_at(&place).await;
+            co.sleep(ms(50)).await
+        }));
+        drop(handle.spawn(async |co: Co| co.sleep(ms(100)).await));
+    }
+    let reported = |event_loop: &EventLoop| -> Vec<(&'static str, u128)> {
+        let coroutines = event_loop.snapshot().coroutines;
+        let parked = coroutines.iter().map(|info| match info.activity {
+            Activity::Parked { on, since, .. } => (on, since.as_millis()),
+            _ => ("", 0),
+        });
+        parked.collect()
+    };
+    let turn = |event_loop: &mut EventLoop| {
+        let _ = event_loop.turn(Budget::default()).unwrap();
+    };
+    let foreign = "a foreign future";
+    turn(&mut event_loop);
+    assert_eq!(
+        reported(&event_loop),
+        [(foreign, 0), ("sleep", 0), (foreign, 0), ("sleep", 0)]
+    );
+    clock.advance(ms(10));
+    places[0].take().unwrap().wake();
+    turn(&mut event_loop);
+    clock.advance(ms(10));
+    turn(&mut event_loop);
+    assert_eq!(
+        reported(&event_loop),
+        [(foreign, 10), ("sleep", 20), (foreign, 20), ("sleep", 20)]
+    );
+    places[0].take().unwrap().wake();
+    turn(&mut event_loop);
+    assert_eq!(
+        reported(&event_loop),
+        [("sleep", 0), ("sleep", 20), (foreign, 20), ("sleep", 20)]
+    );
+}
+
+thread_local! {
+    /// Runs a loop when its thread ends.
+    static AT_THE_END: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) };
+}
+
+/// See [`AT_THE_END`].
+struct AtTheEnd(mpsc::Sender<usize>);
+
+impl Drop for AtTheEnd {
+    fn drop(&mut self) {
+        let place: Rc<RefCell<Option<Waker>>> = Rc::default();
+        let mut event_loop = strict();
+        let kept = Rc::clone(&place);
+        drop(event_loop.handle().spawn(async move |_| -> Result {
+            wait_at(&kept).await;
+            clone_and_wake().await;
+            Ok(())
+        }));
+        event_loop
+            .handle()
+            .call_soon(move || place.take().unwrap().wake());
+        let report = event_loop.turn(Budget::default()).unwrap();
+        self.0.send(report.steps).unwrap();
+    }
+}
+
+#[test]
+fn a_loop_that_runs_while_its_thread_ends_is_woken_by_its_wakers() {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || AT_THE_END.set(Some(AtTheEnd(tell))))
+        .join()
+        .unwrap();
+    assert_eq!(told.recv().unwrap(), 4);
 }
