@@ -49,6 +49,11 @@ impl<M, R, E> Ring<M, R, E> {
         }
     }
 
+    /// How many turns were ever given.
+    pub(crate) fn given(&self) -> usize {
+        self.next
+    }
+
     /// How many turns there are.
     #[inline]
     pub(crate) fn len(&self) -> usize {
