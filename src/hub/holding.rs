@@ -44,7 +44,12 @@ where
             let Some(item) = item else { break };
             self.discard(id, item, why);
         }
-        let (slots, outside) = self.table.borrow_mut().turn_away(id);
+        let (slots, outside) = {
+            let mut table = self.table.borrow_mut();
+            // What comes now has its turn behind all who wait.
+            table.give_up_turn(id);
+            table.turn_away(id)
+        };
         for slot in slots {
             self.shared.wake_waiter(slot);
         }

@@ -260,6 +260,16 @@ impl<K, M, R, E> Table<K, M, R, E> {
         Some(item)
     }
 
+    /// Gives up the turn of a key that has no message for it.
+    pub(crate) fn give_up_turn(&mut self, id: Id) {
+        if let Some(key) = self.keys.get_mut(id)
+            && let Some(turn) = key.turn()
+            && self.ring.place(turn).is_some_and(Place::is_free)
+        {
+            key.put_down();
+        }
+    }
+
     /// Takes all messages out, queued or in line, with their keys.
     pub(crate) fn take_all(&mut self) -> Vec<(KeyName<K>, M)> {
         let ids: Vec<Id> = self.keys.iter().map(|(id, _)| id).collect();
