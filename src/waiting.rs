@@ -57,6 +57,7 @@ impl Shared {
         if owner.is_none() {
             return Ok(());
         }
+        // Also where the wait is entered: whoever began to wait while this coroutine was in the ready queue did not count it (invariant 2).
         if let Some(error) = self.closes(&edge, site) {
             return Err(error);
         }

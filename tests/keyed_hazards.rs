@@ -306,6 +306,52 @@ fn an_error_hook_that_resumes_the_key_it_hears_of_finds_it_parked() {
 }
 
 #[test]
+fn a_key_that_the_error_hook_restarts_gets_new_state_and_one_that_it_resumes_does_not() {
+    for (restarts, seen) in [(true, [0, 0, 0]), (false, [0, 1, 2])] {
+        let door = Rc::new(OnceCell::<KeyedDoor<u32, u32>>::new());
+        let hook = Rc::clone(&door);
+        let mut event_loop = EventLoop::builder()
+            .clock(&ManualClock::auto())
+            .on_error(move |_| {
+                let door = hook.get().expect("it is set before any call");
+                let was_held = if restarts {
+                    door.restart_key(&7)
+                } else {
+                    door.resume_key(&7)
+                };
+                assert!(was_held);
+            })
+            .build()
+            .expect("a loop");
+        let calls = Log::default();
+        let told = Rc::clone(&calls);
+        let body = async |co: Co| -> Result {
+            let engine = Keyed::with_state(|_: &u32| 0)
+                .after_failure(AfterKeyFailure::ParkKey)
+                .serve(
+                    co.handle(),
+                    async move |_: Call<u32>, count: &mut u32, n: u32| -> Result {
+                        told.borrow_mut().push(*count);
+                        *count += 1;
+                        match n {
+                            0 => Err(Error::other("declined")),
+                            1 => panic!("declined"),
+                            _ => Ok(()),
+                        }
+                    },
+                );
+            let _ = door.set(engine.downgrade());
+            for n in 0..3 {
+                engine.try_send(7, n)?;
+            }
+            engine.finish().await
+        };
+        event_loop.block_on(body).expect("the body ends well");
+        assert_eq!(*calls.borrow(), seen, "restarted: {restarts}");
+    }
+}
+
+#[test]
 fn after_it_has_finished_nothing_arrives_by_a_door_that_keeps_nothing_alive() {
     let heard = run_heard(async |co| {
         let engine = Keyed::with_state(|_: &u32| ()).serve(

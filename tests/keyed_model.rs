@@ -10,7 +10,7 @@ use std::rc::Rc;
 use proptest::{prelude::*, test_runner::TestCaseResult};
 use yieldpoint::{
     Budget, Call, Error, ErrorKind, EventLoop, JoinHandle, Keyed, ManualClock, Resolver, Result,
-    ordered::{AfterKeyFailure, DropReason, KeyedRemote, Overflow},
+    ordered::{AfterKeyFailure, DropReason, KeyedPermit, KeyedRemote, Overflow},
 };
 
 /// How a call ends once it is told to.
@@ -33,6 +33,12 @@ enum Step {
     Ask(u8, u8),
     /// A message for a key from a remote: it is in nobody's hands while it waits for room.
     Remote(u8, u8),
+    /// A place for a key, kept by a coroutine that waits for room.
+    Reserve(u8),
+    /// A message for a key at the place that was kept first.
+    Use(u8, u8),
+    /// The place of a key that was kept first is given back.
+    GiveBack(u8),
     /// The first coroutine that waits for room in this key's line gives up.
     GiveUp(u8),
     /// The call that a key runs ends, if it runs one.
@@ -59,6 +65,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (key(), 1..4u8).prop_map(|(key, size)| Step::Send(key, size)),
         4 => (key(), 1..4u8).prop_map(|(key, size)| Step::Ask(key, size)),
         4 => (key(), 1..4u8).prop_map(|(key, size)| Step::Remote(key, size)),
+        4 => (0..FREE).prop_map(Step::Reserve),
+        2 => (0..FREE, 1..4u8).prop_map(|(key, size)| Step::Use(key, size)),
+        2 => (0..FREE).prop_map(Step::GiveBack),
         4 => key().prop_map(Step::GiveUp),
         14 => (key(), end()).prop_map(|(key, end)| Step::End(key, end)),
         2 => key().prop_map(Step::Cancel),
@@ -140,6 +149,8 @@ enum Event {
     Refused(u32),
     /// Its sender was told how its call ended.
     Answered(u32, Answer),
+    /// No message but a place: whether it was kept.
+    Kept(u32, bool),
 }
 
 /// What somebody who asked was told.
@@ -168,6 +179,8 @@ enum Sender {
     Tries,
     /// Somebody who waits.
     Waits,
+    /// Somebody who waits for a place. His message is none, and counts nothing.
+    Reserves,
     /// Nobody any more.
     Gone,
 }
@@ -176,6 +189,8 @@ enum Sender {
 #[derive(Default)]
 struct ModelKey {
     queue: VecDeque<Message>,
+    /// How many places are kept.
+    kept: usize,
     /// Who waits for room, and whether nobody stands behind it.
     line: VecDeque<(Message, Sender)>,
     running: Option<u32>,
@@ -185,6 +200,13 @@ struct ModelKey {
     credit: u32,
     /// Whether the state goes when the running call ends.
     forgotten: bool,
+}
+
+impl ModelKey {
+    /// How much of its room is taken.
+    fn taken(&self) -> usize {
+        self.queue.len() + self.kept
+    }
 }
 
 /// What an engine is to do, said as simply as can be.
@@ -198,6 +220,8 @@ struct Model {
     closed: bool,
     /// Messages whose sender waits for the result.
     asked: BTreeSet<u32>,
+    /// Messages for kept places.
+    used: BTreeSet<u32>,
     events: Vec<Event>,
 }
 
@@ -210,6 +234,7 @@ impl Model {
             room: VecDeque::new(),
             closed: false,
             asked: BTreeSet::new(),
+            used: BTreeSet::new(),
             events: vec![],
         }
     }
@@ -227,8 +252,13 @@ impl Model {
         queued.map(|(_, size)| usize::from(*size)).sum()
     }
 
+    /// How much of the room of all is taken.
+    fn taken(&self) -> usize {
+        self.keys.values().map(ModelKey::taken).sum()
+    }
+
     fn fits(&self, size: u8) -> bool {
-        self.queued() < self.rules.total && self.bytes() + usize::from(size) <= self.rules.bytes
+        self.taken() < self.rules.total && self.bytes() + usize::from(size) <= self.rules.bytes
     }
 
     fn running(&self) -> usize {
@@ -250,14 +280,17 @@ impl Model {
     fn turn_away(&mut self, key: Key, message: Message, sender: Sender, why: DropReason) {
         match sender {
             Sender::Gone => self.drop(key, message, why),
-            _ => self.refuse(message),
+            _ => self.refuse(message, sender),
         }
     }
 
-    /// A message is given back.
-    fn refuse(&mut self, (n, _): Message) {
+    /// A message is given back, or a place not kept.
+    fn refuse(&mut self, (n, _): Message, sender: Sender) {
         self.asked.remove(&n);
-        self.events.push(Event::Refused(n));
+        self.events.push(match sender {
+            Sender::Reserves => Event::Kept(n, false),
+            _ => Event::Refused(n),
+        });
     }
 
     /// A message is dropped.
@@ -278,7 +311,7 @@ impl Model {
         let rules = self.rules;
         let refused_at_the_gate = sender == Sender::Gone && self.outside() >= rules.gate();
         if self.closed || refused_at_the_gate {
-            return self.refuse(message);
+            return self.refuse(message, sender);
         }
         let state = self.key(key);
         let is_stopped = state.held == Some(AfterKeyFailure::StopKey);
@@ -288,9 +321,9 @@ impl Model {
         );
         // Where messages are dropped, only those of the remote wait, and only for room of all: nobody passes them.
         let full = if drops {
-            !has_line && state.queue.len() >= rules.per_key
+            !has_line && state.taken() >= rules.per_key
         } else {
-            has_line || state.queue.len() >= rules.per_key
+            has_line || state.taken() >= rules.per_key
         };
         if is_stopped {
             return self.turn_away(key, message, sender, DropReason::Stopped);
@@ -300,7 +333,7 @@ impl Model {
         }
         let none = has_line || !self.room.is_empty() || !self.fits(message.1);
         if !full && !none {
-            return self.push(key, message);
+            return self.let_in(key, message, sender);
         }
         let lines_up = match rules.overflow {
             Overflow::Wait => sender != Sender::Tries,
@@ -312,9 +345,11 @@ impl Model {
             return self.note_room(key);
         }
         match rules.overflow {
-            Overflow::DropNewest if full => self.drop(key, message, DropReason::Overflow),
+            Overflow::DropNewest if full && sender != Sender::Reserves => {
+                self.drop(key, message, DropReason::Overflow);
+            }
             Overflow::DropOldest | Overflow::KeepLast if full => {
-                let queue = &self.keys[&key].queue;
+                let (queue, taken) = (&self.keys[&key].queue, self.keys[&key].taken());
                 let last = rules.overflow == Overflow::KeepLast;
                 let count = if last {
                     queue.len()
@@ -326,9 +361,12 @@ impl Model {
                     .take(count)
                     .map(|(_, size)| usize::from(*size))
                     .sum();
+                // Who waits for room of all is not passed: no more is taken than was freed.
+                let takes_more = count == 0 || usize::from(message.1) > freed;
                 if self.bytes() - freed + usize::from(message.1) > rules.bytes
-                    || queue.len() - count >= rules.per_key
-                    || self.queued() - count >= rules.total
+                    || taken - count >= rules.per_key
+                    || self.taken() - count >= rules.total
+                    || takes_more && !self.room.is_empty()
                 {
                     return self.turn_away(key, message, sender, DropReason::Overflow);
                 }
@@ -336,10 +374,44 @@ impl Model {
                 for message in dropped {
                     self.drop(key, message, DropReason::Overflow);
                 }
-                self.push(key, message);
+                self.let_in(key, message, sender);
             }
             _ => self.turn_away(key, message, sender, DropReason::Overflow),
         }
+    }
+
+    /// A message goes into its queue, or a place is kept.
+    fn let_in(&mut self, key: Key, message: Message, sender: Sender) {
+        if sender == Sender::Reserves {
+            self.key(key).kept += 1;
+            self.events.push(Event::Kept(message.0, true));
+        } else {
+            self.push(key, message);
+        }
+    }
+
+    /// A kept place is given up. Tells whether there was one.
+    fn give_back(&mut self, key: Key) -> bool {
+        let state = self.key(key);
+        let was_kept = state.kept > 0;
+        state.kept -= usize::from(was_kept);
+        self.note_room(key);
+        was_kept
+    }
+
+    /// A message goes to a kept place, if there is one.
+    fn use_place(&mut self, key: Key, message: Message) {
+        if self.key(key).kept == 0 {
+            return;
+        }
+        self.used.insert(message.0);
+        let is_stopped = self.key(key).held == Some(AfterKeyFailure::StopKey);
+        if is_stopped || self.bytes() + usize::from(message.1) > self.rules.bytes {
+            self.give_back(key);
+            return self.refuse(message, Sender::Tries);
+        }
+        self.key(key).kept -= 1;
+        self.push(key, message);
     }
 
     fn push(&mut self, key: Key, message: Message) {
@@ -361,7 +433,7 @@ impl Model {
     fn note_room(&mut self, key: Key) {
         let per_key = self.rules.per_key;
         let state = self.key(key);
-        if !state.line.is_empty() && state.queue.len() < per_key && !self.room.contains(&key) {
+        if !state.line.is_empty() && state.taken() < per_key && !self.room.contains(&key) {
             self.room.push_back(key);
         }
     }
@@ -375,8 +447,8 @@ impl Model {
                 .line
                 .front()
                 .copied()
-                .filter(|_| state.queue.len() < per_key);
-            let Some((message, _)) = first else {
+                .filter(|_| state.taken() < per_key);
+            let Some((message, sender)) = first else {
                 self.room.pop_front();
                 continue;
             };
@@ -385,7 +457,7 @@ impl Model {
             }
             self.room.pop_front();
             self.key(key).line.pop_front();
-            self.push(key, message);
+            self.let_in(key, message, sender);
             self.note_room(key);
         }
     }
@@ -397,14 +469,14 @@ impl Model {
             let at = state
                 .line
                 .iter()
-                .position(|(_, sender)| *sender == Sender::Waits)?;
+                .position(|(_, sender)| matches!(sender, Sender::Waits | Sender::Reserves))?;
             Some((key, &mut state.line, at))
         })?;
-        let (message, _) = line.remove(at)?;
+        let (message, sender) = line.remove(at)?;
         if line.is_empty() {
             self.room.retain(|ready| *ready != key);
         }
-        self.refuse(message);
+        self.refuse(message, sender);
         Some(message.0)
     }
 
@@ -529,9 +601,16 @@ struct Subject {
     door: KeyedRemote<u8, Message>,
     log: Log,
     running: Running,
-    /// The coroutines that send and wait for room, by the number of the message.
+    /// The coroutines that send and wait for room, by the number of the message or place.
     senders: BTreeMap<u32, JoinHandle<()>>,
+    /// The numbers of the places that were asked for.
+    reserving: BTreeSet<u32>,
+    /// The places that are kept, by key.
+    kept: Places,
 }
+
+/// Kept places, by key.
+type Places = Rc<RefCell<BTreeMap<u8, VecDeque<KeyedPermit<u8, Message>>>>>;
 
 impl Subject {
     fn new(rules: Rules) -> Self {
@@ -586,7 +665,14 @@ impl Subject {
             log,
             running,
             senders: BTreeMap::new(),
+            reserving: BTreeSet::new(),
+            kept: Places::default(),
         }
+    }
+
+    /// The place that was kept first for a key.
+    fn first_kept(&self, key: u8) -> Option<KeyedPermit<u8, Message>> {
+        self.kept.borrow_mut().get_mut(&key)?.pop_front()
     }
 
     /// Runs until nothing moves.
@@ -645,6 +731,28 @@ impl Subject {
                     self.log.borrow_mut().push(Event::Refused(n));
                 }
             }
+            Step::Reserve(key) => {
+                let (reserving, log) = (self.engine.reserve(key), Rc::clone(&self.log));
+                let kept = Rc::clone(&self.kept);
+                let sender = self.event_loop.handle().spawn(async move |_| -> Result {
+                    let permit = reserving.await;
+                    log.borrow_mut().push(Event::Kept(n, permit.is_ok()));
+                    if let Ok(permit) = permit {
+                        kept.borrow_mut().entry(key).or_default().push_back(permit);
+                    }
+                    Ok(())
+                });
+                self.senders.insert(n, sender);
+                self.reserving.insert(n);
+            }
+            Step::Use(key, size) => {
+                let used = self.first_kept(key).map(|permit| permit.send((n, size)));
+                if let Some(Err(refused)) = used {
+                    assert_eq!(refused.into_message(), (n, size));
+                    self.log.borrow_mut().push(Event::Refused(n));
+                }
+            }
+            Step::GiveBack(key) => drop(self.first_kept(key)),
             Step::GiveUp(_) => {
                 let sender = gives_up.and_then(|n| Some((n, self.senders.remove(&n)?)));
                 match sender {
@@ -654,7 +762,11 @@ impl Subject {
                     }
                     Some((n, sender)) => {
                         sender.abort();
-                        self.log.borrow_mut().push(Event::Refused(n));
+                        self.log.borrow_mut().push(if self.reserving.contains(&n) {
+                            Event::Kept(n, false)
+                        } else {
+                            Event::Refused(n)
+                        });
                     }
                     None => {}
                 }
@@ -695,6 +807,11 @@ fn take(model: &mut Model, step: Step, n: u32) -> Option<u32> {
             model.arrive(key_of(key, n), (n, size), Sender::Waits);
         }
         Step::Remote(key, size) => model.arrive(key_of(key, n), (n, size), Sender::Gone),
+        Step::Reserve(key) => model.arrive(key_of(key, n), (n, 0), Sender::Reserves),
+        Step::Use(key, size) => model.use_place(key_of(key, n), (n, size)),
+        Step::GiveBack(key) => {
+            model.give_back(key_of(key, n));
+        }
         Step::GiveUp(key) => gives_up = model.give_up(key),
         Step::End(key, end) => {
             let mut running = model
@@ -722,7 +839,7 @@ fn by_key(events: &mut Vec<Event>) -> Vec<Event> {
     let mut events = std::mem::take(events);
     events.sort_by_key(|event| match event {
         Event::Began(key, ..) | Event::Ended(key, _) | Event::Dropped(key, ..) => (*key, 0),
-        Event::Refused(n) | Event::Answered(n, _) => (u8::MAX, *n),
+        Event::Refused(n) | Event::Answered(n, _) | Event::Kept(n, _) => (u8::MAX, *n),
     });
     events
 }
@@ -772,7 +889,12 @@ fn compare(rules: Rules, steps: &[Step]) -> TestCaseResult {
             stats.waiting,
             model.keys.values().map(|key| key.line.len()).sum::<usize>()
         );
-        prop_assert!(stats.queued <= rules.total && stats.running <= rules.concurrency);
+        prop_assert!(model.taken() <= rules.total && stats.running <= rules.concurrency);
+        for key in 0..FREE {
+            let report = subject.engine.explain(&key);
+            let kept = model.keys.get(&(key, 0)).map_or(0, |key| key.kept);
+            prop_assert_eq!(report.map_or(0, |report| report.reserved), kept);
+        }
     }
     // Everything that is held goes on, every call ends, and then every message has met exactly one fate.
     for key in 0..FREE {
@@ -780,6 +902,9 @@ fn compare(rules: Rules, steps: &[Step]) -> TestCaseResult {
     }
     for _ in 0..=steps.len() {
         for key in 0..=FREE {
+            while let Some(permit) = subject.first_kept(key) {
+                drop(permit);
+            }
             subject.take(Step::End(key, End::Well), 0, None);
         }
     }
@@ -794,12 +919,13 @@ fn compare(rules: Rules, steps: &[Step]) -> TestCaseResult {
     let asked = once(|step| matches!(step, Step::Ask(..)));
     fates.told.retain(|n, _| asked.contains_key(n));
     prop_assert_eq!(fates.told, asked);
-    let sent = once(|step| {
+    let mut sent = once(|step| {
         matches!(
             step,
             Step::TrySend(..) | Step::Send(..) | Step::Ask(..) | Step::Remote(..)
         )
     });
+    sent.extend(model.used.iter().map(|n| (*n, 1)));
     prop_assert_eq!(fates.met, sent);
     prop_assert_eq!(subject.engine.stats().queued, 0);
     Ok(())
@@ -861,4 +987,59 @@ fn who_comes_to_a_key_whose_last_waiter_gave_up_does_not_pass_those_who_wait_for
         Step::End(0, End::Well),
     ];
     compare(NARROW, &steps).expect("the engine does as the model");
+}
+
+#[test]
+fn who_takes_the_place_of_an_older_message_passes_nobody_who_waits_for_room_of_all_in_bytes() {
+    for (size, fate) in [
+        (1, Event::Dropped(2, 2, DropReason::Overflow)),
+        (2, Event::Refused(5)),
+    ] {
+        for overflow in [Overflow::DropOldest, Overflow::KeepLast] {
+            let rules = Rules {
+                per_key: 1,
+                total: 4,
+                bytes: 4,
+                concurrency: 2,
+                overflow,
+                ..NARROW
+            };
+            let steps = [
+                Step::TrySend(1, 1),
+                Step::TrySend(2, 1),
+                Step::TrySend(2, 1),
+                Step::TrySend(1, 2),
+                Step::Remote(3, 2), // needs two bytes, and one is left
+                Step::TrySend(2, size),
+            ];
+            compare(rules, &steps).expect("the engine does as the model");
+            let (mut model, mut events) = (Model::new(rules), vec![]);
+            for (n, step) in (0..).zip(&steps) {
+                take(&mut model, *step, n);
+                events = std::mem::take(&mut model.events);
+            }
+            assert_eq!(events, [fate]);
+        }
+    }
+}
+
+#[test]
+fn a_key_that_was_forgotten_has_no_turn_left_though_a_place_is_kept_for_it() {
+    let rules = Rules {
+        total: 4,
+        concurrency: 2,
+        ..NARROW
+    };
+    let steps = [
+        Step::TrySend(0, 1),
+        Step::TrySend(3, 1),
+        Step::Reserve(2),
+        Step::TrySend(2, 1),
+        Step::TrySend(1, 1),
+        Step::Forget(2),
+        Step::TrySend(2, 1),
+        Step::End(0, End::Well), // key 1 begins, not 2
+        Step::End(3, End::Well),
+    ];
+    compare(rules, &steps).expect("the engine does as the model");
 }

@@ -151,7 +151,7 @@ where
     ) -> Result<Arrived, TurnedAway<M, R, E>> {
         {
             let mut table = self.table.borrow_mut();
-            if table.fits_instead(id, 0, want.size()) {
+            if table.fits_key(id, want.size()) {
                 match want {
                     Want::Item(item) | Want::Outside(item) => table.push(id, item),
                     _ => table.keep_place(id),

@@ -57,7 +57,8 @@ where
         let hash = hash(self.seed, key);
         let mut probe = Probe::new(hash);
         loop {
-            let candidate = self.table.borrow().candidate(&mut probe);
+            // Nobody else has it: to borrow it alone costs less.
+            let candidate = self.table.borrow_mut().candidate(&mut probe);
             let Some((id, name)) = candidate else {
                 return Ok((None, hash));
             };

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::failure::DropReason;
 use crate::hub::engine::{Hub, OrderKey};
 use crate::hub::key_state::{Hold, Marks};
+use crate::hub::table::Table;
 use crate::site::Site;
 
 impl<K, M, R, E> Hub<K, M, R, E>
@@ -43,7 +44,12 @@ where
             let Some(item) = item else { break };
             self.discard(id, item, why);
         }
-        let (slots, outside) = self.table.borrow_mut().turn_away(id);
+        let (slots, outside) = {
+            let mut table = self.table.borrow_mut();
+            // What comes now has its turn behind all who wait.
+            table.give_up_turn(id);
+            table.turn_away(id)
+        };
         for slot in slots {
             self.shared.wake_waiter(slot);
         }
@@ -63,14 +69,20 @@ where
         };
         let has_state = {
             let mut table = self.table.borrow_mut();
-            let Some(key) = table.keys.get_mut(id) else {
+            let Table { keys, seats, .. } = &mut *table;
+            let Some(key) = keys.get_mut(id) else {
                 return false;
             };
             if key.hold() == Hold::Open {
                 return false;
             }
             key.set_hold(Hold::Open);
-            drops_state && key.is(Marks::HAS_STATE) && key.seat().is_none()
+            let seat = key.seat().and_then(|seat| seats.get(seat));
+            if drops_state && seat.is_some_and(|seat| !seat.busy) {
+                // Its worker is telling of the failure: it drops the state before it takes the next message.
+                key.mark(Marks::FORGOTTEN, true);
+            }
+            drops_state && key.is(Marks::HAS_STATE) && seat.is_none()
         };
         if has_state {
             self.drop_state(id);

@@ -195,6 +195,12 @@ impl<K> KeyState<K> {
         self.at == NOWHERE && !self.is(Marks::HELD)
     }
 
+    /// Whether nothing is known of it but perhaps its state, so that a message may have a turn at once.
+    #[inline]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.taken == 0 && self.at == NOWHERE && !self.is(Marks::HAS_LINE.or(Marks::HELD))
+    }
+
     /// Whether its next message is the first and may have a turn at once.
     #[inline]
     pub(super) fn takes_turn(&self) -> bool {

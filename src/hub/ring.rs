@@ -49,6 +49,11 @@ impl<M, R, E> Ring<M, R, E> {
         }
     }
 
+    /// How many turns were ever given.
+    pub(crate) fn given(&self) -> usize {
+        self.next
+    }
+
     /// How many turns there are.
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -81,9 +86,7 @@ impl<M, R, E> Ring<M, R, E> {
             turn.place.put(message, asker, weighed);
             self.next = number.wrapping_add(1);
         }
-        #[expect(clippy::cast_possible_truncation, reason = "said above")]
-        let number = number as u32;
-        number
+        cut(number)
     }
 
     /// Takes the first turn: its key, and its message unless that was taken out.
@@ -98,6 +101,11 @@ impl<M, R, E> Ring<M, R, E> {
         let turn = self.places.get_mut(self.first & mask)?;
         self.first = self.first.wrapping_add(1);
         Some((turn.key, turn.place.take()))
+    }
+
+    /// The number of the turn that was taken last.
+    pub(crate) fn taken_last(&self) -> u32 {
+        cut(self.first.wrapping_sub(1))
     }
 
     /// Where the message of a turn lies, by the turn's number.
@@ -144,6 +152,13 @@ impl<M, R, E> Ring<M, R, E> {
     }
 }
 
+/// The part of a number that tells the turns in the ring from each other.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "said above")]
+fn cut(number: usize) -> u32 {
+    number as u32
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
@@ -178,7 +193,9 @@ mod tests {
                 }
             }
             for _ in 0..round % 31 {
-                assert_eq!(pop(&mut ring), model.pop_front().map(|(_, turn)| turn));
+                let first = model.pop_front();
+                assert_eq!(pop(&mut ring), first.map(|(_, turn)| turn));
+                assert!(first.is_none_or(|(number, _)| ring.taken_last() == number));
             }
             assert_eq!(
                 (ring.len(), ring.is_empty()),

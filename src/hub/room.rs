@@ -37,7 +37,8 @@ impl<K, M, R, E> Table<K, M, R, E> {
         }
     }
 
-    /// Whether a message of this size fits into a key in the stead of the `most` oldest there.
+    /// Whether a message of this size fits into a key in the stead of the `most` oldest there, and while anyone waits for room of all takes
+    /// no more than they did (keeps invariant 1).
     pub(crate) fn fits_instead(&self, id: Id, most: usize, size: usize) -> bool {
         let Some(key) = self.keys.get(id) else {
             return false;
@@ -45,9 +46,17 @@ impl<K, M, R, E> Table<K, M, R, E> {
         let count = most.min(self.count(id));
         let oldest = self.messages(id).take(count);
         let bytes: usize = oldest.map(|(size, _)| size).sum();
-        key.taken() - count < self.limits.per_key
+        let takes_more = count == 0 || size > bytes;
+        !(takes_more && self.has_line())
+            && key.taken() - count < self.limits.per_key
             && self.room + count > 0
             && self.bytes - bytes <= self.limits.bytes.saturating_sub(size)
+    }
+
+    /// Whether a message of this size fits into a key, where others were dropped for it.
+    pub(crate) fn fits_key(&self, id: Id, size: usize) -> bool {
+        let key = self.keys.get(id);
+        key.is_some_and(|key| key.taken() < self.limits.per_key) && self.fits(size)
     }
 
     /// Goes to the end of a key's line.

@@ -60,8 +60,6 @@ pub(crate) struct Table<K, M, R, E> {
     pub(crate) limits: Limits,
     /// How many more messages there is room for.
     pub(super) room: usize,
-    /// How many messages were ever queued.
-    pub(crate) arrived: u64,
     /// Kept places of all keys.
     pub(crate) kept: usize,
     /// Of the keys that have some.
@@ -88,7 +86,6 @@ impl<K, M, R, E> Table<K, M, R, E> {
             seats: Seats::new(limits.concurrency),
             limits,
             room: limits.total,
-            arrived: 0,
             kept: 0,
             kept_by_key: ByPlace::default(),
             bytes: 0,
@@ -198,27 +195,27 @@ impl<K, M, R, E> Table<K, M, R, E> {
         if self.intake != Intake::Open || self.lines.has_due() || !self.fits(size) {
             return Err((message, asker));
         }
-        let Some(key) = self.keys.get_mut(id) else {
-            return Err((message, asker));
+        let key = match self.keys.get_mut(id) {
+            Some(key) if key.is_at_rest() => key,
+            Some(key)
+                if !key.is(Marks::HAS_LINE.or(Marks::STOPPED))
+                    && key.taken() < self.limits.per_key =>
+            {
+                let item = Item {
+                    message,
+                    asker,
+                    size,
+                    since,
+                };
+                self.push(id, item);
+                return Ok(());
+            }
+            _ => return Err((message, asker)),
         };
-        if key.is(Marks::HAS_LINE.or(Marks::STOPPED)) || key.taken() >= self.limits.per_key {
-            return Err((message, asker));
-        }
-        if !key.takes_turn() {
-            let item = Item {
-                message,
-                asker,
-                size,
-                since,
-            };
-            self.push(id, item);
-            return Ok(());
-        }
         key.take_room();
         key.enter_ring(self.ring.push(id, message, asker, (size, since)));
         self.room -= 1;
         self.bytes += size;
-        self.arrived = self.arrived.wrapping_add(1);
         Ok(())
     }
 
@@ -229,7 +226,6 @@ impl<K, M, R, E> Table<K, M, R, E> {
         };
         self.room -= 1;
         self.bytes += item.size;
-        self.arrived = self.arrived.wrapping_add(1);
         key.take_room();
         let weighed = (item.size, item.since);
         let turn = key.turn().and_then(|turn| self.ring.place_mut(turn));
@@ -262,6 +258,16 @@ impl<K, M, R, E> Table<K, M, R, E> {
         self.bytes -= item.size;
         self.make_room_ready(id);
         Some(item)
+    }
+
+    /// Gives up the turn of a key that has no message for it.
+    pub(crate) fn give_up_turn(&mut self, id: Id) {
+        if let Some(key) = self.keys.get_mut(id)
+            && let Some(turn) = key.turn()
+            && self.ring.place(turn).is_some_and(Place::is_free)
+        {
+            key.put_down();
+        }
     }
 
     /// Takes all messages out, queued or in line, with their keys.

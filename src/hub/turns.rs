@@ -128,8 +128,12 @@ impl<K, M, R, E> Table<K, M, R, E> {
         while begun.is_none() && may {
             let Some((id, item)) = ring.pop() else { break };
             let Some(item) = item else {
-                // Its message was dropped, and its key may have gone.
-                keys.get_mut(id).map(KeyState::put_down);
+                // Its message was dropped. Its key may have gone, or have another turn.
+                if let Some(key) = keys.get_mut(id)
+                    && key.turn() == Some(ring.taken_last())
+                {
+                    key.put_down();
+                }
                 continue;
             };
             let Some(key) = keys.at_mut(id.index()) else {

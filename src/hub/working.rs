@@ -6,7 +6,7 @@
 //! 1. While a key waits in the ring and fewer calls run than are allowed, a worker is on its way: one, who calls the others that are
 //!    lacking when he comes. Calls that have ended by then have taken their share, so a steady stream spawns nobody.
 //! 2. A key whose turn is over goes to the back of the ring: no key is passed by another twice.
-//! 3. A worker that finds nothing looks once more in its next turn, then ends; one of them goes on looking while messages arrive.
+//! 3. A worker that finds nothing looks once more in its next turn, then ends; one of them goes on looking while keys get turns.
 //!
 //! ```text
 //!   spawned ──▶ coming ── a key in the ring ──▶ busy ── call settled ──▶ next message of the key, or
@@ -117,15 +117,15 @@ where
         self.call_others();
     }
 
-    /// A worker has found nothing. Tells whether it is to come again: once, and then as long as messages arrive and nobody else comes.
+    /// A worker has found nothing. Tells whether it is to come again: once, and then as long as turns are given and nobody else comes.
     #[inline]
-    pub(crate) fn comes_again(&self, seat: u32, seen: &mut Option<u64>) -> bool {
+    pub(crate) fn comes_again(&self, seat: u32, seen: &mut Option<usize>) -> bool {
         let again = {
             let mut table = self.table.borrow_mut();
-            let arrived = table.arrived;
+            let given = table.ring.given();
             let alone = table.seats.coming() == 0;
-            let before = seen.replace(arrived);
-            let again = before.is_none_or(|before| alone && before != arrived);
+            let before = seen.replace(given);
+            let again = before.is_none_or(|before| alone && before != given);
             table.seats.set_coming(seat, again);
             again
         };
