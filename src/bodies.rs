@@ -63,7 +63,7 @@ pub(crate) struct Bodies {
 
 /// The place of one body.
 struct Slot {
-    /// Whose it is; marked where it must not be resumed in the common way: it has a waker of its own.
+    /// Whose it is; marked where it must not be resumed with the common waker: it has one of its own.
     id: Id,
     /// The body, or [`Nobody`].
     body: Pin<Box<dyn Body>>,
@@ -134,7 +134,8 @@ impl Bodies {
 
     /// Resumes the coroutine of this job in the common way, with a context of the common waker. Tells whether that will do.
     ///
-    /// It may be asked while there is no detour. It is written out, and looks at nothing but the slot: a spawned coroutine that has started. An entry for a coroutine that has ended finds another id in the slot, or none.
+    /// It may be asked while there is no detour. It is written out, and looks at nothing but the slot: a spawned coroutine that has started,
+    /// and gives way or ends. An entry for a coroutine that has ended finds another id in the slot, or none.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as the step it is the most of")]
     pub(crate) fn resume(&mut self, shared: &Shared, job: Job, cx: &mut Context<'_>) -> bool {

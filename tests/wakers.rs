@@ -619,7 +619,8 @@ fn coroutines_that_hand_each_other_their_wakers_take_one_step_for_each() {
                         1 => other.wake_by_ref(),
                         _ => {
                             // However often and through which clone: once.
-                            other.clone().wake();
+                            let again = other.clone();
+                            again.wake();
                             other.wake_by_ref();
                             other.wake();
                         }
