@@ -50,6 +50,7 @@ impl Builder {
             shared,
             events: mio::Events::with_capacity(EVENTS),
             came: 0,
+            rested: 0,
             posts: Box::default(),
             handed_out: Cell::new(false),
             busy_poll,
