@@ -275,10 +275,7 @@ fn register<T: 'static>(co: &Co, key: Key, site: Site) -> Result<Resolver<T>> {
     };
     match registered {
         Some(Ok(())) => {
-            if key.integer().is_some() {
-                // It holds nothing: forgetting it saves the look whether it must be dropped.
-                std::mem::forget(key);
-            }
+            key.discard();
             Ok(resolver)
         }
         Some(Err(created_at)) => Err(refused(co, key, site, Some(created_at))),

@@ -101,6 +101,28 @@ impl Entry {
         free
     }
 
+    /// The part of [`Ledger::take_or_claim`] that is done here.
+    #[inline]
+    fn take_or_claim<R>(
+        &mut self,
+        site: Site,
+        take: impl FnOnce(&dyn Pending) -> Option<R>,
+    ) -> Claim<R> {
+        if self.waited_at.is_some() {
+            return Claim::Repeated;
+        }
+        let Some(cell) = self.cell.take() else {
+            return Claim::Unknown;
+        };
+        let Some(taken) = take(&*cell) else {
+            self.waited_at = Some(site);
+            forget(self.cell.replace(Rc::clone(&cell)));
+            return Claim::Waits(cell);
+        };
+        self.timer = None;
+        Claim::Taken(taken, cell)
+    }
+
     /// The timer that has no purpose any more once the key is given up.
     pub(crate) fn timer(&self) -> Option<TimerId> {
         self.timer
@@ -258,21 +280,27 @@ impl Ledger {
         }
     }
 
-    /// Vacates an entry, and gives its cell.
-    #[inline]
+    /// Vacates an entry, and gives its cell. The key of a place may stay.
     fn vacate(&mut self, at: usize) -> Option<Rc<dyn Pending>> {
         let entry = &mut self.entries[at];
-        let cell = entry.cell.take();
         entry.waited_at = None;
-        self.vacated(at);
+        entry.timer = None;
+        let cell = entry.cell.take();
+        self.freed(at);
         cell
     }
 
-    /// Gives an entry free whose cell was taken out and that nobody waits for. The key of a place may stay.
+    /// Does what is to be done for the others when this entry was vacated.
     #[inline]
-    fn vacated(&mut self, at: usize) {
-        self.entries[at].timer = None;
+    fn freed(&mut self, at: usize) {
         self.pending -= 1;
+        if at >= self.own || self.pending == 0 {
+            self.freed_rare(at);
+        }
+    }
+
+    /// The same for an entry that lies behind the places, or the last one that was pending.
+    fn freed_rare(&mut self, at: usize) {
         if at >= self.own {
             self.remove_behind(at);
         }
@@ -319,23 +347,25 @@ impl Ledger {
         site: Site,
         take: impl FnOnce(&dyn Pending) -> Option<R>,
     ) -> Claim<R> {
-        let Some(at) = self.position(key) else {
-            return Claim::Unknown;
-        };
-        let entry = &mut self.entries[at];
-        if entry.waited_at.is_some() {
-            return Claim::Repeated;
+        let place = key.integer().map(|number| self.place(number));
+        if let Some(at) = place
+            && let Some(entry) = self.entries.get_mut(at)
+            && entry.key == *key
+        {
+            let claim = entry.take_or_claim(site, take);
+            if let Claim::Taken(..) = claim {
+                self.freed(at);
+            }
+            return claim;
         }
-        let Some(cell) = entry.cell.take() else {
+        let Some(at) = self.position_behind(key) else {
             return Claim::Unknown;
         };
-        let Some(taken) = take(&*cell) else {
-            entry.waited_at = Some(site);
-            forget(entry.cell.replace(Rc::clone(&cell)));
-            return Claim::Waits(cell);
-        };
-        self.vacated(at);
-        Claim::Taken(taken, cell)
+        let claim = self.entries[at].take_or_claim(site, take);
+        if let Claim::Taken(..) = claim {
+            self.freed(at);
+        }
+        claim
     }
 
     /// Notes where a coroutine waits for the key, or that none does any more.
