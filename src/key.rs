@@ -100,14 +100,6 @@ impl Key {
         }
     }
 
-    /// Drops the key. An integer holds nothing, so it is not looked at what there may be to drop.
-    #[inline]
-    pub(crate) fn discard(self) {
-        if self.integer().is_some() {
-            std::mem::forget(self);
-        }
-    }
-
     /// Returns a key that equals only itself and its clones.
     ///
     /// The number it prints with counts up through the process, so it may differ between two runs.
