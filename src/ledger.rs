@@ -261,8 +261,11 @@ impl Ledger {
     /// Makes more places where that of an integer is taken, unless more than half of them are free.
     fn make_room(&mut self, key: &Key) {
         let behind = self.entries.len() - self.own;
-        let placed = self.pending as usize - behind;
-        if key.integer().is_none() || self.vacant_place(key).is_some() || 2 * placed < self.own {
+        let pending_there = self.pending as usize - behind;
+        if key.integer().is_none()
+            || self.vacant_place(key).is_some()
+            || 2 * pending_there < self.own
+        {
             return;
         }
         self.own = (2 * self.own).max(4);
