@@ -545,7 +545,9 @@ mod tests {
                     ledger.index.is_some(),
                     ledger.entries.len() - ledger.own > FEW
                 );
-                keys.iter().for_each(|key| drop(ledger.free(key)));
+                for key in &keys {
+                    drop(ledger.free(key));
+                }
                 assert!(ledger.is_empty() && ledger.index.is_none());
                 assert!(ledger.entries.capacity() <= KEPT);
             }
