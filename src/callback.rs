@@ -269,18 +269,28 @@ impl Co {
 #[inline]
 fn register<T: 'static>(co: &Co, key: Key, site: Site) -> Result<Resolver<T>> {
     let (cell, resolver) = OneShot::new(co.handle().shared(), site);
-    let registered = match key.integer() {
-        Some(number) => co.with_ledger(|ledger| ledger.register_integer(number, cell)),
-        None => co.with_ledger(|ledger| ledger.register(&key, cell)),
+    let Some(number) = key.integer() else {
+        let registered = co.with_ledger(|ledger| ledger.register(&key, cell));
+        return registered_as(co, key, site, registered).map(|()| resolver);
     };
+    // It holds nothing: forgetting it saves the look whether it must be dropped.
+    std::mem::forget(key);
+    match co.with_ledger(move |ledger| ledger.register_integer(number, cell)) {
+        Some(Ok(())) => Ok(resolver),
+        refused => registered_as(co, Key::from(number), site, refused).map(|()| resolver),
+    }
+}
+
+/// What has come of making a key pending.
+#[inline(never)]
+fn registered_as(
+    co: &Co,
+    key: Key,
+    site: Site,
+    registered: Option<std::result::Result<(), Site>>,
+) -> Result {
     match registered {
-        Some(Ok(())) => {
-            if key.integer().is_some() {
-                // It holds nothing: forgetting it saves the look whether it must be dropped.
-                std::mem::forget(key);
-            }
-            Ok(resolver)
-        }
+        Some(Ok(())) => Ok(()),
         Some(Err(created_at)) => Err(refused(co, key, site, Some(created_at))),
         None => Err(refused(co, key, site, None)),
     }

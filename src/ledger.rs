@@ -7,6 +7,14 @@
 //! 2. An entry holds the cell of one registration. A resolver knows its cell and not its key, so a stale one can never reach a
 //!    later registration of the same key.
 //! 3. Entries are reported in the order in which they were registered.
+//! 4. No key is in two entries. An integer is at the place that its low bits name, or behind the places if another one was there when it was
+//!    registered: so it is looked for at its place first. Everything else is behind.
+//!
+//! ```text
+//!              places of integers, some vacant         behind them, in no order
+//!   entries  [ 16 │ ·  │ 2  │ 35 │ ·  │ 5  │ ·  │ ·  ] [ "late" │ 3 │ 21 ]
+//!                                 key % 8                 one after the other, or by hash
+//! ```
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -22,9 +30,11 @@ use crate::snapshot::{KeyState, PendingKey};
 use crate::timers::TimerId;
 use crate::waiter::Note;
 
-/// More of those that have no place of their own are found by hash, not one after the other; more places than these are given back when
-/// no key is pending.
+/// Behind the places, more keys than these are found by hash, not one after the other.
 const FEW: usize = 16;
+
+/// Room for more entries than these is given back when no key is pending.
+const KEPT: usize = 2 * FEW;
 
 /// The cell of one registration, whatever its type.
 pub(crate) trait Pending: Any {
@@ -101,6 +111,28 @@ impl Entry {
         free
     }
 
+    /// The part of [`Ledger::take_or_claim`] that is done here.
+    #[inline]
+    fn take_or_claim<R>(
+        &mut self,
+        site: Site,
+        take: impl FnOnce(&dyn Pending) -> Option<R>,
+    ) -> Claim<R> {
+        if self.waited_at.is_some() {
+            return Claim::Repeated;
+        }
+        let Some(cell) = self.cell.take() else {
+            return Claim::Unknown;
+        };
+        let Some(taken) = take(&*cell) else {
+            self.waited_at = Some(site);
+            forget(self.cell.replace(Rc::clone(&cell)));
+            return Claim::Waits(cell);
+        };
+        self.timer = None;
+        Claim::Taken(taken, cell)
+    }
+
     /// The timer that has no purpose any more once the key is given up.
     pub(crate) fn timer(&self) -> Option<TimerId> {
         self.timer
@@ -133,16 +165,15 @@ pub(crate) enum Claim<R> {
 /// The pending keys of one coroutine.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    /// The places of integers, each of which is at the one that its low bits name or behind; behind them whatever has no such place,
-    /// in no order. Entries are written and read word by word: one that was written as words and is soon read as more than a word stalls
-    /// the CPU.
+    /// The places of integers, and what lies behind them; see the module's diagram. They are written and read word by word: one that was
+    /// written as words and is soon read as more than a word stalls the CPU.
     entries: Vec<Entry>,
     /// How many of them are places of integers: a power of two, or none. Only these may be vacant.
     own: usize,
     /// Where those behind are, once they are many.
     index: Option<HashMap<Key, usize>>,
-    /// How many keys are pending.
-    pending: usize,
+    /// How many keys are pending. Half a word, as two whole ones would be counted in one step of two words, which stalls the CPU.
+    pending: u32,
     /// How many registrations there have been.
     registered: u64,
 }
@@ -157,6 +188,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Tells where it was registered first, if it is pending already. The first registration is untouched.
+    #[inline(never)]
     pub(crate) fn register(&mut self, key: &Key, cell: Rc<dyn Pending>) -> Result<(), Site> {
         if let Some(first) = self.get(key) {
             return Err(first.created_at());
@@ -229,8 +261,11 @@ impl Ledger {
     /// Makes more places where that of an integer is taken, unless more than half of them are free.
     fn make_room(&mut self, key: &Key) {
         let behind = self.entries.len() - self.own;
-        let placed = self.pending - behind;
-        if key.integer().is_none() || self.vacant_place(key).is_some() || 2 * placed < self.own {
+        let pending_there = self.pending as usize - behind;
+        if key.integer().is_none()
+            || self.vacant_place(key).is_some()
+            || 2 * pending_there < self.own
+        {
             return;
         }
         self.own = (2 * self.own).max(4);
@@ -258,28 +293,32 @@ impl Ledger {
         }
     }
 
-    /// Vacates an entry, and gives its cell.
-    #[inline]
+    /// Vacates an entry, and gives its cell. The key of a place may stay.
     fn vacate(&mut self, at: usize) -> Option<Rc<dyn Pending>> {
         let entry = &mut self.entries[at];
-        let cell = entry.cell.take();
         entry.waited_at = None;
-        self.vacated(at);
+        entry.timer = None;
+        let cell = entry.cell.take();
+        self.freed(at);
         cell
     }
 
-    /// Gives an entry free whose cell was taken out and that nobody waits for. The key of a place may stay.
+    /// Does what else there is to do when this entry was vacated.
     #[inline]
-    fn vacated(&mut self, at: usize) {
-        self.entries[at].timer = None;
+    fn freed(&mut self, at: usize) {
         self.pending -= 1;
         if at >= self.own {
             self.remove_behind(at);
         }
-        if self.pending == 0 && self.own > FEW {
-            // So many places are not worth keeping for the next few.
-            drop(self.take_all());
+        if self.pending == 0 && self.entries.capacity() > KEPT {
+            self.shrink();
         }
+    }
+
+    /// Gives back the room of many entries, of which none is pending.
+    #[cold]
+    fn shrink(&mut self) {
+        drop(self.take_all());
     }
 
     /// Removes an entry that lies behind the places.
@@ -319,23 +358,25 @@ impl Ledger {
         site: Site,
         take: impl FnOnce(&dyn Pending) -> Option<R>,
     ) -> Claim<R> {
-        let Some(at) = self.position(key) else {
-            return Claim::Unknown;
-        };
-        let entry = &mut self.entries[at];
-        if entry.waited_at.is_some() {
-            return Claim::Repeated;
+        let place = key.integer().map(|number| self.place(number));
+        if let Some(at) = place
+            && let Some(entry) = self.entries.get_mut(at)
+            && entry.key == *key
+        {
+            let claim = entry.take_or_claim(site, take);
+            if let Claim::Taken(..) = claim {
+                self.freed(at);
+            }
+            return claim;
         }
-        let Some(cell) = entry.cell.take() else {
+        let Some(at) = self.position_behind(key) else {
             return Claim::Unknown;
         };
-        let Some(taken) = take(&*cell) else {
-            entry.waited_at = Some(site);
-            forget(entry.cell.replace(Rc::clone(&cell)));
-            return Claim::Waits(cell);
-        };
-        self.vacated(at);
-        Claim::Taken(taken, cell)
+        let claim = self.entries[at].take_or_claim(site, take);
+        if let Claim::Taken(..) = claim {
+            self.freed(at);
+        }
+        claim
     }
 
     /// Notes where a coroutine waits for the key, or that none does any more.
@@ -474,10 +515,63 @@ mod tests {
                 for n in 0..40 {
                     prop_assert_eq!(found(&ledger, &key(n)), map.get(&n).copied());
                 }
-                prop_assert_eq!(ledger.pending, map.len());
+                prop_assert_eq!(ledger.pending as usize, map.len());
                 prop_assert_eq!(ledger.report().len(), map.len());
             }
         }
+    }
+
+    #[test]
+    fn room_for_many_keys_is_given_back_when_none_is_pending() {
+        let mut ledger = Ledger::default();
+        let site = Location::caller();
+        let many: [fn(usize) -> Key; 3] = [
+            Key::from,
+            |n| Key::from(n * 1024),
+            |n| Key::from(n.to_string()),
+        ];
+        for key in many {
+            for count in [FEW / 2, 100 * FEW] {
+                let keys: Vec<Key> = (0..count).map(key).collect();
+                for (number, key) in keys.iter().enumerate() {
+                    assert!(
+                        ledger
+                            .register(key, Rc::new(Numbered(number, site)))
+                            .is_ok()
+                    );
+                }
+                assert!(ledger.entries.len() >= count);
+                assert_eq!(
+                    ledger.index.is_some(),
+                    ledger.entries.len() - ledger.own > FEW
+                );
+                for key in &keys {
+                    drop(ledger.free(key));
+                }
+                assert!(ledger.is_empty() && ledger.index.is_none());
+                assert!(ledger.entries.capacity() <= KEPT);
+            }
+        }
+    }
+
+    #[test]
+    fn consecutive_integers_have_places_of_their_own() {
+        let mut ledger = Ledger::default();
+        let site = Location::caller();
+        for number in 0..1000 {
+            let key = Key::from(number + 500);
+            assert!(
+                ledger
+                    .register(&key, Rc::new(Numbered(number, site)))
+                    .is_ok()
+            );
+        }
+        let behind = ledger.entries.len() - ledger.own;
+        assert!(
+            ledger.own <= 4 * 1000 && behind <= FEW,
+            "{behind} of 1000, {} places",
+            ledger.own
+        );
     }
 
     #[test]

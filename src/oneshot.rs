@@ -133,9 +133,7 @@ impl<T> OneShot<T> {
     /// Keeps the cell, whose value was taken, for the next of its type, if nobody else has it.
     #[inline]
     pub(crate) fn keep(self: Rc<Self>) {
-        if Rc::strong_count(&self) == 1 {
-            Kept::push(&self);
-        }
+        Kept::push(self);
     }
 
     /// Sets the state, where the one before holds nothing.
@@ -274,13 +272,22 @@ impl<T> OneShot<T> {
         self.created_at.get()
     }
 
-    /// Stores the value and marks the waiter ready (keeps invariant 1). If the key was given up, the value is dropped.
+    /// Stores the value and marks the waiter ready (keeps invariant 1). If the key was given up, the value is dropped. What is rare comes
+    /// last, so that nothing is saved for it.
     #[inline]
-    fn deliver(&self, value: T) {
+    fn deliver(self: Rc<Self>, value: T) {
         if let State::Waiting(slot) = self.state.replace(State::Taken) {
             self.put(State::Arrived(value, slot.resume()));
-            self.shared().wake_waiter(slot);
+            if !self.shared().wake_at_once(slot) {
+                self.wake(slot);
+            }
         }
+    }
+
+    /// Wakes who waits in the slot, and lets go of the cell.
+    #[cold]
+    fn wake(self: Rc<Self>, slot: WaiterSlot) {
+        self.shared().wake_waiter(slot);
     }
 
     /// Notes that no value will come, and marks the waiter ready.

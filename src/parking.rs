@@ -241,6 +241,13 @@ impl Shared {
         }
     }
 
+    /// Wakes who waits in the slot where that is nobody, or who parked last: it calls nothing. Tells whether it did.
+    #[inline]
+    pub(crate) fn wake_at_once(&self, slot: WaiterSlot) -> bool {
+        slot.direct_owner()
+            .is_some_and(|owner| owner.is_none() || self.wake_last(owner))
+    }
+
     /// Wakes a foreign waker, which is user code.
     #[cold]
     fn wake_foreign(&self, slot: WaiterSlot) {

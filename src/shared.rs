@@ -303,6 +303,16 @@ impl Shared {
         }
     }
 
+    /// Marks a coroutine ready if it is the one that parked last and the queue has room. Tells whether it did.
+    #[inline]
+    pub(crate) fn wake_last(&self, id: Id) -> bool {
+        let woken = self.parked_last.get() == id && self.ready.push(Job(id));
+        if woken {
+            self.parked_last.set(NOBODY);
+        }
+        woken
+    }
+
     /// The same, written out where it is called.
     #[inline(always)]
     #[expect(

@@ -97,7 +97,7 @@ mod tests {
         spares.put_up(Rc::clone(&shelf));
         assert!(spares.find::<Rc<Noting<1>>>().is_none());
         assert!(spares.find::<Rc<Noting<0>>>().is_some());
-        assert!(Rc::ptr_eq(&spares.find::<Rc<Noting<0>>>().unwrap(), &shelf));
+        assert!(Rc::ptr_eq(spares.find::<Rc<Noting<0>>>().unwrap(), &shelf));
         spares.rest();
         assert_eq!(shelf.resting.get(), RESTING);
         assert!(!shelf.closed.get());

@@ -63,19 +63,43 @@ impl<T> Kept<T> {
         self.cells.borrow_mut().pop()
     }
 
-    /// Keeps a cell that was taken and that nobody else has.
+    /// Keeps a cell that was taken, if nobody else has it. What is rare comes last, so that nothing is saved for it.
     #[inline]
-    pub(super) fn push(cell: &Rc<OneShot<T>>) {
-        let kept = Rc::clone(cell);
-        let mut cells = cell.shelf.cells.borrow_mut();
-        if cells.len() == cells.capacity() && !cell.shelf.may_grow(cells.len()) {
-            return;
+    pub(super) fn push(cell: Rc<OneShot<T>>) {
+        if Rc::strong_count(&cell) == 1
+            && let Err(refused) = cell.shelf.take_in(Rc::clone(&cell))
+        {
+            drop(refused);
+            Kept::push_first(cell);
         }
-        cells.push(kept);
+    }
+
+    /// Keeps a cell if there is room as it is. It cannot panic.
+    ///
+    /// # Errors
+    /// The cell otherwise.
+    #[inline]
+    fn take_in(&self, cell: Rc<OneShot<T>>) -> Result<(), Rc<OneShot<T>>> {
+        match self.cells.try_borrow_mut() {
+            Ok(mut cells) if cells.len() < cells.capacity() => {
+                cells.push(cell);
+                Ok(())
+            }
+            _ => Err(cell),
+        }
+    }
+
+    /// Keeps a cell for which there is no room as it is.
+    #[cold]
+    fn push_first(cell: Rc<OneShot<T>>) {
+        let shelf = Rc::clone(&cell.shelf);
+        let mut cells = shelf.cells.borrow_mut();
+        if shelf.may_grow(cells.len()) {
+            cells.push(cell);
+        }
     }
 
     /// Whether one more may be kept than there is room for as it is.
-    #[cold]
     fn may_grow(&self, count: usize) -> bool {
         self.open.get() && count < KEPT / (size_of::<OneShot<T>>() + BESIDE)
     }
