@@ -75,6 +75,9 @@ pub(crate) const FIRST: u32 = PLAIN | 1;
 /// The id of no coroutine, and not that of a slot in which nobody waits either.
 pub(crate) const NOBODY: Id = Id::nothing(0);
 
+/// A seat in an engine that limits its calls.
+pub(crate) type Seat = (Weak<dyn Lender>, u32);
+
 /// See the module's page.
 pub(crate) struct Shared {
     /// Every coroutine that has not ended.
@@ -164,7 +167,7 @@ pub(crate) struct Shared {
     /// Those of joins, by the id of who is joined: see `join`. They are here because most programs join without one.
     pub(crate) join_waits: RefCell<BTreeMap<u64, Box<dyn Any>>>,
     /// The engines that limit their calls, by the id of who has a permit of theirs, with the seat he has there.
-    pub(crate) lenders: RefCell<BTreeMap<u64, (Weak<dyn Lender>, u32)>>,
+    pub(crate) lenders: RefCell<BTreeMap<u64, Seat>>,
 }
 
 impl Shared {

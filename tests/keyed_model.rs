@@ -688,6 +688,22 @@ impl Subject {
         running.keys().find(|(of, _)| *of == key).copied()
     }
 
+    /// Waits for a place from a coroutine, and keeps it.
+    fn reserve(&mut self, key: u8, n: u32) {
+        let (reserving, log) = (self.engine.reserve(key), Rc::clone(&self.log));
+        let kept = Rc::clone(&self.kept);
+        let sender = self.event_loop.handle().spawn(async move |_| -> Result {
+            let permit = reserving.await;
+            log.borrow_mut().push(Event::Kept(n, permit.is_ok()));
+            if let Ok(permit) = permit {
+                kept.borrow_mut().entry(key).or_default().push_back(permit);
+            }
+            Ok(())
+        });
+        self.senders.insert(n, sender);
+        self.reserving.insert(n);
+    }
+
     /// Takes a step; the model has said whose message it is where somebody gives up.
     fn take(&mut self, step: Step, n: u32, gives_up: Option<u32>) {
         match step {
@@ -731,20 +747,7 @@ impl Subject {
                     self.log.borrow_mut().push(Event::Refused(n));
                 }
             }
-            Step::Reserve(key) => {
-                let (reserving, log) = (self.engine.reserve(key), Rc::clone(&self.log));
-                let kept = Rc::clone(&self.kept);
-                let sender = self.event_loop.handle().spawn(async move |_| -> Result {
-                    let permit = reserving.await;
-                    log.borrow_mut().push(Event::Kept(n, permit.is_ok()));
-                    if let Ok(permit) = permit {
-                        kept.borrow_mut().entry(key).or_default().push_back(permit);
-                    }
-                    Ok(())
-                });
-                self.senders.insert(n, sender);
-                self.reserving.insert(n);
-            }
+            Step::Reserve(key) => self.reserve(key, n),
             Step::Use(key, size) => {
                 let used = self.first_kept(key).map(|permit| permit.send((n, size)));
                 if let Some(Err(refused)) = used {

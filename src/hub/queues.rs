@@ -69,7 +69,7 @@ impl<M, R, E> Queues<M, R, E> {
         asker: Asker<R, E>,
         weighed: (usize, Nanos),
     ) {
-        if let Some(at) = self.link(queue, message, asker, weighed) {
+        if let Some(at) = self.link(*queue, message, asker, weighed) {
             queue.0 = at;
         }
     }
@@ -78,7 +78,7 @@ impl<M, R, E> Queues<M, R, E> {
     #[cold]
     pub(crate) fn push_first(&mut self, queue: &mut Queue, item: Item<M, R, E>) {
         let weighed = (item.size, item.since);
-        let at = self.link(queue, item.message, item.asker, weighed);
+        let at = self.link(*queue, item.message, item.asker, weighed);
         if queue.is_empty()
             && let Some(at) = at
         {
@@ -90,7 +90,7 @@ impl<M, R, E> Queues<M, R, E> {
     #[inline]
     fn link(
         &mut self,
-        queue: &Queue,
+        queue: Queue,
         message: M,
         asker: Asker<R, E>,
         weighed: (usize, Nanos),

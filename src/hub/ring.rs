@@ -29,6 +29,9 @@ struct Turn<M, R, E> {
     place: Place<M, R, E>,
 }
 
+/// A turn that has come: its key, and its message unless that was taken out.
+pub(crate) type Taken<M, R, E> = (Id, Option<Item<M, R, E>>);
+
 /// See the module's page.
 pub(crate) struct Ring<M, R, E> {
     /// The places.
@@ -89,10 +92,10 @@ impl<M, R, E> Ring<M, R, E> {
         cut(number)
     }
 
-    /// Takes the first turn: its key, and its message unless that was taken out.
+    /// Takes the first turn.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see the module's page")]
-    pub(crate) fn pop(&mut self) -> Option<(Id, Option<Item<M, R, E>>)> {
+    pub(crate) fn pop(&mut self) -> Option<Taken<M, R, E>> {
         if self.is_empty() {
             self.rest();
             return None;
