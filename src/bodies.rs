@@ -199,25 +199,59 @@ impl Bodies {
         debug_assert_eq!(ended, 0, "who has ended leaves its slot");
     }
 
-    /// Resumes a coroutine for the first time, in the common way. Tells whether it is one that starts now.
-    ///
-    /// It needs a slot only if it does not end at once.
+    /// Resumes a coroutine for the first time, in the common way, and those that start right behind it: newcomers come in runs. Tells
+    /// whether the first is one that starts now.
     #[inline(never)]
     fn start(&mut self, shared: &Shared, id: Id, cx: &mut Context<'_>) -> bool {
         let Some(mut body) = shared.records.borrow_mut().start(id) else {
             return false;
         };
-        shared.begin_resume(id);
-        let outcome = poll(body.as_mut(), cx);
-        if let Ok(Poll::Ready(how)) = outcome {
-            shared.end_resume();
-            self.conclude(shared, id, body, how);
-        } else {
-            shared.records.borrow_mut().started(id);
-            self.settle_in_slot(id, body);
-            self.resumed(shared, id, outcome);
+        let mut id = id;
+        loop {
+            self.begin(shared, id, body, cx);
+            let Some(next) = shared.take_newcomer() else {
+                return true;
+            };
+            (id, body) = next;
         }
-        true
+    }
+
+    /// Resumes a newcomer, which needs a slot only if it does not end at once.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "as the run of newcomers it is a step of"
+    )]
+    fn begin(
+        &mut self,
+        shared: &Shared,
+        id: Id,
+        mut body: Pin<Box<dyn Body>>,
+        cx: &mut Context<'_>,
+    ) {
+        shared.begin_resume(id);
+        match poll(body.as_mut(), cx) {
+            Ok(Poll::Ready(how)) => {
+                shared.end_resume();
+                self.conclude(shared, id, body, how);
+            }
+            Ok(Poll::Pending) => {
+                self.move_in(shared, id, body);
+                self.park(shared, id, None);
+            }
+            Err(panic) => {
+                self.move_in(shared, id, body);
+                shared.end_resume();
+                self.panicked(shared, id, panic, None);
+            }
+        }
+    }
+
+    /// Gives a newcomer its slot.
+    #[inline(never)]
+    fn move_in(&mut self, shared: &Shared, id: Id, body: Pin<Box<dyn Body>>) {
+        shared.records.borrow_mut().started(id);
+        self.settle_in_slot(id, body);
     }
 
     /// Draws the conclusion from a resume in the common way.

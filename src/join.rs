@@ -133,9 +133,15 @@ impl<T, E: From<Error> + fmt::Display + 'static> End<T, E> {
         match self {
             End::Value(value) => Ok(value),
             End::Failed(failed) => Err(failed.0),
-            End::Dead(error) => Err(E::from(error)),
+            End::Dead(error) => Err(from_outside(error)),
         }
     }
+}
+
+/// The error of who was ended from outside, in his own words.
+#[cold]
+fn from_outside<E: From<Error>>(error: Error) -> E {
+    E::from(error)
 }
 
 /// Reports a panic that nobody took. What was asked for, or is reported by who asked, needs no second report.
@@ -185,9 +191,9 @@ pub struct JoinHandle<T = (), E: From<Error> + fmt::Display + 'static = Error>
 where
     T: 'static,
 {
-    /// The loop, until the result was taken.
-    shared: Option<Rc<Shared>>,
-    /// The coroutine.
+    /// The loop.
+    shared: Rc<Shared>,
+    /// The coroutine; marked once its result was taken, so that it names none.
     id: Id,
     /// What it gives.
     end: PhantomData<fn() -> End<T, E>>,
@@ -330,7 +336,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     #[inline]
     pub(crate) fn new(shared: Rc<Shared>, id: Id) -> Self {
         JoinHandle {
-            shared: Some(shared),
+            shared,
             id,
             end: PhantomData,
         }
@@ -338,11 +344,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
 
     /// Lets the coroutine run on, or cancels it; reports how it ended, if it has ended with an error.
     #[inline(never)]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "dropped here, so that to drop a handle whose result was taken is one comparison"
-    )]
-    fn let_go(shared: Rc<Shared>, id: Id) {
+    fn let_go(shared: &Shared, id: Id) {
         let wait = (shared.waits.get() > 0).then(|| shared.take_join_wait(id));
         let left = shared.records.borrow_mut().let_go(id);
         match left {
@@ -362,7 +364,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     /// The coroutine's id.
     #[must_use]
     pub fn id(&self) -> CoroutineId {
-        public_id(self.id)
+        public_id(self.id.unmarked())
     }
 
     /// Gives the coroutine a name for reports.
@@ -371,9 +373,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
         reason = "named for its effect, and detached"
     )]
     pub fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
-        if let Some(shared) = &self.shared {
-            shared.set_name(self.id, name.into());
-        }
+        self.shared.set_name(self.id, name.into());
         self
     }
 
@@ -394,8 +394,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     /// Whether the coroutine has ended, so that awaiting gives its result at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        let shared = self.shared.as_ref();
-        shared.is_none_or(|shared| shared.has_ended(self.id))
+        self.shared.has_ended(self.id)
     }
 
     /// Asks the coroutine to end. Tells whether it had not ended yet.
@@ -420,8 +419,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     #[track_caller]
     pub fn cancel(&self, reason: impl Into<Cow<'static, str>>) -> bool {
         let site = Location::caller();
-        let shared = self.shared.as_ref();
-        shared.is_some_and(|shared| shared.cancel(self.id, reason.into(), site))
+        self.shared.cancel(self.id, reason.into(), site)
     }
 
     /// Drops the coroutine's body where it stands, at its place in the ready queue, without telling it. Who joins gets `Aborted`.
@@ -440,8 +438,7 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     #[track_caller]
     pub fn abort(&self) -> bool {
         let site = Location::caller();
-        let shared = self.shared.as_ref();
-        shared.is_some_and(|shared| shared.abort(self.id, site))
+        self.shared.abort(self.id, site)
     }
 
     /// Makes dropping the handle cancel the coroutine.
@@ -461,12 +458,11 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     #[track_caller]
     pub fn cancel_on_drop(self) -> Self {
         let site = Location::caller();
-        if let Some(shared) = &self.shared {
-            let mut records = shared.records.borrow_mut();
-            if let Some(record) = records.get_mut(self.id) {
-                record.rare_mut(&shared.rares).bound = Some(site);
-            }
+        let mut records = self.shared.records.borrow_mut();
+        if let Some(record) = records.get_mut(self.id) {
+            record.rare_mut(&self.shared.rares).bound = Some(site);
         }
+        drop(records);
         self
     }
 }
@@ -477,14 +473,13 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Future for JoinHandle<
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let Some(shared) = &this.shared else {
-            return Poll::Pending;
-        };
-        if let Some(end) = shared.take_end::<T, E>(this.id) {
-            this.shared = None;
-            return Poll::Ready(end.result());
+        match this.shared.take_end::<T, E>(this.id) {
+            Some(end) => {
+                this.id = this.id.marked();
+                Poll::Ready(end.result())
+            }
+            None => this.poll_rare(cx),
         }
-        this.poll_rare(cx)
     }
 }
 
@@ -492,15 +487,15 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> JoinHandle<T, E> {
     /// Waits for the end, or for a permit to go on with it.
     #[inline(never)]
     fn poll_rare(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
-        let Some(shared) = &self.shared else {
+        if self.id.is_marked() {
             return Poll::Pending;
-        };
-        ready!(shared.poll_joined(self.id, cx));
-        if let Some(end) = shared.take_end::<T, E>(self.id) {
-            self.shared = None;
+        }
+        ready!(self.shared.poll_joined(self.id, cx));
+        if let Some(end) = self.shared.take_end::<T, E>(self.id) {
+            self.id = self.id.marked();
             return Poll::Ready(end.result());
         }
-        match shared.park_joiner(self.id, cx) {
+        match self.shared.park_joiner(self.id, cx) {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(E::from(error))),
         }
@@ -511,8 +506,8 @@ impl<T: 'static, E: From<Error> + fmt::Display + 'static> Drop for JoinHandle<T,
     #[inline]
     fn drop(&mut self) {
         // Once the result was taken, nobody is parked either.
-        if let Some(shared) = self.shared.take() {
-            Self::let_go(shared, self.id);
+        if !self.id.is_marked() {
+            Self::let_go(&self.shared, self.id);
         }
     }
 }

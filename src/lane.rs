@@ -34,7 +34,6 @@ use crate::failure::{AfterFailure, Failure, Refused};
 use crate::ordered_gate::{Gate, Shut};
 use crate::ordered_queue::{Asker, Entry, Intake, Queue, Want};
 use crate::record::{Body, Flags};
-use crate::records::Tie;
 use crate::shared::Shared;
 use crate::site::Site;
 use crate::waiter::{Note, WaiterSlot};
@@ -312,7 +311,7 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         let Some(home) = self.home.take() else {
             return;
         };
-        let id = self.shared.enter(self.site, Tie::Loose);
+        let id = self.shared.enter(self.site);
         if self.name != NAMELESS {
             let name = self.name.clone();
             self.shared.set_name(id, name);

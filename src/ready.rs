@@ -163,6 +163,20 @@ impl Ready {
         Some(self.ring[head % PLACES].get())
     }
 
+    /// The job that [`take`](Ready::take) would give.
+    #[inline]
+    pub(crate) fn peek(&self) -> Option<Job> {
+        let head = self.head.get();
+        let any = head != self.until.get() || self.look_on(head);
+        any.then(|| self.ring[head % PLACES].get())
+    }
+
+    /// Takes that job.
+    #[inline]
+    pub(crate) fn skip(&self) {
+        self.head.set(self.head.get() + 1);
+    }
+
     /// Looks how far the loop may take now. Tells whether there is a job.
     #[inline]
     fn look_on(&self, head: usize) -> bool {

@@ -56,11 +56,19 @@ pub(crate) trait Body {
         false
     }
 
-    /// Gives the end to who joins, in an `Option` of the right type, and keeps the box if it can be filled again. No user code runs.
-    fn give(self: Pin<Box<Self>>, _: &mut dyn Any, _: &mut Shelves) {}
+    /// Whether it is neither a body nor an end.
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Gives the end to who joins, in an `Option` of the right type. No user code runs.
+    fn give(self: Pin<&mut Self>, _: &mut dyn Any) {}
 
     /// Drops the end, which nobody takes, and reports it if it is an error.
     fn discard(self: Pin<&mut Self>, _: Report<'_>) {}
+
+    /// Gives the box, of which the end was taken, to be filled again, in an `Option` of its type; one of another type is kept.
+    fn lend(self: Pin<Box<Self>>, _: &mut dyn Any, _: &mut Shelves) {}
 
     /// Keeps the box, of which the end was taken, if it can be filled again.
     fn put_back(self: Pin<Box<Self>>, _: &mut Shelves) {}
@@ -212,7 +220,8 @@ pub(crate) struct Row {
 pub(crate) enum Holds {
     /// Nothing: the coroutine runs for the first time, or the row is vacant.
     Nothing,
-    /// The body of a coroutine that has not started, or the end of one that has ended, in the same box.
+    /// The body of a coroutine that has not started, or the end of one that has ended, in the same box; in a vacant row and in that of a
+    /// coroutine whose body is being made that box, empty.
     Body(Pin<Box<dyn Body>>),
     /// What it parked on last.
     Note {
@@ -264,6 +273,20 @@ impl Row {
                 self.holds = other;
                 None
             }
+        }
+    }
+
+    /// Whether it holds nothing but an empty box.
+    pub(crate) fn is_spare(&self) -> bool {
+        matches!(&self.holds, Holds::Body(body) if body.is_empty())
+    }
+
+    /// The body or end, to change.
+    #[inline]
+    pub(crate) fn body_mut(&mut self) -> Option<Pin<&mut (dyn Body + 'static)>> {
+        match &mut self.holds {
+            Holds::Body(body) => Some(body.as_mut()),
+            _ => None,
         }
     }
 

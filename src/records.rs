@@ -8,7 +8,8 @@
 //! 1. Every look finds coroutines that have not ended, and nothing else; ends are only taken.
 //! 2. An end lies here exactly as long as the join handle that may take it.
 //! 3. A body lies here from its spawn until it is first resumed, and leaves its row before the coroutine leaves the table.
-//! 4. There is a row for each place of the register. A vacant row holds nothing.
+//! 4. There is a row for each place of the register. A vacant row holds nothing, or a small box that is empty: that of a coroutine which was
+//!    joined there, for the next one of its type.
 //!
 //! ```text
 //!   enter ──▶ record ── admit ──▶ with its body ── start ──▶ record ── conclude, joined ──▶ end ── take_end ──▶ (none)
@@ -33,9 +34,23 @@ pub(crate) struct Records {
     rows: Vec<Row>,
     /// How many of them are ends.
     ends: usize,
+    /// How many vacant ones keep a box.
+    spares: usize,
     /// The boxes of bodies that have ended.
     pub(crate) shelves: Shelves,
 }
+
+/// A box that was left in a vacant row, and is empty.
+pub(crate) type Spare = Pin<Box<dyn Body>>;
+
+/// How many boxes are left in rows at most.
+const SPARES: usize = 1024;
+
+/// How many bytes a box may have that is left in its row.
+const SMALL: usize = 256;
+
+/// How many boxes are left in rows while the loop rests.
+const RESTING: usize = 32;
 
 /// Who may take the end of a coroutine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,11 +103,13 @@ impl Records {
             register: Register::new(),
             rows: Vec::new(),
             ends: 0,
+            spares: 0,
             shelves: Shelves::default(),
         }
     }
 
-    /// Enters a coroutine, whose body is to come. It counts as queued: whoever enters it queues it, and nobody else need.
+    /// Enters a coroutine, whose body is to come. It counts as queued: whoever enters it queues it, and nobody else need. A box that was
+    /// left in its row is to be taken or shelved.
     #[inline]
     pub(crate) fn enter(&mut self, site: Site, tie: Tie) -> Id {
         let flags = Flags::LIVE.or(Flags::QUEUED).or(Flags::UNSTARTED);
@@ -116,6 +133,21 @@ impl Records {
         id
     }
 
+    /// Takes the box out that was left in a row, to be filled again.
+    #[inline]
+    pub(crate) fn take_spare(&mut self, id: Id) -> Option<Spare> {
+        let spare = self.rows.get_mut(id.index())?.take()?;
+        self.spares -= 1;
+        Some(spare)
+    }
+
+    /// Puts it on its shelf.
+    pub(crate) fn shelve_spare(&mut self, id: Id) {
+        if let Some(spare) = self.take_spare(id) {
+            spare.put_back(&mut self.shelves);
+        }
+    }
+
     /// Adds a row.
     #[cold]
     fn grow(&mut self, site: Site) {
@@ -125,6 +157,7 @@ impl Records {
     /// Enters the end of a coroutine that could not be started.
     pub(crate) fn insert_end(&mut self, site: Site, end: Pin<Box<dyn Body>>) -> Id {
         let id = self.enter_as(site, Flags::ENDED);
+        self.shelve_spare(id);
         self.rows[id.index()].keep(end);
         self.ends += 1;
         id
@@ -134,6 +167,22 @@ impl Records {
     #[inline]
     pub(crate) fn admit(&mut self, id: Id, body: Pin<Box<dyn Body>>) {
         self.rows[id.index()].keep(body);
+    }
+
+    /// The same, where the body is put into a box that was left in the row or lies on a shelf, if one fits.
+    #[inline]
+    pub(crate) fn admit_in<B: Body + 'static>(
+        &mut self,
+        id: Id,
+        fill: impl FnOnce(Option<Pin<Box<B>>>) -> Pin<Box<B>>,
+    ) {
+        let row = &mut self.rows[id.index()];
+        let mut fits = None;
+        if let Some(spare) = row.take() {
+            self.spares -= 1;
+            spare.lend(&mut fits, &mut self.shelves);
+        }
+        row.keep(fill(fits.or_else(|| self.shelves.take())));
     }
 
     /// Takes the body of a coroutine out that starts now. If it does not end in its first resume, [`started`](Records::started) is to be
@@ -214,10 +263,41 @@ impl Records {
     /// Gives memory back, if it is time to.
     #[cold]
     fn shrink(&mut self) {
+        self.shelve(0);
         if let Some(rows) = self.register.shrink() {
             self.rows.truncate(rows);
             self.rows.shrink_to_fit();
         }
+    }
+
+    /// Puts the boxes that are left in vacant rows on their shelves, but for so many of those that were left last.
+    fn shelve(&mut self, mut kept: usize) {
+        let mut surplus = self.spares.saturating_sub(kept);
+        self.spares -= surplus;
+        for place in self.register.vacant() {
+            if surplus == 0 {
+                break;
+            }
+            match self.rows[place].take() {
+                None => {}
+                Some(spare) if kept > 0 => {
+                    self.rows[place].keep(spare);
+                    kept -= 1;
+                }
+                Some(spare) => {
+                    spare.put_back(&mut self.shelves);
+                    surplus -= 1;
+                }
+            }
+        }
+    }
+
+    /// Gives back what a burst has left, while the loop rests.
+    pub(crate) fn rest(&mut self) {
+        if self.spares > RESTING {
+            self.shelve(RESTING);
+        }
+        self.shelves.rest();
     }
 
     /// Keeps the end of a coroutine for who joins it, or takes the coroutine out if nobody does, if there is nothing else to do: it
@@ -268,40 +348,45 @@ impl Records {
 
     /// Takes the end of a coroutine, if it has ended, the end was not taken, and no wait for it is entered.
     fn take_end(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
-        let end = self.take_out_end(id);
+        if !self.register.leave_as(id, Flags::ENDED) {
+            return None;
+        }
+        self.ends -= 1;
+        let end = self.rows[id.index()].take();
         if self.register.is_sparse() {
             self.shrink();
         }
         end
     }
 
-    /// The same, without a look whether memory is to be given back.
-    #[inline]
-    fn take_out_end(&mut self, id: Id) -> Option<Pin<Box<dyn Body>>> {
+    /// Gives such an end to who joins, in an `Option` of the right type. Its box stays where it is.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as most of what a join costs")]
+    pub(crate) fn give_end(&mut self, id: Id, out: &mut dyn Any) {
         if !self.register.leave_as(id, Flags::ENDED) {
-            return None;
+            return;
         }
         self.ends -= 1;
-        self.rows.get_mut(id.index())?.take()
-    }
-
-    /// Gives such an end to who joins, in an `Option` of the right type. All it calls it calls last, so that it has no register to save.
-    #[inline(never)]
-    pub(crate) fn give_end(&mut self, id: Id, out: &mut dyn Any) {
-        let Some(end) = self.take_out_end(id) else {
+        let Some(end) = self.rows.get_mut(id.index()).and_then(Row::body_mut) else {
             return;
         };
-        if self.register.is_sparse() {
-            return self.give_and_shrink(end, out);
+        self.spares += 1;
+        if size_of_val(&*end) > SMALL || self.spares > SPARES || self.register.is_sparse() {
+            return self.give_and_tidy(id, out);
         }
-        end.give(out, &mut self.shelves);
+        end.give(out);
     }
 
-    /// Gives an end, and memory back.
+    /// Gives an end, puts its box on the shelf, and gives memory back, if it is time to.
     #[cold]
-    fn give_and_shrink(&mut self, end: Pin<Box<dyn Body>>, out: &mut dyn Any) {
-        end.give(out, &mut self.shelves);
-        self.shrink();
+    fn give_and_tidy(&mut self, id: Id, out: &mut dyn Any) {
+        if let Some(mut end) = self.take_spare(id) {
+            end.as_mut().give(out);
+            end.put_back(&mut self.shelves);
+        }
+        if self.register.is_sparse() {
+            self.shrink();
+        }
     }
 
     /// Notes whether a wait for the end of a coroutine is entered. Tells whether one was.
@@ -353,15 +438,22 @@ impl Records {
         live.map(|(id, flags)| (id, Record::new(flags, &self.rows[id.index()])))
     }
 
-    /// Takes the bodies of all who have not started out.
+    /// Takes the bodies of all who have not started out. That of one may just be being made.
     pub(crate) fn take_bodies(&mut self) -> Vec<(Id, Pin<Box<dyn Body>>)> {
         let live = self
             .register
             .iter()
             .filter(|(_, flags)| flags.has(Flags::UNSTARTED));
-        let ids: Vec<Id> = live.map(|(id, _)| id).collect();
+        let ids = live.map(|(id, _)| id);
+        let ids: Vec<Id> = ids.filter(|id| !self.rows[id.index()].is_spare()).collect();
         let start = |id| Some((id, self.start(id)?));
         ids.into_iter().filter_map(start).collect()
+    }
+
+    /// Takes out all boxes that are empty.
+    pub(crate) fn take_spares(&mut self) -> Shelves {
+        self.shelve(0);
+        std::mem::take(&mut self.shelves)
     }
 
     /// Takes all coroutines out. The ends stay for those who join.
@@ -378,8 +470,9 @@ mod tests {
     use std::task::{Context, Poll};
 
     use super::*;
-    use crate::error::Error;
-    use crate::record::Ended;
+    use crate::error::{Error, ErrorKind};
+    use crate::record::{Ended, Holds};
+    use crate::{Co, EventLoop, Handle, Result};
 
     /// A body of nothing.
     struct Empty;
@@ -459,6 +552,81 @@ mod tests {
         assert!(records.conclude_plainly(ended, Box::pin(Empty)).is_ok());
         assert!(matches!(records.let_go(ended), Some(Left::End(_))));
         assert!(records.let_go(ended).is_none());
+    }
+
+    /// How many boxes are left in vacant rows, after a look whether that is what is said of them.
+    fn spares(handle: &Handle) -> usize {
+        let records = handle.shared().records.borrow();
+        let vacant = records.register.vacant();
+        let left = vacant.filter(|place| matches!(records.rows[*place].holds, Holds::Body(_)));
+        assert_eq!(left.count(), records.spares);
+        records.spares
+    }
+
+    #[test]
+    fn the_box_of_who_was_joined_stays_in_its_row_for_the_next_and_another_type_puts_it_on_its_shelf()
+     {
+        let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+        let run = event_loop.block_on(async |co| -> Result {
+            let joined = [1, 2, 3].map(|n| co.spawn(async move |_| -> Result<i32> { Ok(n) }));
+            assert_eq!(spares(&co), 0);
+            for (n, join) in joined.into_iter().enumerate() {
+                join.await?;
+                assert_eq!(spares(&co), n + 1);
+            }
+            let other = co.spawn(async |_| -> Result<&str> { Ok("other") });
+            assert_eq!(spares(&co), 2);
+            other.await?;
+            assert_eq!(spares(&co), 3);
+            let large = [0_u8; SMALL];
+            let large = co.spawn(async move |_| -> Result<u8> { Ok(large[7]) });
+            large.await?;
+            assert_eq!(spares(&co), 2, "it lies on its shelf");
+            co.spawn(async |_| -> Result { Ok(()) }).detach();
+            co.yield_now().await?;
+            assert_eq!(spares(&co), 2, "so does that of who was not joined");
+            Ok(())
+        });
+        run.unwrap();
+    }
+
+    #[test]
+    fn few_boxes_are_left_in_rows_while_the_loop_rests_and_none_where_many_rows_are_vacant() {
+        let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+        for (count, left) in [(1000, 1000), (5000, 0)] {
+            let run = event_loop.block_on(async |co| -> Result {
+                let spawn = |n| co.spawn(async move |_| -> Result<usize> { Ok(n) });
+                for join in (0..count).map(spawn).collect::<Vec<_>>() {
+                    join.await?;
+                    assert!(spares(&co) <= SPARES);
+                }
+                assert_eq!(spares(&co), left);
+                Ok(())
+            });
+            run.unwrap();
+            assert_eq!(spares(&event_loop.handle()), left.min(RESTING));
+        }
+    }
+
+    #[test]
+    fn a_loop_that_is_dropped_while_a_body_is_made_takes_no_empty_box_for_it() {
+        let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+        let handle = event_loop.handle();
+        let spawn = |co: Co| co.spawn(async |_| -> Result<u8> { Ok(1) });
+        let first = event_loop.block_on(async |co| spawn(co).await);
+        assert_eq!((first.unwrap(), spares(&handle)), (1, 1));
+        let join = handle.spawn(move |_co: Co| {
+            drop(event_loop);
+            async { Ok::<u8, crate::Error>(2) }
+        });
+        assert!(join.is_finished());
+        assert_eq!(
+            (handle.shared().records.borrow().ends, spares(&handle)),
+            (1, 0)
+        );
+        let error = EventLoop::new().unwrap().block_on(async |_| join.await);
+        assert!(matches!(error.unwrap_err().kind(), ErrorKind::LoopGone));
+        assert_eq!(handle.shared().records.borrow().ends, 0);
     }
 
     #[test]

@@ -179,6 +179,13 @@ impl<T: Tag> Register<T> {
         }
     }
 
+    /// The vacant places, the one that was left last first.
+    pub(crate) fn vacant(&self) -> impl Iterator<Item = usize> {
+        let at = |place: u32| self.places.get(place as usize).map(|_| place);
+        let next = move |&place: &u32| at(self.places[place as usize].generation);
+        std::iter::successors(at(self.vacant), next).map(|place| place as usize)
+    }
+
     /// Takes all out, and gives all memory back.
     pub(crate) fn clear(&mut self) {
         self.places = Vec::new();

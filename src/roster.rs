@@ -33,10 +33,14 @@ pub(crate) const LAST: u32 = u32::MAX - (1 << 16);
 type Queued = (Flags, Option<Pin<Box<dyn Body>>>);
 
 impl Shared {
-    /// Enters a coroutine in the table. It counts as queued, which whoever enters it makes true.
+    /// Enters a coroutine in the table, whose end nobody will take and whose body is in a box already. It counts as queued, which whoever
+    /// enters it makes true.
     #[inline]
-    pub(crate) fn enter(&self, site: Site, tie: Tie) -> Id {
-        self.records.borrow_mut().enter(site, tie)
+    pub(crate) fn enter(&self, site: Site) -> Id {
+        let mut records = self.records.borrow_mut();
+        let id = records.enter(site, Tie::Loose);
+        records.shelve_spare(id);
+        id
     }
 
     /// The flags of a coroutine that comes from the ready queue to be resumed, and its body, if it starts now. The mark of the queue stays
@@ -45,6 +49,15 @@ impl Shared {
         let mut records = self.records.borrow_mut();
         let body = records.start(id);
         Some((records.started(id)?, body))
+    }
+
+    /// Takes the job that comes next, if the loop may go on to it and it is a coroutine that starts. Gives its body.
+    #[inline]
+    pub(crate) fn take_newcomer(&self) -> Option<(Id, Pin<Box<dyn Body>>)> {
+        let Job(id) = self.ready.peek()?;
+        let body = self.records.borrow_mut().start(id)?;
+        self.ready.skip();
+        Some((id, body))
     }
 
     /// Makes a coroutine the running one.

@@ -106,21 +106,30 @@ where
         matches!(self, Runner::Ended { end: Some(_) })
     }
 
-    #[inline]
-    fn give(mut self: Pin<Box<Self>>, out: &mut dyn Any, shelves: &mut Shelves) {
-        if let Some(end) = self.as_mut().end_mut()
+    fn is_empty(&self) -> bool {
+        matches!(self, Runner::Ended { end: None })
+    }
+
+    fn give(self: Pin<&mut Self>, out: &mut dyn Any) {
+        if let Some(end) = self.end_mut()
             && let Some(out) = out.downcast_mut::<Option<End<T, E>>>()
         {
             // There was none before: forgetting that saves the look whether it must be dropped.
             std::mem::forget(std::mem::replace(out, end.take()));
         }
-        shelves.put(self);
     }
 
     fn discard(self: Pin<&mut Self>, report: Report<'_>) {
         let end = self.end_mut().and_then(Option::take);
         if let Some(end) = end {
             end.discard(report);
+        }
+    }
+
+    fn lend(self: Pin<Box<Self>>, out: &mut dyn Any, shelves: &mut Shelves) {
+        match out.downcast_mut::<Option<Pin<Box<Self>>>>() {
+            Some(out) => std::mem::forget(out.replace(self)),
+            None => shelves.put_aside(self),
         }
     }
 
@@ -275,7 +284,7 @@ impl<'a> Entered<'a> {
         }
         Ok(Entered {
             shared,
-            id: shared.enter(site, Tie::Joined),
+            id: shared.records.borrow_mut().enter(site, Tie::Joined),
             started: false,
         })
     }
@@ -304,15 +313,14 @@ where
         return refused::<T, E>(shared, site, ErrorKind::LoopGone.into());
     }
     let mut records = shared.records.borrow_mut();
-    let runner = match records.shelves.take::<Runner<F, T, E>>() {
+    records.admit_in(id, |empty: Option<Pin<Box<Runner<F, T, E>>>>| match empty {
         // Written where it belongs: by way of another place it would be copied from what was just written, and stall the CPU.
         Some(mut runner) => {
             runner.set(Runner::Running { body });
             runner
         }
         None => Box::pin(Runner::Running { body }),
-    };
-    records.admit(id, runner);
+    });
     drop(records);
     shared.push(Job(id));
     id
@@ -409,6 +417,7 @@ impl EventLoop {
         let mut entered = Entered::new(&shared, Location::caller()).map_err(E::from)?;
         // It leaves the table when `entered` is dropped: after the body, which is declared later.
         entered.started = false;
+        shared.records.borrow_mut().shelve_spare(entered.id);
         let id = entered.id;
         let result = Cell::new(None);
         let why = Cell::new(None);

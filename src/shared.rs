@@ -272,7 +272,7 @@ impl Shared {
     /// Gives back the memory of queues that are empty and have grown past `kept` entries.
     pub(crate) fn rest(&self, kept: usize) {
         self.ready.rest(kept);
-        self.records.borrow_mut().shelves.rest();
+        self.records.borrow_mut().rest();
         rest(&self.timer_calls, kept);
         rest(&self.strays, kept);
         self.spares.borrow().rest();
@@ -474,8 +474,8 @@ impl Shared {
     pub(crate) fn take_all(&self) -> Vec<Held> {
         self.parked_last.set(NOBODY);
         self.ready.clear();
-        let shelves = std::mem::take(&mut self.records.borrow_mut().shelves);
-        drop((shelves, self.spares.take()));
+        let boxes = self.records.borrow_mut().take_spares();
+        drop((boxes, self.spares.take()));
         let calls = self.calls.take_all().into_iter().map(Held::Call);
         self.timers.borrow_mut().take_all();
         let timers = self.timer_calls.take().into_iter();

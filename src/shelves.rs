@@ -1,6 +1,7 @@
 //! The boxes of coroutines that have ended, kept to be filled again: a coroutine of a type that was there before costs no allocation.
 //!
-//! They are apart because whoever spawns takes one, and may be anywhere. Each type has a list of its own, so that a box comes back as
+//! They are apart because whoever spawns takes one, and may be anywhere. A small box of one that was joined is left in its row instead,
+//! see `records`, and comes here when the next one there is of another type. Each type has a list of its own, so that a box comes back as
 //! what it is and the next body is written where it stays.
 //!
 //! Invariants:
@@ -25,7 +26,9 @@ const RESTING: usize = 32;
 #[derive(Default)]
 pub(crate) struct Shelves {
     /// By the low bits of the type.
-    shelves: [Option<Shelf>; SHELVES],
+    by_type: [Option<Shelf>; SHELVES],
+    /// Where a type has met another one's box in a row.
+    met: [bool; SHELVES],
     /// Whether a box was put back since the last rest, so that there may be some to give back.
     stocked: bool,
 }
@@ -47,7 +50,7 @@ impl Shelves {
     /// It is a function of its own: written out in a spawn, the number of the type came back from the stack late, for 10 ns.
     #[inline(never)]
     pub(crate) fn take<B: 'static>(&mut self) -> Option<Pin<Box<B>>> {
-        let place = &mut self.shelves[Fit::of::<B>().shelf(SHELVES)];
+        let place = &mut self.by_type[Fit::of::<B>().shelf(SHELVES)];
         place.as_mut()?.boxes()?.pop()
     }
 
@@ -55,7 +58,7 @@ impl Shelves {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "most of what a join costs")]
     pub(crate) fn put<B: 'static>(&mut self, spare: Pin<Box<B>>) {
-        let place = &mut self.shelves[Fit::of::<B>().shelf(SHELVES)];
+        let place = &mut self.by_type[Fit::of::<B>().shelf(SHELVES)];
         match place.as_mut().and_then(Shelf::boxes) {
             Some(boxes) => {
                 if boxes.len() < KEPT / size_of::<B>().max(1) {
@@ -67,10 +70,20 @@ impl Shelves {
         }
     }
 
+    /// The same, of a box that another type has met in its row. The first one is dropped: only who comes again needs a shelf.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn put_aside<B: 'static>(&mut self, spare: Pin<Box<B>>) {
+        let place = Fit::of::<B>().shelf(SHELVES);
+        if std::mem::replace(&mut self.met[place], true) {
+            self.put(spare);
+        }
+    }
+
     /// Gives back what a burst has left: few boxes of a type stay while the loop rests.
     pub(crate) fn rest(&mut self) {
         if std::mem::take(&mut self.stocked) {
-            for shelf in self.shelves.iter_mut().flatten() {
+            for shelf in self.by_type.iter_mut().flatten() {
                 (shelf.rest)(&mut *shelf.boxes);
             }
         }

@@ -104,7 +104,7 @@ impl EventLoop {
             if let Some(verdict) = self.look(true, report, root.as_deref())? {
                 return Ok(verdict);
             }
-            let (_, pause) = self.steps(LOOK_EVERY, |_| false, root.as_deref_mut());
+            let (_, pause) = self.steps(LOOK_EVERY, None, root.as_deref_mut());
             if pause == Pause::Interrupted {
                 if root.as_ref().is_some_and(|root| root.done) {
                     self.shared.heed();
@@ -119,12 +119,13 @@ impl EventLoop {
         }
     }
 
-    /// Runs jobs, so many at most, which are [`LOOK_EVERY`] at most. Tells how many it has run, and why no more.
+    /// Runs jobs, so many at most, which are [`LOOK_EVERY`] at most, and after the first none once it is so late. Tells how many it has
+    /// run, and why no more.
     #[inline]
     fn steps(
         &mut self,
         most: usize,
-        late: impl Fn(&Shared) -> bool,
+        until: Option<Nanos>,
         mut root: Option<&mut Root<'_>>,
     ) -> (usize, Pause) {
         let shared = &Rc::clone(&self.shared);
@@ -134,16 +135,15 @@ impl EventLoop {
         }
         let begin = shared.ready.head();
         let end = begin.saturating_add(most);
+        // Who may be late looks at the clock after each job, and so takes them one by one.
+        let at_once = if until.is_some() { 1 } else { LOOK_EVERY };
         let pause = loop {
-            let is_late = match self.look_up(end) {
-                Ok(None) => self.steps_in_one_context(shared, &late, root.as_deref_mut()),
-                Ok(Some(job)) => {
-                    self.step_rare(shared, job, root.as_deref_mut());
-                    late(shared)
-                }
+            match self.look_up(end, at_once) {
+                Ok(None) => self.steps_in_one_context(shared, root.as_deref_mut()),
+                Ok(Some(job)) => self.step_rare(shared, job, root.as_deref_mut()),
                 Err(pause) => break pause,
-            };
-            if is_late {
+            }
+            if until.is_some_and(|until| shared.clock.now() >= until) {
                 break Pause::Late;
             }
         };
@@ -152,15 +152,9 @@ impl EventLoop {
         (shared.ready.head() - begin, pause)
     }
 
-    /// Runs jobs in the common way, all polled with one context, for as long as the queue gives any. Tells whether it stopped because
-    /// the time is up.
+    /// Runs jobs in the common way, all polled with one context, for as long as the queue gives any.
     #[inline(never)]
-    fn steps_in_one_context(
-        &mut self,
-        shared: &Rc<Shared>,
-        late: &impl Fn(&Shared) -> bool,
-        mut root: Option<&mut Root<'_>>,
-    ) -> bool {
+    fn steps_in_one_context(&mut self, shared: &Rc<Shared>, mut root: Option<&mut Root<'_>>) {
         let common = self.bodies.common();
         let mut cx = Context::from_waker(common.waker());
         while let Some(job) = shared.ready.take() {
@@ -170,24 +164,20 @@ impl EventLoop {
                     None => self.step_rare(shared, job, root.as_deref_mut()),
                 }
             }
-            if late(shared) {
-                return true;
-            }
         }
-        false
     }
 
-    /// Looks whether to go on up to the job with this number. Gives a job that must be run in the longer way.
+    /// Looks whether to go on up to the job with this number, with so many at once. Gives a job that must be run in the longer way.
     ///
     /// # Errors
     /// Why no further job is to be run for now.
-    fn look_up(&mut self, end: usize) -> Result<Option<Job>, Pause> {
+    fn look_up(&mut self, end: usize, at_once: usize) -> Result<Option<Job>, Pause> {
         let shared = &self.shared;
         let ready = &shared.ready;
         shared.renumber();
         self.bodies.heed_renewal(shared);
         let job = if shared.detours.get() == 0 {
-            if ready.go_on(end) {
+            if ready.go_on(end.min(ready.head() + at_once)) {
                 return Ok(None);
             }
             None
@@ -212,7 +202,7 @@ impl EventLoop {
             // A further stop is a part of this one.
             self.shared.heed();
             let most = left.min(LOOK_EVERY);
-            let (ran, pause) = self.steps(most, |_| false, root.as_deref_mut());
+            let (ran, pause) = self.steps(most, None, root.as_deref_mut());
             left = if pause == Pause::Idle { 0 } else { left - ran };
         }
     }
@@ -241,11 +231,7 @@ impl EventLoop {
             .map(|limit| self.shared.clock.now().saturating_add(nanos(limit)));
         loop {
             let _ = self.look(false, report, None)?;
-            let (ran, pause) = self.steps(
-                LOOK_EVERY.min(steps - report.steps),
-                |shared| until.is_some_and(|until| shared.clock.now() >= until),
-                None,
-            );
+            let (ran, pause) = self.steps(LOOK_EVERY.min(steps - report.steps), until, None);
             report.steps += ran;
             // A stop is meant for a run.
             self.shared.heed();

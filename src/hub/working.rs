@@ -25,7 +25,6 @@ use crate::hub::engine::{Hub, OrderKey};
 use crate::hub::key_state::Marks;
 use crate::hub::turns::Turn;
 use crate::record::Flags;
-use crate::records::Tie;
 use crate::waits::Lender;
 
 /// A message for a worker.
@@ -96,7 +95,7 @@ where
 
     /// Sends one more worker.
     fn spawn(self: &Rc<Self>) {
-        let id = self.shared.enter(self.site, Tie::Loose);
+        let id = self.shared.enter(self.site);
         let (seat, is_limited) = {
             let seats = &mut self.table.borrow_mut().seats;
             (seats.add(id), seats.is_limited())
