@@ -17,8 +17,8 @@ use crate::posts::Posts;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 
-/// How many steps are no burst.
-const FEW: usize = 64;
+/// How many steps are a burst.
+const BURST: usize = 64;
 
 /// The number of entries up to which an empty queue keeps its memory.
 const KEPT: usize = 2048;
@@ -55,7 +55,7 @@ pub struct EventLoop {
     pub(crate) events: mio::Events,
     /// How many posts the last look took in.
     pub(crate) came: usize,
-    /// How many jobs had been taken when the loop last gave memory back.
+    /// How many jobs had been taken when the shelves were last looked at.
     pub(crate) rested: usize,
     /// Empty; what was posted changes places with it.
     pub(crate) posts: Box<Posts<Rc<Shared>>>,
@@ -133,16 +133,15 @@ impl EventLoop {
     }
 
     /// Gives back the memory of a burst, before a wait that may be long. What stays is for the next turns, so that they allocate nothing.
-    ///
-    /// A few steps leave little behind, and to look for it would cost a loop that waits after each event more than the step.
     pub(crate) fn rest(&mut self) {
-        let taken = self.shared.ready.head();
-        if taken.wrapping_sub(self.rested) < FEW {
-            return;
-        }
-        self.rested = taken;
         self.bodies.rest();
         self.shared.rest(KEPT);
+        // A few steps leave little on the shelves, and a loop that waits after each event would look at all of them each time.
+        let taken = self.shared.ready.head();
+        if taken.wrapping_sub(self.rested) >= BURST {
+            self.rested = taken;
+            self.shared.rest_shelves();
+        }
     }
 
     /// Whether nothing is ready and nothing was posted.

@@ -275,6 +275,10 @@ impl Shared {
         self.records.borrow_mut().rest();
         rest(&self.timer_calls, kept);
         rest(&self.strays, kept);
+    }
+
+    /// Gives back what a burst has left on the shelves of what is used again.
+    pub(crate) fn rest_shelves(&self) {
         self.spares.borrow().rest();
         self.calls.rest();
     }
