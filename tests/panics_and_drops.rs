@@ -12,7 +12,10 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt;
 
 use support::{Drops, OnDrop, Trace, Wakes, bomb, poll_with, strict, watched};
-use yieldpoint::{Budget, Co, Error, ErrorKind, EventLoop, Handle, Outcome, Resolver, Result, ms};
+use yieldpoint::{
+    Budget, Call, Co, Error, ErrorKind, EventLoop, Handle, Keyed, Ordered, Outcome, Resolver,
+    Result, ms,
+};
 
 #[test]
 fn a_body_that_panics_ends_with_the_panic_for_who_joins() {
@@ -239,6 +242,39 @@ fn a_drop_may_spawn_resolve_cancel_and_queue() {
         })
         .unwrap();
     assert_eq!(trace.all(), "spawned called");
+}
+
+#[test]
+fn a_state_that_goes_with_the_last_worker_of_its_engine_may_spawn_where_it_is_dropped() {
+    let trace = Trace::new();
+    let mut event_loop = strict();
+    let handle = event_loop.handle();
+    let state = |name: &'static str| {
+        let (handle, log) = (handle.clone(), trace.clone());
+        OnDrop::new(move || {
+            let spawned = log.clone();
+            drop(handle.spawn(async move |_| -> Result {
+                spawned.note(name);
+                Ok(())
+            }));
+        })
+    };
+    let ordered = Ordered::with_state(state("ordered"))
+        .serve(&handle, async |call: Call, _: &mut _, (): ()| -> Result {
+            call.yield_now().await
+        });
+    ordered.try_send(()).unwrap();
+    let keyed_state = Cell::new(Some(state("keyed")));
+    let keyed = Keyed::with_state(move |_: &u32| keyed_state.take()).serve(
+        &handle,
+        async |call: Call<u32>, _: &mut _, (): ()| -> Result { call.yield_now().await },
+    );
+    keyed.try_send(7, ()).unwrap();
+    let _ = event_loop.turn(Budget::steps(2)).unwrap();
+    drop((ordered, keyed));
+    assert_eq!(trace.all(), "");
+    assert!(matches!(event_loop.run().unwrap(), Outcome::Done));
+    assert_eq!(trace.all(), "ordered keyed");
 }
 
 #[test]
