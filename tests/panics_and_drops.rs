@@ -278,6 +278,24 @@ fn a_state_that_goes_with_the_last_worker_of_its_engine_may_spawn_where_it_is_dr
 }
 
 #[test]
+fn keys_that_are_given_up_together_are_dropped_in_the_order_in_which_they_were_registered() {
+    let trace = Trace::new();
+    let mut event_loop = strict();
+    event_loop
+        .block_on(async |co| -> Result {
+            for (key, name) in [(9, "a"), (2, "b"), (18, "c"), (-1, "d"), (0, "e")] {
+                let value = OnDrop::new(trace.noting(name));
+                co.callback(key)?.resolve(value);
+            }
+            co.callback("text")?.resolve(OnDrop::new(trace.noting("f")));
+            assert_eq!(co.forget_all(), 6);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(trace.all(), "a b c d e f");
+}
+
+#[test]
 fn a_callback_may_stop_spawn_and_cancel_itself() {
     let trace = Trace::new();
     let mut event_loop = strict();
