@@ -13,8 +13,8 @@ use futures_util::FutureExt;
 
 use support::{Drops, OnDrop, Trace, Wakes, bomb, poll_with, strict, watched};
 use yieldpoint::{
-    Budget, Call, Co, Error, ErrorKind, EventLoop, Handle, Keyed, Ordered, Outcome, Resolver,
-    Result, ms,
+    Budget, Call, Co, Error, ErrorKind, EventLoop, Handle, Incident, Keyed, Ordered, Outcome,
+    Resolver, Result, ms,
 };
 
 #[test]
@@ -293,6 +293,28 @@ fn keys_that_are_given_up_together_are_dropped_in_the_order_in_which_they_were_r
         })
         .unwrap();
     assert_eq!(trace.all(), "a b c d e f");
+}
+
+#[test]
+fn who_failed_in_its_first_resume_is_not_called_one_that_has_not_started() {
+    let door: Rc<RefCell<Option<Handle>>> = Rc::default();
+    let seen = Trace::new();
+    let (place, log) = (Rc::clone(&door), seen.clone());
+    let hook = move |_: &Incident| {
+        let handle = place.borrow().clone().unwrap();
+        let infos = handle.snapshot().coroutines;
+        infos.iter().for_each(|info| log.note(&info.activity));
+    };
+    let mut event_loop = EventLoop::builder().on_error(hook).build().unwrap();
+    door.replace(Some(event_loop.handle()));
+    let join = event_loop.handle().spawn(async |co: Co| -> Result {
+        let _kept = co.callback::<()>("leaked")?;
+        Err(Error::other("failed"))
+    });
+    let _ = event_loop.turn(Budget::default()).unwrap();
+    assert_eq!(seen.all(), "ready");
+    drop(join);
+    door.take();
 }
 
 #[test]
