@@ -303,7 +303,9 @@ fn who_failed_in_its_first_resume_is_not_called_one_that_has_not_started() {
     let hook = move |_: &Incident| {
         let handle = place.borrow().clone().unwrap();
         let infos = handle.snapshot().coroutines;
-        infos.iter().for_each(|info| log.note(&info.activity));
+        for info in &infos {
+            log.note(&info.activity);
+        }
     };
     let mut event_loop = EventLoop::builder().on_error(hook).build().unwrap();
     door.replace(Some(event_loop.handle()));
