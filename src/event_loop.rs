@@ -139,8 +139,11 @@ impl EventLoop {
         // A few steps leave little on the shelves, and a loop that waits after each event would look at all of them each time.
         let taken = self.shared.ready.head();
         if taken.wrapping_sub(self.rested) >= BURST {
-            self.rested = taken;
             self.shared.rest_shelves();
+            // Of a burst that is not over there will be more to give back, however few steps end it.
+            if self.ready() == 0 {
+                self.rested = taken;
+            }
         }
     }
 

@@ -406,13 +406,14 @@ impl Ledger {
         self.vacate(at)
     }
 
-    /// Frees every key, to be dropped by the caller when nothing is borrowed.
+    /// Frees every key, in the order in which they were registered, to be dropped by the caller when nothing is borrowed.
     pub(crate) fn take_all(&mut self) -> Vec<Entry> {
         self.own = 0;
         self.index = None;
         self.pending = 0;
         let mut entries = std::mem::take(&mut self.entries);
         entries.retain(|entry| !entry.is_vacant());
+        entries.sort_unstable_by_key(|entry| entry.number);
         entries
     }
 

@@ -272,8 +272,8 @@ impl Records {
 
     /// Puts the boxes that are left in vacant rows on their shelves, but for so many of those that were left last.
     fn shelve(&mut self, mut kept: usize) {
+        // One may be in the row of a coroutine whose body is being made: that stays, and stays counted.
         let mut surplus = self.spares.saturating_sub(kept);
-        self.spares -= surplus;
         for place in self.register.vacant() {
             if surplus == 0 {
                 break;
@@ -286,6 +286,7 @@ impl Records {
                 }
                 Some(spare) => {
                     spare.put_back(&mut self.shelves);
+                    self.spares -= 1;
                     surplus -= 1;
                 }
             }
@@ -466,13 +467,15 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::future::Future;
     use std::panic::Location;
-    use std::task::{Context, Poll};
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
     use crate::error::{Error, ErrorKind};
     use crate::record::{Ended, Holds};
-    use crate::{Co, EventLoop, Handle, Result};
+    use crate::{Budget, Co, EventLoop, Handle, Result};
 
     /// A body of nothing.
     struct Empty;
@@ -627,6 +630,48 @@ mod tests {
         let error = EventLoop::new().unwrap().block_on(async |_| join.await);
         assert!(matches!(error.unwrap_err().kind(), ErrorKind::LoopGone));
         assert_eq!(handle.shared().records.borrow().ends, 0);
+    }
+
+    /// Joins a coroutine that ends in the next turn, outside of every coroutine. Its row, with its box, is the next to be taken.
+    fn leave_a_box(event_loop: &mut EventLoop) {
+        let join = event_loop.handle().spawn(async |_| -> Result { Ok(()) });
+        let _ = event_loop.turn(Budget::default()).unwrap();
+        let joined = pin!(join).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(joined, Poll::Ready(Ok(()))));
+    }
+
+    #[test]
+    fn the_box_in_the_row_of_a_body_that_is_being_made_stays_counted_while_the_others_are_shelved()
+    {
+        let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+        let handle = event_loop.handle();
+        let spawn = |_| handle.spawn(async |_| -> Result<u8> { Ok(1) });
+        let ends: Vec<_> = (0..5000).map(spawn).collect();
+        let _ = event_loop.run().unwrap();
+        leave_a_box(&mut event_loop);
+        let join = handle.spawn(move |_co: Co| {
+            drop(ends);
+            async { Ok::<u8, Error>(2) }
+        });
+        assert_eq!(spares(&handle), 0);
+        assert_eq!(event_loop.block_on(async |_| join.await).unwrap(), 2);
+        spares(&handle);
+    }
+
+    #[test]
+    fn the_box_in_the_row_of_a_body_that_is_being_made_goes_with_the_loop() {
+        let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+        let handle = event_loop.handle();
+        leave_a_box(&mut event_loop);
+        assert_eq!(spares(&handle), 1);
+        let join = handle.spawn(move |_co: Co| {
+            drop(event_loop);
+            async { Ok::<u8, Error>(2) }
+        });
+        assert_eq!(spares(&handle), 0);
+        assert_eq!(handle.shared().records.borrow().ends, 1);
+        drop(join);
+        assert_eq!(spares(&handle), 0);
     }
 
     #[test]

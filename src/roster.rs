@@ -195,7 +195,12 @@ impl Shared {
     pub(crate) fn discard(&self, mut end: Pin<Box<dyn Body>>) {
         let report = |incident: &Incident| self.report(incident);
         self.contain("drop", || end.as_mut().discard(&report));
-        end.put_back(&mut self.records.borrow_mut().shelves);
+        if end.is_empty() {
+            end.put_back(&mut self.records.borrow_mut().shelves);
+        } else {
+            // A worker's, with which its engine may go.
+            self.contain("drop", || drop(end));
+        }
     }
 
     /// Leaves the end of a coroutine to who joins it, or drops and reports it if nobody does.

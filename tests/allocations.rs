@@ -244,6 +244,24 @@ fn a_burst_leaves_no_memory_behind_once_the_loop_rests() {
     );
 }
 
+/// The callbacks of a burst go where they came from, though the turn that ends it takes a few steps only.
+#[test]
+fn a_burst_of_callbacks_over_many_turns_leaves_no_memory_behind_once_the_loop_rests() {
+    let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();
+    let handle = event_loop.handle();
+    let info = measure(|| {
+        for n in 0..10_010u64 {
+            handle.call_soon(move || assert!(n < 10_010));
+        }
+        while event_loop.turn(Budget::steps(1000)).unwrap().work_left {}
+    });
+    assert!(
+        info.bytes_current < 64 * 1024,
+        "{} bytes",
+        info.bytes_current
+    );
+}
+
 #[test]
 fn a_burst_of_posts_leaves_no_memory_behind_once_the_loop_rests() {
     let mut event_loop = EventLoop::builder().fail_on_error().build().unwrap();

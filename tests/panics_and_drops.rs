@@ -12,7 +12,10 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt;
 
 use support::{Drops, OnDrop, Trace, Wakes, bomb, poll_with, strict, watched};
-use yieldpoint::{Budget, Co, Error, ErrorKind, EventLoop, Handle, Outcome, Resolver, Result, ms};
+use yieldpoint::{
+    Budget, Call, Co, Error, ErrorKind, EventLoop, Handle, Incident, Keyed, Ordered, Outcome,
+    Resolver, Result, ms,
+};
 
 #[test]
 fn a_body_that_panics_ends_with_the_panic_for_who_joins() {
@@ -239,6 +242,81 @@ fn a_drop_may_spawn_resolve_cancel_and_queue() {
         })
         .unwrap();
     assert_eq!(trace.all(), "spawned called");
+}
+
+#[test]
+fn a_state_that_goes_with_the_last_worker_of_its_engine_may_spawn_where_it_is_dropped() {
+    let trace = Trace::new();
+    let mut event_loop = strict();
+    let handle = event_loop.handle();
+    let state = |name: &'static str| {
+        let (handle, log) = (handle.clone(), trace.clone());
+        OnDrop::new(move || {
+            let spawned = log.clone();
+            drop(handle.spawn(async move |_| -> Result {
+                spawned.note(name);
+                Ok(())
+            }));
+        })
+    };
+    let ordered = Ordered::with_state(state("ordered"))
+        .serve(&handle, async |call: Call, _: &mut _, (): ()| -> Result {
+            call.yield_now().await
+        });
+    ordered.try_send(()).unwrap();
+    let keyed_state = Cell::new(Some(state("keyed")));
+    let keyed = Keyed::with_state(move |_: &u32| keyed_state.take()).serve(
+        &handle,
+        async |call: Call<u32>, _: &mut _, (): ()| -> Result { call.yield_now().await },
+    );
+    keyed.try_send(7, ()).unwrap();
+    let _ = event_loop.turn(Budget::steps(2)).unwrap();
+    drop((ordered, keyed));
+    assert_eq!(trace.all(), "");
+    assert!(matches!(event_loop.run().unwrap(), Outcome::Done));
+    assert_eq!(trace.all(), "ordered keyed");
+}
+
+#[test]
+fn keys_that_are_given_up_together_are_dropped_in_the_order_in_which_they_were_registered() {
+    let trace = Trace::new();
+    let mut event_loop = strict();
+    event_loop
+        .block_on(async |co| -> Result {
+            for (key, name) in [(9, "a"), (2, "b"), (18, "c"), (-1, "d"), (0, "e")] {
+                let value = OnDrop::new(trace.noting(name));
+                co.callback(key)?.resolve(value);
+            }
+            co.callback("text")?.resolve(OnDrop::new(trace.noting("f")));
+            assert_eq!(co.forget_all(), 6);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(trace.all(), "a b c d e f");
+}
+
+#[test]
+fn who_failed_in_its_first_resume_is_not_called_one_that_has_not_started() {
+    let door: Rc<RefCell<Option<Handle>>> = Rc::default();
+    let seen = Trace::new();
+    let (place, log) = (Rc::clone(&door), seen.clone());
+    let hook = move |_: &Incident| {
+        let handle = place.borrow().clone().unwrap();
+        let infos = handle.snapshot().coroutines;
+        for info in &infos {
+            log.note(&info.activity);
+        }
+    };
+    let mut event_loop = EventLoop::builder().on_error(hook).build().unwrap();
+    door.replace(Some(event_loop.handle()));
+    let join = event_loop.handle().spawn(async |co: Co| -> Result {
+        let _kept = co.callback::<()>("leaked")?;
+        Err(Error::other("failed"))
+    });
+    let _ = event_loop.turn(Budget::default()).unwrap();
+    assert_eq!(seen.all(), "ready");
+    drop(join);
+    door.take();
 }
 
 #[test]

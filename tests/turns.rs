@@ -3,15 +3,16 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use support::{Trace, poll_with, strict};
 use yieldpoint::{
-    Budget, Co, ErrorKind, EventLoop, Handle, ManualClock, Outcome, Resolver, Result, Sleep,
-    YieldPoint, ms,
+    Budget, Co, ErrorKind, EventLoop, Handle, JoinHandle, ManualClock, Outcome, Resolver, Result,
+    Sleep, YieldPoint, ms,
 };
 
 /// Timers by deadline, then the inbox, behind what was ready before.
@@ -259,6 +260,58 @@ fn a_budget_of_steps_is_kept_and_the_rest_stays_in_order() {
         (rest.steps, rest.work_left, trace.all().as_str()),
         (3, false, "0 1 2 3 4")
     );
+}
+
+/// What the second of six newcomers does in its first resume, and what is traced of all in turns of 2, 1, 3 and 100 steps.
+type Deed = (fn(&Co, &JoinHandle, &mut Context<'_>), &'static str);
+
+#[test]
+fn newcomers_come_in_their_order_and_within_the_budget_whatever_one_of_them_does() {
+    let all = "0 1 | 2 | 3 4 5 |";
+    let deeds: [Deed; 6] = [
+        (|_, last, _| assert!(last.abort()), "0 1 | 2 | 3 4 |"),
+        (|_, last, _| assert!(last.cancel("")), "0 1 | 2 | 3 4 |"),
+        (|co, _, _| co.stop(), all),
+        (|_, _, cx| drop(cx.waker().clone()), all),
+        (|_, _, cx| cx.waker().wake_by_ref(), all),
+        (|co, _, _| drop(co.spawn_future(async {})), all),
+    ];
+    for (deed, first) in deeds {
+        let mut event_loop = strict();
+        let handle = event_loop.handle();
+        let trace = Trace::new();
+        let last = Rc::new(RefCell::new(None));
+        let joins = [0, 1, 2, 3, 4, 5].map(|n| {
+            let (trace, last) = (trace.clone(), Rc::clone(&last));
+            handle.spawn(async move |co: Co| -> Result {
+                trace.note(n);
+                if n == 1 {
+                    poll_fn(|cx| {
+                        let last = last.borrow();
+                        deed(&co, last.as_ref().unwrap(), cx);
+                        Poll::Ready(())
+                    })
+                    .await;
+                }
+                co.yield_now().await?;
+                trace.note(n);
+                Ok(())
+            })
+        });
+        let [first_ones @ .., sixth] = joins;
+        let ends = !first.contains('5');
+        last.replace(Some(sixth));
+        for steps in [2, 1, 3] {
+            let report = event_loop.turn(Budget::steps(steps)).unwrap();
+            assert_eq!(report.steps, steps);
+            trace.note("|");
+        }
+        let _ = event_loop.turn(Budget::default()).unwrap();
+        let rest = if ends { "0 1 2 3 4" } else { "0 1 2 3 4 5" };
+        assert_eq!(trace.all(), format!("{first} {rest}"));
+        assert!(first_ones.iter().all(JoinHandle::is_finished));
+        assert!(event_loop.snapshot().coroutines.is_empty());
+    }
 }
 
 #[test]

@@ -214,6 +214,8 @@ fn judge(shared: &Shared, id: Id, mut body: Pin<Box<dyn Body>>) {
     let Some(label) = shared.label(id) else {
         return;
     };
+    // It may have ended in its first resume, and who is told of it may look at it.
+    shared.records.borrow_mut().started(id);
     let cancelled = {
         let records = shared.records.borrow();
         let record = records

@@ -94,14 +94,17 @@ impl<T> Kept<T> {
     fn push_first(cell: Rc<OneShot<T>>) {
         let shelf = Rc::clone(&cell.shelf);
         let mut cells = shelf.cells.borrow_mut();
-        if shelf.may_grow(cells.len()) {
+        if let Some(more) = shelf.may_grow(cells.len()) {
+            // Exactly: what there is room for is kept.
+            cells.reserve_exact(more);
             cells.push(cell);
         }
     }
 
-    /// Whether one more may be kept than there is room for as it is.
-    fn may_grow(&self, count: usize) -> bool {
-        self.open.get() && count < KEPT / (size_of::<OneShot<T>>() + BESIDE)
+    /// For how many more there is to be room, if more may be kept than these.
+    fn may_grow(&self, count: usize) -> Option<usize> {
+        let most = KEPT / (size_of::<OneShot<T>>() + BESIDE);
+        (self.open.get() && count < most).then(|| (most - count).min(count.max(4)))
     }
 }
 
@@ -158,6 +161,18 @@ mod tests {
         assert_eq!(shelf.cells.borrow().len(), most);
         shelf.rest(5);
         assert_eq!(shelf.cells.borrow().len(), 5);
+    }
+
+    #[test]
+    fn a_shelf_of_large_cells_keeps_no_more_bytes() {
+        type Large = [u64; KEPT / 3 / 8];
+        let event_loop = EventLoop::new().unwrap();
+        let shared = event_loop.shared();
+        let cells: Vec<_> = (0..4)
+            .map(|_| OneShot::<Large>::waiting(shared, Location::caller()))
+            .collect();
+        cells.into_iter().for_each(OneShot::keep);
+        assert_eq!(Kept::<Large>::of(shared).cells.borrow().len(), 2);
     }
 
     #[test]
