@@ -206,8 +206,10 @@ fn halves_try_each_its_own_way() {
 
 #[test]
 fn an_echo_by_tries_loses_nothing_to_a_peer_that_reads_late_fills_the_buffer_and_closes_its_half() {
-    for size in [1, 64, 65, 64 * 4096] {
+    for (size, fills) in [(1, false), (64, false), (65, false), (64 << 14, true)] {
         run(async |co| {
+            let full = Rc::new(Cell::new(false));
+            let noting = Rc::clone(&full);
             let (client, mut server) = pair(co.handle()).await?;
             let echoing = co.handle().spawn(async move |_| -> Result<u32> {
                 let mut vain = 0;
@@ -230,6 +232,7 @@ fn an_echo_by_tries_loses_nothing_to_a_peer_that_reads_late_fills_the_buffer_and
                             0
                         }
                     };
+                    noting.set(noting.get() || written < count);
                     server.write_all(&buf[written..count]).await?;
                 }
             });
@@ -243,6 +246,10 @@ fn an_echo_by_tries_loses_nothing_to_a_peer_that_reads_late_fills_the_buffer_and
                 writer.shutdown()?;
                 Ok(())
             });
+            while !full.get() && !echoing.is_finished() {
+                co.yield_now().await?;
+            }
+            assert_eq!(full.get(), fills);
             let mut all = vec![];
             let mut buf = vec![0; 4096];
             loop {
