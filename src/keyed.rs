@@ -471,8 +471,8 @@ impl<K: OrderKey, S, M: 'static, R: 'static, E: From<Error> + fmt::Display + 'st
     /// idle and has no state.
     ///
     /// ```
-    /// # use yieldpoint::{Call, EventLoop, Keyed, Result, ms};
-    /// # EventLoop::new()?.block_on(async |co| -> Result {
+    /// # use yieldpoint::{Call, EventLoop, Keyed, ManualClock, Result, ms};
+    /// # EventLoop::builder().clock(&ManualClock::auto()).build()?.block_on(async |co| -> Result {
     /// let engine = Keyed::with_state(|_: &u32| ()).named("users").serve(
     ///     co.handle(),
     ///     async |call: Call<u32>, _: &mut (), n: u64| -> Result { call.sleep(ms(n)).await },

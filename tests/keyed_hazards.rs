@@ -351,6 +351,53 @@ fn a_key_that_the_error_hook_restarts_gets_new_state_and_one_that_it_resumes_doe
     }
 }
 
+/// A state that forgets its key as it is dropped, if it has a door, and sends to it again.
+#[derive(Default)]
+struct Forgetful {
+    calls: u32,
+    door: Option<KeyedDoor<u32, u32>>,
+}
+
+impl Drop for Forgetful {
+    fn drop(&mut self) {
+        if let Some(door) = self.door.take() {
+            door.forget_key(&7);
+            for n in 1..4 {
+                door.try_send(7, n).expect("there is room");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_state_that_forgets_its_key_as_it_is_dropped_takes_no_later_state_with_it() {
+    let calls = Log::default();
+    let told = Rc::clone(&calls);
+    let heard = run_heard(async |co| {
+        let door = Rc::new(OnceCell::<KeyedDoor<u32, u32>>::new());
+        let known = Rc::clone(&door);
+        let engine = Keyed::with_state(|_: &u32| Forgetful::default()).serve(
+            co.handle(),
+            async move |_: Call<u32>, state: &mut Forgetful, n: u32| -> Result {
+                told.borrow_mut().push(state.calls);
+                state.calls += 1;
+                if n == 0 {
+                    let door = known.get().expect("it is set before any call");
+                    state.door = Some(door.clone());
+                    door.forget_key(&7);
+                }
+                Ok(())
+            },
+        );
+        let _ = door.set(engine.downgrade());
+        engine.try_send(7, 0)?;
+        settle(&co).await;
+        engine.finish().await
+    });
+    assert!(heard.is_empty(), "{heard:?}");
+    assert_eq!(*calls.borrow(), [0, 0, 1, 2]);
+}
+
 #[test]
 fn after_it_has_finished_nothing_arrives_by_a_door_that_keeps_nothing_alive() {
     let heard = run_heard(async |co| {

@@ -502,6 +502,15 @@ impl Model {
         }
     }
 
+    /// A key of which nothing is left but its state has no turn.
+    fn give_up_turns(&mut self) {
+        let Model { keys, ring, .. } = self;
+        ring.retain(|key| {
+            let key = &keys[key];
+            key.taken() > 0 || !key.line.is_empty() || key.held.is_some()
+        });
+    }
+
     /// Begins the call for the next message of a key.
     fn begin(&mut self, key: Key) {
         let state = self.key(key);
@@ -834,6 +843,7 @@ fn take(model: &mut Model, step: Step, n: u32) -> Option<u32> {
         Step::Close => model.closed = true,
     }
     model.run();
+    model.give_up_turns();
     gives_up
 }
 
@@ -1044,5 +1054,32 @@ fn a_key_that_was_forgotten_has_no_turn_left_though_a_place_is_kept_for_it() {
         Step::End(0, End::Well), // key 1 begins, not 2
         Step::End(3, End::Well),
     ];
+    compare(rules, &steps).expect("the engine does as the model");
+}
+
+#[test]
+fn a_key_whose_last_place_is_given_back_has_no_turn_left_whether_it_has_state_or_not() {
+    let rules = Rules {
+        per_key: 1,
+        total: 3,
+        bytes: 4,
+        overflow: Overflow::DropOldest,
+        ..NARROW
+    };
+    let ran_before = [Step::TrySend(1, 1), Step::End(1, End::Well)];
+    let steps = [
+        Step::TrySend(0, 1),
+        Step::TrySend(2, 1),
+        Step::TrySend(3, 1),
+        Step::TrySend(1, 1),
+        Step::Reserve(1), // its message is dropped for this
+        Step::TrySend(FREE, 1),
+        Step::GiveBack(1),
+        Step::TrySend(1, 1),
+        Step::End(0, End::Well), // what runs free begins, not key 1
+        Step::End(2, End::Well),
+    ];
+    compare(rules, &steps).expect("the engine does as the model");
+    let steps: Vec<_> = ran_before.into_iter().chain(steps).collect();
     compare(rules, &steps).expect("the engine does as the model");
 }

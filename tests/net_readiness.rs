@@ -205,6 +205,69 @@ fn halves_try_each_its_own_way() {
 }
 
 #[test]
+fn an_echo_by_tries_loses_nothing_to_a_peer_that_reads_late_fills_the_buffer_and_closes_its_half() {
+    for (size, fills) in [(1, false), (64, false), (65, false), (64 << 14, true)] {
+        run(async |co| {
+            let full = Rc::new(Cell::new(false));
+            let noting = Rc::clone(&full);
+            let (client, mut server) = pair(co.handle()).await?;
+            let echoing = co.handle().spawn(async move |_| -> Result<u32> {
+                let mut vain = 0;
+                loop {
+                    server.readable().await?;
+                    let mut buf = [0; 64];
+                    let count = match server.try_read(&mut buf) {
+                        Ok(0) => return Ok(vain),
+                        Ok(count) => count,
+                        Err(error) => {
+                            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                            vain += 1;
+                            continue;
+                        }
+                    };
+                    let written = match server.try_write(&buf[..count]) {
+                        Ok(written) => written,
+                        Err(error) => {
+                            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                            0
+                        }
+                    };
+                    noting.set(noting.get() || written < count);
+                    server.write_all(&buf[written..count]).await?;
+                }
+            });
+            let bytes: Vec<u8> = (0..size * 16).map(|n: u32| n.to_be_bytes()[2]).collect();
+            let (mut reader, mut writer) = client.split();
+            let sent = bytes.clone();
+            let sending = co.handle().spawn(async move |_| -> Result {
+                for part in sent.chunks(size as usize) {
+                    writer.write_all(part).await?;
+                }
+                writer.shutdown()?;
+                Ok(())
+            });
+            while !full.get() && !echoing.is_finished() {
+                co.yield_now().await?;
+            }
+            assert_eq!(full.get(), fills);
+            let mut all = vec![];
+            let mut buf = vec![0; 4096];
+            loop {
+                match reader.read(&mut buf).await? {
+                    0 => break,
+                    count => all.extend_from_slice(&buf[..count]),
+                }
+            }
+            assert!(all == bytes);
+            sending.await?;
+            let vain = echoing.await?;
+            assert!(vain <= 2 + size * 16 / 64, "it does not spin: {vain}");
+            Ok(())
+        });
+    }
+}
+
+#[test]
 fn a_dropped_wait_for_bytes_leaves_nobody_waiting() {
     for is_dropped in [true, false] {
         let mut event_loop = EventLoop::new().expect("a loop");

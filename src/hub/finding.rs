@@ -132,6 +132,8 @@ where
                 return;
             };
             if key.is(Marks::HAS_STATE) && !key.is(Marks::FLEETING) {
+                // Its state is all that it keeps: as of a key that goes, what comes next has its turn behind all who wait.
+                table.give_up_turn(id);
                 return;
             }
             key.unmark(Marks::HAS_STATE)

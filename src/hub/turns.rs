@@ -164,6 +164,8 @@ impl<K, M, R, E> Table<K, M, R, E> {
     /// Takes a key out of its worker's hands; it goes to the back of the ring if it has messages.
     pub(crate) fn put_down(&mut self, id: Id) {
         if let Some(key) = self.keys.get_mut(id) {
+            // Who forgot it while its state was dropped meant that state, not the next.
+            key.mark(Marks::FORGOTTEN, false);
             key.put_down();
             self.make_ready(id);
         }

@@ -33,7 +33,8 @@ impl TcpStream {
         transfer(self.socket(), buf)
     }
 
-    /// Writes what the kernel has room for, and does not wait. Gives how many bytes it took.
+    /// Writes what the kernel has room for, and does not wait. Gives how many bytes it took; 0 means that `buf` is empty. To wait for
+    /// room, [`write`](TcpStream::write) what is left. See [one buffer for all connections](crate::net#one-buffer-for-all-connections).
     ///
     /// # Errors
     /// `WouldBlock` if there is no room; what the system says, such as `BrokenPipe`.

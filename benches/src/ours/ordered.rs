@@ -15,9 +15,9 @@ use crate::measure::{Measured, with_peak_memory};
 /// handled in their turn. CPU time a message, and peak memory.
 ///
 /// The engine is bounded, as a service is: so many messages wait, so many calls run, and the sender waits for room. So it
-/// gives way by itself, as often as there is none; on the other sides, whose queues are unbounded, the sender gives way
-/// once every round of all keys, and all of them may be at work at a time. The work is the same: each message is sent by
-/// its key, handled behind the one before it, and waits once.
+/// gives way by itself, as often as there is none, and so does the sender of `tokio_bounded`, which has the same bounds. On
+/// the other sides, whose queues are unbounded, the sender gives way once every round of all keys, and all of them may be at
+/// work at a time. The work is the same: each message is sent by its key, handled behind the one before it, and waits once.
 pub fn ordered(n: u64) -> Measured {
     with_peak_memory(|| {
         measured(n, async move |co: Co| -> Result<u64> {
