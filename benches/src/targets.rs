@@ -6,7 +6,7 @@
 use crate::comparison::Comparison;
 use crate::probes::Counts;
 use crate::words;
-use crate::workload::{OURS, RAW, THREADED, Unit, Workload};
+use crate::workload::{OURS, OURS_AS_PEERS, RAW, THREADED, Unit, Workload};
 
 /// What must hold.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +148,7 @@ fn measured(
         NotBehind => {
             all().next()?;
             // Raw has a target of its own, and the threaded one is not held to one core.
-            let is_peer = |peer: &str| peer != RAW && peer != THREADED;
+            let is_peer = |peer: &str| ![RAW, THREADED, OURS_AS_PEERS].contains(&peer);
             let ahead: Vec<_> = all()
                 .filter(|comparison| is_peer(comparison.peer) && comparison.is_behind())
                 .map(|comparison| format!("{} {}", comparison.peer, words::spread(comparison)))

@@ -60,6 +60,9 @@ pub const OURS: &str = "ours";
 /// The name of the side without coroutines, the limit of what is possible.
 pub const RAW: &str = "raw";
 
+/// Ours in the shape of the peers, where ours has another: a buffer in each connection.
+pub const OURS_AS_PEERS: &str = "own_buffer";
+
 /// The side with threads of its own, which therefore is not pinned to one core.
 pub const THREADED: &str = "tokio_multi";
 

@@ -110,7 +110,7 @@ macro_rules! tcp_echo {
             test_count: $connections * $depth * 5,
             how: How::InTurns(TURNS),
             expected: |n| n,
-            sides: servers!(tcp_echo, $connections, $depth),
+            sides: servers!(ours::tcp_echo::<$connections, $depth>, raw_net::tcp_echo::<$connections, $depth>, tcp_echo, $connections, $depth; own_buffer => ours::tcp_echo_own::<$connections, $depth>; tokio_shared_buffer => tokio_local::in_runtime::tcp_echo_shared::<$connections, $depth>),
         }
     };
 }

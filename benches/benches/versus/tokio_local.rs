@@ -11,7 +11,7 @@ use benches::measure::{Measured, cpu_nanos_per_op};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{Receiver, Sender, channel, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use crate::local::Local;
 use crate::tokio_net::{Connection, serve};
@@ -202,23 +202,35 @@ fn keys_waited<const PENDING: u64>(n: u64) -> Measured {
 /// The echo server in a [`LocalRuntime`](tokio::runtime::LocalRuntime).
 pub mod in_runtime {
     use super::{
-        Builder, Connection, ECHO_BUFFER, IDLE_BUFFER, Load, LocalOptions, Measured, serve,
-        spawn_local,
+        Builder, Connection, ECHO_BUFFER, IDLE_BUFFER, JoinHandle, Load, LocalOptions, Measured,
+        Rc, RefCell, serve, spawn_local,
     };
 
     pub fn tcp_echo<const CONNECTIONS: u64, const DEPTH: u64>(n: u64) -> Measured {
-        server::<ECHO_BUFFER>(Load::echo(CONNECTIONS, DEPTH, n))
+        server::<ECHO_BUFFER>(Load::echo(CONNECTIONS, DEPTH, n), |connection| {
+            spawn_local(connection.echo())
+        })
+    }
+
+    /// The same in the shape of ours: all connections share a buffer.
+    pub fn tcp_echo_shared<const CONNECTIONS: u64, const DEPTH: u64>(n: u64) -> Measured {
+        let buffer = Rc::new(RefCell::new([0; ECHO_BUFFER]));
+        server(Load::echo(CONNECTIONS, DEPTH, n), |connection| {
+            spawn_local(connection.echo_from(Rc::clone(&buffer)))
+        })
     }
 
     pub fn idle_conn(n: u64) -> Measured {
-        server::<IDLE_BUFFER>(Load::idle(n))
+        server::<IDLE_BUFFER>(Load::idle(n), |connection| spawn_local(connection.echo()))
     }
 
-    fn server<const BUFFER: usize>(load: Load) -> Measured {
+    fn server<const BUFFER: usize>(
+        load: Load,
+        spawn: impl Fn(Connection<BUFFER>) -> JoinHandle<()>,
+    ) -> Measured {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default());
-        let spawn = |connection: Connection<BUFFER>| spawn_local(connection.echo());
         runtime
             .expect("a runtime")
             .block_on(serve(load, spawn))

@@ -1,6 +1,9 @@
 //! The echo server on tokio: the same for all of its runtimes, but for how a coroutine is spawned.
 
+use std::cell::RefCell;
+use std::io::ErrorKind::WouldBlock;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use benches::inputs::{ECHO_BUFFER, IDLE_BUFFER};
 use benches::load::{Load, Running};
@@ -69,6 +72,29 @@ impl<const BUFFER: usize> Connection<BUFFER> {
                     .write_all(&buffer[..count])
                     .await
                     .expect("the client reads");
+            }
+        }
+    }
+
+    /// The same from a buffer that it shares with others.
+    pub fn echo_from(mut self, shared: Rc<RefCell<[u8; BUFFER]>>) -> impl Future<Output = ()> {
+        async move {
+            loop {
+                self.0.readable().await.expect("the connection holds");
+                let rest = {
+                    let mut buffer = shared.borrow_mut();
+                    let count = match self.0.try_read(&mut *buffer) {
+                        Ok(0) => return,
+                        Err(error) if error.kind() == WouldBlock => continue,
+                        read => read.expect("the connection holds"),
+                    };
+                    let written = match self.0.try_write(&buffer[..count]) {
+                        Err(error) if error.kind() == WouldBlock => 0,
+                        written => written.expect("the client reads"),
+                    };
+                    buffer[written..count].to_vec()
+                };
+                self.0.write_all(&rest).await.expect("the client reads");
             }
         }
     }

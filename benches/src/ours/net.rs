@@ -18,6 +18,12 @@ pub fn tcp_echo<const CONNECTIONS: u64, const DEPTH: u64>(n: u64) -> Measured {
     serve_loaded(event_loop(), Load::echo(CONNECTIONS, DEPTH, n))
 }
 
+/// The same with a buffer in each connection.
+pub fn tcp_echo_own<const CONNECTIONS: u64, const DEPTH: u64>(n: u64) -> Measured {
+    let load = Load::echo(CONNECTIONS, DEPTH, n);
+    serve(event_loop(), load, echo_from_its_own::<ECHO_BUFFER>)
+}
+
 /// `n` requests over one connection, one at a time, to a loop that spins.
 pub fn tcp_echo_spin(n: u64) -> Measured {
     serve_loaded(spinning_loop(), Load::echo(1, 1, n))
@@ -25,7 +31,11 @@ pub fn tcp_echo_spin(n: u64) -> Measured {
 
 /// `n` idle connections; the result is how many are open.
 pub fn idle_conn(n: u64) -> Measured {
-    serve(event_loop(), Load::idle(n), echo_from_its_own)
+    serve(
+        event_loop(),
+        Load::idle(n),
+        echo_from_its_own::<IDLE_BUFFER>,
+    )
 }
 
 /// A server whose connections share a buffer.
@@ -87,9 +97,9 @@ fn echo(
 }
 
 /// Sends back what arrives until the client closes, from a buffer of its own.
-fn echo_from_its_own(mut stream: TcpStream) -> impl Future<Output = Result> {
+fn echo_from_its_own<const BUFFER: usize>(mut stream: TcpStream) -> impl Future<Output = Result> {
     async move {
-        let mut buffer = [0; IDLE_BUFFER];
+        let mut buffer = [0; BUFFER];
         loop {
             let count = stream.read(&mut buffer).await?;
             if count == 0 {
