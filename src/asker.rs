@@ -20,7 +20,7 @@ use crate::arena::Id;
 use crate::coroutine::Co;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
-use crate::ledger::{Claim, Ledger, Pending};
+use crate::ledger::{Ledger, Pending, Refusal};
 use crate::oneshot::{Missing, OneShot};
 use crate::shared::Shared;
 use crate::site::Site;
@@ -28,10 +28,10 @@ use crate::waiter::{Kind, Note};
 
 /// What a look at one key finds.
 pub(crate) enum Found<T> {
-    /// Its value, which was taken.
-    Value(T),
-    /// Its cell, to wait for.
-    Cell(Rc<OneShot<T>>),
+    /// Its value, which was taken. The cell is free.
+    Value(T, Rc<OneShot<T>>),
+    /// Its cell, to wait for, and where its entry is.
+    Cell(Rc<OneShot<T>>, usize),
 }
 
 /// Whose ledger it is, and where in the program it is asked.
@@ -64,67 +64,62 @@ impl Asker {
         }
     }
 
-    /// Looks into the ledger. Nothing of the user's may run or be dropped in `look`.
+    /// Looks into the ledger, if there ever was a key. Nothing of the user's may run or be dropped in `look`.
     #[inline]
     pub(crate) fn with_ledger<R>(&self, look: impl FnOnce(&mut Ledger) -> R) -> Option<R> {
         let mut records = self.shared.records.borrow_mut();
         let record = records.get_mut(self.owner)?;
-        Some(look(&mut record.rare_mut(&self.shared.rares).ledger))
+        Some(look(&mut record.rare_if_any()?.ledger))
     }
 
     /// Looks up one key and marks it as waited for.
     pub(crate) fn find(&self, key: &Key) -> Result<Rc<dyn Pending>> {
-        let found = self.with_ledger(|ledger| {
-            let entry = ledger.get_mut(key)?;
-            let cell = Rc::clone(entry.cell()?);
-            Some(entry.claim(self.site).then_some(cell))
-        });
-        match found.flatten() {
-            Some(Some(cell)) => Ok(cell),
-            Some(None) => Err(self.repeated(key)),
-            None => Err(self.unknown(key)),
+        let found = self.with_ledger(|ledger| ledger.claim(key, self.site));
+        match found.unwrap_or(Err(Refusal::Unknown)) {
+            Ok((cell, _)) => Ok(cell),
+            Err(refusal) => Err(self.refused(key, &refusal)),
         }
     }
 
-    /// The error of a key that is waited for elsewhere.
+    /// The error of a key that cannot be waited for.
     #[cold]
-    fn repeated(&self, key: &Key) -> Error {
-        ErrorKind::RepeatedKey {
-            key: key.clone(),
-            asked_at: self.site,
+    fn refused(&self, key: &Key, refusal: &Refusal) -> Error {
+        match refusal {
+            Refusal::Unknown => self.unknown(key),
+            Refusal::Repeated => ErrorKind::RepeatedKey {
+                key: key.clone(),
+                asked_at: self.site,
+            }
+            .into(),
         }
-        .into()
     }
 
     /// Looks up one key of a type.
     pub(crate) fn find_typed<T: 'static>(&self, key: &Key) -> Result<Rc<OneShot<T>>> {
         let cell = self.find(key)?;
-        self.typed(key, cell)
-    }
-
-    /// The cell as one of this type.
-    fn typed<T: 'static>(&self, key: &Key, cell: Rc<dyn Pending>) -> Result<Rc<OneShot<T>>> {
-        let typed = (cell as Rc<dyn Any>).downcast::<OneShot<T>>();
-        typed.map_err(|_other| self.wrong_type(key, std::any::type_name::<T>()))
+        typed(cell).ok_or_else(|| self.wrong_type(key, std::any::type_name::<T>()))
     }
 
     /// Looks up one key of a type, and takes a value that has arrived, which frees the key. All in one look.
     #[inline]
     pub(crate) fn take_or_find<T: 'static>(&self, key: &Key) -> Result<Found<T>> {
-        let claim = self.with_ledger(|ledger| {
-            ledger.take_or_claim(key, self.site, |cell| {
-                let cell = (cell as &dyn Any).downcast_ref::<OneShot<T>>();
-                cell?.take_arrived()
-            })
+        let found = self.with_ledger(|ledger| {
+            let (cell, at) = ledger.claim(key, self.site)?;
+            let Some(cell) = typed::<T>(cell) else {
+                return Ok(None);
+            };
+            let Some(value) = cell.take_arrived() else {
+                return Ok(Some(Found::Cell(cell, at)));
+            };
+            // Nothing of the user's is dropped: this is not the last share of the cell.
+            drop(ledger.vacate(at));
+            Ok(Some(Found::Value(value, cell)))
         });
-        match claim {
-            Some(Claim::Taken(value, cell)) => {
-                cell.keep();
-                Ok(Found::Value(value))
-            }
-            Some(Claim::Waits(cell)) => self.typed(key, cell).map(Found::Cell),
-            Some(Claim::Repeated) => Err(self.repeated(key)),
-            Some(Claim::Unknown) | None => Err(self.unknown(key)),
+        match found {
+            Some(Ok(Some(found))) => Ok(found),
+            Some(Ok(None)) => Err(self.wrong_type(key, std::any::type_name::<T>())),
+            Some(Err(refusal)) => Err(self.refused(key, &refusal)),
+            None => Err(self.unknown(key)),
         }
     }
 
@@ -196,9 +191,10 @@ impl Asker {
         drop(cell);
     }
 
-    /// Frees a key whose value is given out, and keeps its cell.
-    pub(crate) fn free_taken<T: 'static>(&self, key: &Key, cell: Rc<OneShot<T>>) {
-        self.free(key);
+    /// Frees the key of a cell that was waited for and whose value is given out, and keeps the cell.
+    #[inline(never)]
+    pub(crate) fn free_waited(&self, at: usize, key: &Key, cell: Rc<dyn Pending>) {
+        self.with_ledger(|ledger| ledger.free_claimed(at, key, &cell));
         cell.keep();
     }
 
@@ -231,6 +227,12 @@ impl Asker {
             }
         }
     }
+}
+
+/// The cell as one of this type.
+#[inline]
+fn typed<T: 'static>(cell: Rc<dyn Pending>) -> Option<Rc<OneShot<T>>> {
+    (cell as Rc<dyn Any>).downcast().ok()
 }
 
 /// A wait for one or several keys that is awaited. Dropping it leaves the keys pending that it has not taken.

@@ -102,35 +102,15 @@ impl Entry {
         cell.map_or(Location::caller(), |cell| cell.created_at())
     }
 
-    /// Marks the key as waited for here, unless it is already: then nothing changes. Tells which.
-    pub(crate) fn claim(&mut self, site: Site) -> bool {
-        let free = self.waited_at.is_none();
-        if free {
-            self.waited_at = Some(site);
-        }
-        free
-    }
-
-    /// The part of [`Ledger::take_or_claim`] that is done here.
+    /// Marks the key as waited for, and gives its cell. The part of [`Ledger::claim`] that is done here.
     #[inline]
-    fn take_or_claim<R>(
-        &mut self,
-        site: Site,
-        take: impl FnOnce(&dyn Pending) -> Option<R>,
-    ) -> Claim<R> {
+    fn claim(&mut self, site: Site) -> Result<Rc<dyn Pending>, Refusal> {
+        let cell = self.cell.as_ref().ok_or(Refusal::Unknown)?;
         if self.waited_at.is_some() {
-            return Claim::Repeated;
+            return Err(Refusal::Repeated);
         }
-        let Some(cell) = self.cell.take() else {
-            return Claim::Unknown;
-        };
-        let Some(taken) = take(&*cell) else {
-            self.waited_at = Some(site);
-            forget(self.cell.replace(Rc::clone(&cell)));
-            return Claim::Waits(cell);
-        };
-        self.timer = None;
-        Claim::Taken(taken, cell)
+        self.waited_at = Some(site);
+        Ok(Rc::clone(cell))
     }
 
     /// The timer that has no purpose any more once the key is given up.
@@ -150,15 +130,12 @@ impl Entry {
     }
 }
 
-/// What a wait finds when it looks a key up.
-pub(crate) enum Claim<R> {
-    /// What it waits for. The key is free.
-    Taken(R, Rc<dyn Pending>),
-    /// Nothing yet; the key is marked as waited for.
-    Waits(Rc<dyn Pending>),
-    /// The key is waited for elsewhere.
+/// Why a key cannot be waited for.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Refusal {
+    /// It is waited for elsewhere.
     Repeated,
-    /// The key is not pending.
+    /// It is not pending.
     Unknown,
 }
 
@@ -294,7 +271,8 @@ impl Ledger {
     }
 
     /// Vacates an entry, and gives its cell. The key of a place may stay.
-    fn vacate(&mut self, at: usize) -> Option<Rc<dyn Pending>> {
+    #[inline]
+    pub(crate) fn vacate(&mut self, at: usize) -> Option<Rc<dyn Pending>> {
         let entry = &mut self.entries[at];
         entry.waited_at = None;
         entry.timer = None;
@@ -342,54 +320,65 @@ impl Ledger {
         self.entries.get(self.position(key)?)
     }
 
-    /// The entry of a pending key, to change who waits for it.
+    /// Marks a key as waited for at `site`, and gives its cell and where its entry is until another key is registered or freed.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
     #[inline]
-    pub(crate) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
-        let at = self.position(key)?;
-        self.entries.get_mut(at)
-    }
-
-    /// Looks at the cell of a key that a coroutine is about to wait for at `site`. What `take` takes frees the key: it is given out with the
-    /// cell, which the caller drops when nothing is borrowed. Otherwise the key is marked as waited for.
-    #[inline]
-    pub(crate) fn take_or_claim<R>(
+    pub(crate) fn claim(
         &mut self,
         key: &Key,
         site: Site,
-        take: impl FnOnce(&dyn Pending) -> Option<R>,
-    ) -> Claim<R> {
-        let place = key.integer().map(|number| self.place(number));
-        if let Some(at) = place
+    ) -> Result<(Rc<dyn Pending>, usize), Refusal> {
+        if let Some(number) = key.integer()
+            && let at = self.place(number)
             && let Some(entry) = self.entries.get_mut(at)
             && entry.key == *key
         {
-            let claim = entry.take_or_claim(site, take);
-            if let Claim::Taken(..) = claim {
-                self.freed(at);
-            }
-            return claim;
+            return Ok((entry.claim(site)?, at));
         }
-        let Some(at) = self.position_behind(key) else {
-            return Claim::Unknown;
-        };
-        let claim = self.entries[at].take_or_claim(site, take);
-        if let Claim::Taken(..) = claim {
-            self.freed(at);
+        let at = self.position_behind(key).ok_or(Refusal::Unknown)?;
+        Ok((self.entries[at].claim(site)?, at))
+    }
+
+    /// Frees the key of a cell whose value is given out. Its entry is most likely where it was when the key was claimed. Nothing of the
+    /// user's is dropped, as the caller has a share of the cell.
+    #[inline]
+    pub(crate) fn free_claimed(&mut self, at: usize, key: &Key, cell: &Rc<dyn Pending>) {
+        if self.holds(at, cell) {
+            self.vacate(at);
+        } else {
+            self.free_moved(key, cell);
         }
-        claim
+    }
+
+    /// The same for an entry that has moved since.
+    #[cold]
+    fn free_moved(&mut self, key: &Key, cell: &Rc<dyn Pending>) {
+        let at = self.position(key);
+        if let Some(at) = at.filter(|&at| self.holds(at, cell)) {
+            self.vacate(at);
+        }
+    }
+
+    /// Whether the entry of this cell is here.
+    #[inline]
+    fn holds(&self, at: usize, cell: &Rc<dyn Pending>) -> bool {
+        let held = self.entries.get(at).and_then(Entry::cell);
+        held.is_some_and(|held| Rc::ptr_eq(held, cell))
     }
 
     /// Notes where a coroutine waits for the key, or that none does any more.
     pub(crate) fn set_waited(&mut self, key: &Key, site: Option<Site>) {
-        if let Some(entry) = self.get_mut(key) {
-            entry.waited_at = site;
+        if let Some(at) = self.position(key) {
+            self.entries[at].waited_at = site;
         }
     }
 
     /// Notes the timer that will resolve the key.
     pub(crate) fn set_timer(&mut self, key: &Key, timer: TimerId) {
-        if let Some(entry) = self.get_mut(key) {
-            entry.timer = Some(timer);
+        if let Some(at) = self.position(key) {
+            self.entries[at].timer = Some(timer);
         }
     }
 
@@ -584,16 +573,64 @@ mod tests {
             let cell = Rc::new(Numbered(number, site));
             assert!(ledger.register(key, cell).is_ok());
         }
-        let claimed = ledger.take_or_claim(&keys[1], site, |_| None::<()>);
-        assert!(matches!(claimed, Claim::Waits(_)));
-        let again = ledger.take_or_claim(&keys[1], site, |_| Some(()));
-        assert!(matches!(again, Claim::Repeated));
+        assert!(ledger.claim(&keys[1], site).is_ok());
+        let again = ledger.claim(&keys[1], site).err();
+        assert_eq!(again, Some(Refusal::Repeated));
         ledger.set_waited(&keys[1], None);
-        let taken = ledger.take_or_claim(&keys[1], site, |_| Some("value"));
-        assert!(matches!(taken, Claim::Taken("value", _)));
-        let gone = ledger.take_or_claim(&keys[1], site, |_| Some(()));
-        assert!(matches!(gone, Claim::Unknown));
+        let (cell, at) = ledger.claim(&keys[1], site).ok().unwrap();
+        ledger.free_claimed(at, &keys[1], &cell);
+        let gone = ledger.claim(&keys[1], site).err();
+        assert_eq!(gone, Some(Refusal::Unknown));
         assert_eq!(found(&ledger, &keys[0]), Some(0));
         assert_eq!(found(&ledger, &keys[2]), Some(2));
+    }
+
+    /// Registers keys, each with its place in the list as its number.
+    fn ledger_of(keys: &[Key]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for (number, key) in keys.iter().enumerate() {
+            let cell = Rc::new(Numbered(number, Location::caller()));
+            assert!(ledger.register(key, cell).is_ok());
+        }
+        ledger
+    }
+
+    #[test]
+    fn a_claimed_key_is_freed_wherever_its_entry_has_moved() {
+        let site = Location::caller();
+        for last in [0, 1, 2, 60] {
+            // Text lies behind the places: it moves when there are more of these, and when another one behind is freed.
+            let mut keys: Vec<Key> = (0..100).map(Key::from).collect();
+            keys.push(Key::from("first"));
+            keys.push(Key::from("second"));
+            let mut ledger = ledger_of(&keys[100..]);
+            let (cell, at) = ledger.claim(&keys[101], site).ok().unwrap();
+            drop(ledger.free(&keys[100]));
+            for (number, key) in keys[..last].iter().enumerate() {
+                let cell = Rc::new(Numbered(number, site));
+                assert!(ledger.register(key, cell).is_ok());
+            }
+            assert!(!ledger.holds(at, &cell), "it has moved");
+            ledger.free_claimed(at, &keys[101], &cell);
+            assert!(ledger.get(&keys[101]).is_none());
+            assert_eq!(ledger.pending as usize, last);
+            for (number, key) in keys[..last].iter().enumerate() {
+                assert_eq!(found(&ledger, key), Some(number));
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_was_given_up_and_registered_anew_is_not_freed_by_who_claimed_it_before() {
+        let site = Location::caller();
+        for key in [Key::from(3), Key::from("text")] {
+            let mut ledger = ledger_of(&[Key::from(3 + FEW), key.clone()]);
+            let (cell, at) = ledger.claim(&key, site).ok().unwrap();
+            assert!(ledger.remove(&key).is_some());
+            assert!(ledger.register(&key, Rc::new(Numbered(7, site))).is_ok());
+            ledger.free_claimed(at, &key, &cell);
+            assert_eq!(found(&ledger, &key), Some(7));
+            assert_eq!(ledger.pending, 2);
+        }
     }
 }

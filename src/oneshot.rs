@@ -88,8 +88,8 @@ impl<T: 'static> OneShot<T> {
         (cell, resolver)
     }
 
-    /// A cell, for which a resolver is still to be made. In line it would make a `Task` slower, by measure.
-    #[inline(never)]
+    /// A cell, for which a resolver is still to be made.
+    #[inline]
     pub(crate) fn waiting(shared: &Rc<Shared>, created_at: Site) -> Rc<Self> {
         let kept = shared
             .spares

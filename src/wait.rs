@@ -3,16 +3,17 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem::{forget, replace};
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use crate::asker::{Asker, Found};
 use crate::coroutine::Co;
 use crate::error::Result;
 use crate::key::Key;
-use crate::oneshot::OneShot;
+use crate::oneshot::{Missing, OneShot};
 use crate::site::Site;
 use crate::waiter::Kind;
 use crate::yield_point::YieldPoint;
@@ -71,8 +72,8 @@ pub struct WaitStarted<T> {
 enum Stage<T> {
     /// The key is still to be looked up.
     Named,
-    /// This cell is waited for.
-    Waiting(Rc<OneShot<T>>),
+    /// This cell is waited for. Its entry in the ledger was here when it was looked up.
+    Waiting(Rc<OneShot<T>>, usize),
     /// The output was given.
     Done,
 }
@@ -97,54 +98,82 @@ impl<T: 'static> Future for WaitStarted<T> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = self.get_mut();
-        match this.stage {
-            Stage::Named => match this.asker.take_or_find(&this.key) {
-                Ok(Found::Value(value)) => {
-                    this.stage = Stage::Done;
-                    Poll::Ready(Ok(value))
-                }
-                Ok(Found::Cell(cell)) => {
-                    this.stage = Stage::Waiting(cell);
-                    this.poll_cell(cx)
-                }
-                Err(error) => {
-                    this.stage = Stage::Done;
-                    Poll::Ready(Err(error))
-                }
-            },
-            Stage::Waiting(_) => this.poll_cell(cx),
-            Stage::Done => Poll::Pending,
+        if let Stage::Waiting(cell, _) = &this.stage
+            && let Some(value) = cell.take_arrived()
+        {
+            return this.give(value);
         }
+        this.wait(cx)
     }
 }
 
 impl<T: 'static> WaitStarted<T> {
-    /// Polls a wait that has found its cell.
+    /// Looks the key up at first, and parks unless its value is there, or none will come.
     #[inline(never)]
-    fn poll_cell(&mut self, cx: &Context<'_>) -> Poll<Result<T>> {
-        let Stage::Waiting(cell) = &self.stage else {
-            return Poll::Pending;
-        };
-        let outcome = ready!(cell.poll(cx, self.asker.note()));
-        let Stage::Waiting(cell) = std::mem::replace(&mut self.stage, Stage::Done) else {
-            return Poll::Pending;
-        };
-        Poll::Ready(match outcome {
-            Ok(value) => {
-                self.asker.free_taken(&self.key, cell);
-                Ok(value)
+    fn wait(&mut self, cx: &Context<'_>) -> Poll<Result<T>> {
+        if let Stage::Named = self.stage {
+            match self.asker.take_or_find(&self.key) {
+                Ok(Found::Cell(cell, at)) => self.enter(Stage::Waiting(cell, at)),
+                Ok(Found::Value(value, cell)) => {
+                    self.enter(Stage::Done);
+                    cell.keep();
+                    return Poll::Ready(Ok(value));
+                }
+                Err(error) => {
+                    self.enter(Stage::Done);
+                    return Poll::Ready(Err(error));
+                }
             }
-            Err(missing) => Err(self.asker.missing(&self.key, &cell, missing)),
-        })
+        }
+        let Stage::Waiting(cell, _) = &self.stage else {
+            return Poll::Pending;
+        };
+        match cell.poll(cx, self.asker.note()) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(value)) => self.give(value),
+            Poll::Ready(Err(missing)) => self.fail(missing),
+        }
+    }
+
+    /// Goes on from a stage that holds nothing: forgetting it saves the look whether it must be dropped.
+    #[inline]
+    fn enter(&mut self, stage: Stage<T>) {
+        forget(replace(&mut self.stage, stage));
+    }
+
+    /// Gives the value, which was waited for.
+    #[inline]
+    fn give(&mut self, value: T) -> Poll<Result<T>> {
+        if let Stage::Waiting(cell, at) = replace(&mut self.stage, Stage::Done) {
+            self.asker.free_waited(at, &self.key, cell);
+        }
+        Poll::Ready(Ok(value))
+    }
+
+    /// Gives the error of a key that will have no value.
+    #[cold]
+    fn fail(&mut self, missing: Missing) -> Poll<Result<T>> {
+        let Stage::Waiting(cell, _) = replace(&mut self.stage, Stage::Done) else {
+            return Poll::Pending;
+        };
+        Poll::Ready(Err(self.asker.missing(&self.key, &cell, missing)))
     }
 }
 
 impl<T> Drop for WaitStarted<T> {
     #[inline]
     fn drop(&mut self) {
-        if let Stage::Waiting(cell) = &self.stage
-            && cell.unpark()
-        {
+        if let Stage::Waiting(cell, _) = &self.stage {
+            self.give_up(cell);
+        }
+    }
+}
+
+impl<T> WaitStarted<T> {
+    /// Gives a wait up.
+    #[cold]
+    fn give_up(&self, cell: &OneShot<T>) {
+        if cell.unpark() {
             self.asker.release(&self.key);
         }
     }

@@ -606,6 +606,61 @@ fn forgetting_a_key_ends_the_wait_for_it() {
     .unwrap();
 }
 
+/// A wait frees its own key, wherever the ledger has put that while other keys came and went.
+#[test]
+fn a_parked_wait_frees_its_key_and_no_other_after_many_came_and_went() {
+    run(async |co| -> Result {
+        for key in [Key::from(7), Key::from("text")] {
+            let first = co.callback::<u32>("first")?;
+            let held = co.callback::<u32>(&key)?;
+            let others = async {
+                co.forget("first")?;
+                for n in 100..140 {
+                    co.callback::<u32>(n)?.resolve(n);
+                }
+                held.resolve(7);
+                Ok::<_, Error>(())
+            };
+            let (value, done) = futures_util::future::join(co.wait::<u32>(&key), others).await;
+            done?;
+            assert_eq!(value?, 7);
+            first.resolve(1);
+            assert!(co.wait::<u32>(&key).await.is_err(), "it is free");
+            for n in 100..140 {
+                assert_eq!(co.wait::<u32>(n).await?, n);
+            }
+            assert_eq!(co.forget_all(), 0);
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// A value that is dropped with its key leaves the wait nothing, also when the key is pending again by then, which it stays.
+#[test]
+fn a_parked_wait_leaves_alone_a_key_that_was_given_up_and_registered_anew() {
+    run(async |co| -> Result {
+        let held = co.callback::<u32>("k")?;
+        let mut again = None;
+        let others = async {
+            held.resolve(1);
+            co.forget("k")?;
+            again = Some(co.callback::<u32>("k")?);
+            Ok::<_, Error>(())
+        };
+        let (waited, done) = futures_util::future::join(co.wait::<u32>("k"), others).await;
+        done?;
+        assert!(matches!(
+            waited.unwrap_err().kind(),
+            ErrorKind::UnknownKey { .. }
+        ));
+        again.unwrap().resolve(2);
+        assert_eq!(co.wait::<u32>("k").await?, 2);
+        Ok(())
+    })
+    .unwrap();
+}
+
 /// C074: a time registered under a key; going on meanwhile.
 #[test]
 fn a_timer_is_registered_now_and_waited_for_later() {
