@@ -83,14 +83,20 @@ impl<T: 'static> OneShot<T> {
     /// A cell and its resolver.
     #[inline]
     pub(crate) fn new(shared: &Rc<Shared>, created_at: Site) -> (Rc<Self>, Resolver<T>) {
-        let cell = OneShot::waiting(shared, created_at);
+        let cell = OneShot::filled(shared, created_at);
         let resolver = OneShot::resolver(&cell);
         (cell, resolver)
     }
 
-    /// A cell, for which a resolver is still to be made.
-    #[inline]
+    /// A cell, for which a resolver is still to be made. In line it would make a `Task` slower, by measure.
+    #[inline(never)]
     pub(crate) fn waiting(shared: &Rc<Shared>, created_at: Site) -> Rc<Self> {
+        OneShot::filled(shared, created_at)
+    }
+
+    /// A cell that was kept, or a new one.
+    #[inline]
+    fn filled(shared: &Rc<Shared>, created_at: Site) -> Rc<Self> {
         let kept = shared
             .spares
             .borrow_mut()
