@@ -89,7 +89,7 @@ mod tests {
         metrics: &[NANOS],
         count: 3,
         test_count: 3,
-        how: How::Warm,
+        how: How::Warm(1),
         expected: |n| n,
         sides: &[],
     };

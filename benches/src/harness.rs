@@ -2,8 +2,8 @@
 //!
 //! 1. A run is a process: no side inherits another's memory, threads or pools, and one that hangs or dies spoils nothing
 //!    but itself. The loop's core is the same for all.
-//! 2. Within a round every side of a workload runs once, in an order that is shuffled anew for each round; those that are
-//!    servers run in many short turns.
+//! 2. Within a round the sides of a workload take turns, forth and then back, in an order that is shuffled anew for each round.
+//!    Where time is measured there are several turns: a ratio is taken within one, and a turn gone wrong counts little.
 //! 3. A result that is wrong ends everything: a fast wrong answer is no answer.
 //! 4. A peer that cannot start on this machine, or fails, is left out with a note. Ours may not fail.
 
@@ -173,8 +173,8 @@ fn measure(
                 show(&progress, "all in turns");
                 in_turns(workload, order, turns, &mut values)
             }
-            How::Cold => one_by_one(workload, &order, COLD, &progress, &mut values),
-            How::Warm => one_by_one(workload, &order, WARM, &progress, &mut values),
+            How::Cold(turns) => one_by_one(workload, order, (COLD, turns), &progress, &mut values),
+            How::Warm(turns) => one_by_one(workload, order, (WARM, turns), &progress, &mut values),
         };
         for (side, why) in failures {
             assert_ne!(side, OURS, "{}: {why}", workload.name);
@@ -209,24 +209,32 @@ fn measure(
     }
 }
 
-/// Runs one side after the other. Gives those that failed.
+/// Runs one side after the other, so many times, forth and then back. Gives those that failed.
 fn one_by_one(
     workload: &Workload,
-    order: &[Side],
-    how: &str,
+    mut order: Vec<Side>,
+    (how, turns): (&str, u64),
     progress: &str,
     values: &mut Values,
 ) -> Vec<(&'static str, String)> {
     let mut failures = Vec::new();
-    for side in order {
-        show(progress, side.name);
-        match run(workload, side, workload.count, how) {
-            Ok(measured) => {
-                let rounds = values.entry(side.name).or_default();
-                rounds.push(vec![measured.values]);
+    let mut measured: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for _ in 0..turns {
+        order.retain(|side| {
+            show(progress, side.name);
+            match run(workload, side, workload.count, how) {
+                Ok(turn) => measured.entry(side.name).or_default().push(turn.values),
+                Err(why) => {
+                    failures.push((side.name, why));
+                    return false;
+                }
             }
-            Err(why) => failures.push((side.name, why)),
-        }
+            true
+        });
+        order.reverse();
+    }
+    for (side, turns) in measured {
+        values.entry(side).or_default().push(turns);
     }
     failures
 }
@@ -300,7 +308,7 @@ mod tests {
         metrics: &[NANOS],
         count: 3,
         test_count: 3,
-        how: How::Warm,
+        how: How::Warm(1),
         expected: |n| n,
         sides: &[
             Side {

@@ -4,7 +4,7 @@ use crate::scaling;
 use crate::workload::Workload;
 
 /// How many rounds are measured unless `--rounds` says otherwise.
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 3;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ mod tests {
         metrics: &[],
         count: 3,
         test_count: 3,
-        how: How::Warm,
+        how: How::Warm(1),
         expected: |n| n,
         sides: &[],
     };

@@ -175,7 +175,7 @@ mod tests {
         metrics: &[P50],
         count: 1,
         test_count: 1,
-        how: How::Cold,
+        how: How::Cold(1),
         expected: |n| n,
         sides: &[],
     };

@@ -68,7 +68,7 @@ const fn curve(
         }],
         count: 0,
         test_count: 1_000,
-        how: How::Warm,
+        how: How::Warm(1),
         expected,
         sides,
     }

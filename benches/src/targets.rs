@@ -200,7 +200,7 @@ mod tests {
             metrics,
             count: 1,
             test_count: 1,
-            how: How::Cold,
+            how: How::Cold(1),
             expected: |n| n,
             sides: &[],
         }

@@ -69,10 +69,10 @@ pub const THREADED: &str = "tokio_multi";
 /// How the runs of a workload are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// One after the other. Where memory is measured, nothing goes before a run in its process.
-    Cold,
-    /// One after the other, each after a short run in its process.
-    Warm,
+    /// One after the other, so many times in a round. Where memory is measured, nothing goes before a run in its process.
+    Cold(u64),
+    /// One after the other, so many times in a round, each after a short run in its process.
+    Warm(u64),
     /// All sides are servers and alive at once, and the load generator goes from one to the next so many times.
     InTurns(u64),
 }

@@ -80,13 +80,14 @@ impl<T> Kept<T> {
     /// The cell otherwise.
     #[inline]
     fn take_in(&self, cell: Rc<OneShot<T>>) -> Result<(), Rc<OneShot<T>>> {
-        match self.cells.try_borrow_mut() {
-            Ok(mut cells) if cells.len() < cells.capacity() => {
-                cells.push(cell);
-                Ok(())
-            }
-            _ => Err(cell),
+        let Ok(mut cells) = self.cells.try_borrow_mut() else {
+            return Err(cell);
+        };
+        if cells.len() == cells.capacity() {
+            return Err(cell);
         }
+        cells.push(cell);
+        Ok(())
     }
 
     /// Keeps a cell for which there is no room as it is.

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::yield_now;
+use tokio::task::{JoinHandle, yield_now};
 
 use crate::tokio_send::{Flavour, Plain, joined};
 
@@ -43,13 +43,18 @@ pub fn ordered<T: Flavour>(n: u64) -> Measured {
             }
             let (senders, joins): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
             drop(senders);
-            let mut right = 0;
-            for join in joins {
-                right += joined(join).await;
-            }
-            right
+            all_right(joins).await
         })
     })
+}
+
+/// How many messages came in their turn, of all keys, whose coroutines end.
+async fn all_right(joins: Vec<JoinHandle<u64>>) -> u64 {
+    let mut right = 0;
+    for join in joins {
+        right += joined(join).await;
+    }
+    right
 }
 
 /// The same with the bounds that ours has: so many messages wait in all, so many are handled at a time, and the sender waits for
@@ -87,11 +92,7 @@ pub fn ordered_bounded(n: u64) -> Measured {
             }
             let (senders, joins): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
             drop(senders);
-            let mut right = 0;
-            for join in joins {
-                right += joined(join).await;
-            }
-            right
+            all_right(joins).await
         })
     })
 }
@@ -193,11 +194,7 @@ pub fn hot_key(n: u64) -> Measured {
             sent.expect("the key's coroutine listens");
         }));
         joined(sending).await;
-        let mut right = 0;
-        for join in joins {
-            right += joined(join).await;
-        }
-        right
+        all_right(joins).await
     });
     waits.measured(right)
 }
