@@ -99,7 +99,7 @@ const ECHO_METRICS: &[Metric] = &[
 const TURNS: u64 = 20;
 
 /// How often each side runs in a round where time is measured.
-const RUNS: u64 = 5;
+const RUNS: u64 = 3;
 
 /// An echo workload: the name and the counts follow from the connections, the depth, and how many messages each place in
 /// flight has in a turn.
