@@ -22,7 +22,7 @@ const KEPT: usize = 1024;
 /// Names one value of one [`Arena`], and after its removal nothing.
 ///
 /// One word: the slot in the lower half, in the upper half which of the slot's tenants. As two halves it would be written
-/// in two stores and read back in one load, which a CPU cannot forward; that cost a third of a resume.
+/// in two stores and read back in one load, which a CPU cannot forward; that would cost a third of a resume.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Id(u64);
 

@@ -4,8 +4,8 @@
 //! it from within itself, and a handle inside a body makes no circle of owners.
 //!
 //! Invariants:
-//! 1. A body sits in the slot whose index its id names, beside that id; its record is in the table exactly as long as the body is here.
-//!    So a resume in the common way needs no look at the record.
+//! 1. A body that has parked or given way sits in the slot whose index its id names, beside that id; until it ends its record is in the
+//!    table. So a resume in the common way needs no look at the record. Until its first resume, a body lies in its record's row.
 //! 2. A body is dropped before whoever joins it hears of its end, and with nothing borrowed.
 //! 3. Once a cancelled coroutine was told, a resume leaves it ended or parked inside `cleanup`; otherwise the body is dropped there and
 //!    that is reported: a cancel is neither swallowed nor does it spin. One that was not, because a value had arrived, is resumed
@@ -14,7 +14,7 @@
 //! ```text
 //!                       ┌────────────── Pending, or woken ◀────────────┐
 //!                       ▼                                              │
-//!   newcomer ──▶ [in its slot] ── resume ──▶ Ready ──▶ dropped, record gone
+//!   newcomer ──▶ [in its slot] ── resume ──▶ Ready ──▶ dropped; its end stays in the row for who joins, or the row is free
 //!                       │            ├─────▶ panic ──▶ dropped, ends with Panicked
 //!                       │            └─────▶ Pending after a cancel, outside cleanup ──▶ dropped, CoroutineCancelled
 //!                       └─ aborted, or cancelled before its start ──▶ dropped unrun

@@ -4,7 +4,7 @@
 //!
 //! Invariants:
 //! 1. A callback is called, and dropped, with nothing borrowed, and its panic goes no further than its row.
-//! 2. A row holds callbacks of one type, oldest first. Once put up it stays: it is reached, and called from, without a borrow or a count.
+//! 2. A row holds callbacks of one type, oldest first. Once put up it stays: it is reached without a borrow or a count.
 //! 3. Callbacks for whose type no place is left wait in boxes, in the row of those.
 //!
 //! ```text

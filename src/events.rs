@@ -165,6 +165,12 @@ impl<T> Near<T> {
         }
     }
 
+    /// Whether a wait would end now, by what this thread did.
+    fn has_news(&self) -> bool {
+        let buffer = self.buffer.borrow();
+        !buffer.events.is_empty() || buffer.lost > 0 || !self.has_emitters()
+    }
+
     /// Whether an emitter is left.
     fn has_emitters(&self) -> bool {
         self.emitters.get() > 0 || self.far.get().is_some_and(|far| lock(far).emitters > 0)
@@ -330,7 +336,9 @@ impl<T> Future for NextEvent<'_, T> {
                 None if over => return Poll::Ready(Ok(None)),
                 None => {}
             }
+            // It wakes nobody while it is in use.
             let slot = near.slot.get();
+            near.slot.set(slot.vacated());
             let note = Note {
                 kind: &EVENTS,
                 site: Some(self.site),
@@ -342,7 +350,8 @@ impl<T> Future for NextEvent<'_, T> {
                     return Poll::Ready(Err(cancel));
                 }
             }
-            if !near.await_far(cx) {
+            // A waker that was cloned or dropped may have emitted.
+            if !near.await_far(cx) && !near.has_news() {
                 return Poll::Pending;
             }
         }

@@ -281,6 +281,10 @@ impl<T> Queue<T> {
     ) -> Poll<Option<Error>> {
         // Nothing is borrowed here: the waker that may be cloned is anybody's.
         let site = Some(site);
+        if slot.token().is_some() {
+            // It wakes nobody while it is in use.
+            self.state.borrow_mut().line.set_slot(key, slot.vacated());
+        }
         let (slot, cancel) = match self.shared.park(slot, cx, Note { kind, site }) {
             Ok(slot) => (slot, None),
             Err(cancel) => (slot.vacated(), Some(cancel)),

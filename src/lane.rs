@@ -230,14 +230,20 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         if let Some(got) = got {
             return Poll::Ready(Ok(got));
         }
-        let slot = self.queue.borrow().slot(id);
+        let slot = self.queue.borrow_mut().take_slot(id);
         match self.shared.park(slot, cx, note) {
             Ok(slot) => {
-                self.queue.borrow_mut().set_slot(id, slot);
-                Poll::Pending
+                let mut queue = self.queue.borrow_mut();
+                // A waker that was cloned or dropped may have done anything.
+                let Some(got) = queue.collect(id) else {
+                    queue.set_slot(id, slot);
+                    return Poll::Pending;
+                };
+                drop(queue);
+                self.shared.unpark(slot);
+                Poll::Ready(Ok(got))
             }
             Err(cancel) => {
-                self.queue.borrow_mut().set_slot(id, slot.vacated());
                 self.leave_line(id);
                 Poll::Ready(Err(cancel))
             }
@@ -246,7 +252,7 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
 
     /// Gives a place in line up, with what it got.
     pub(crate) fn leave_line(self: &Rc<Self>, id: Id) {
-        let slot = self.queue.borrow().slot(id);
+        let slot = self.queue.borrow_mut().take_slot(id);
         self.shared.unpark(slot);
         let left = self.queue.borrow_mut().leave(id);
         match left {

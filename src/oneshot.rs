@@ -191,8 +191,8 @@ impl<T> OneShot<T> {
     /// The same for a point that is not parked in the short way.
     #[cold]
     fn park_rare(&self, slot: WaiterSlot, cx: &Context<'_>, note: Note) -> Result<(), Error> {
-        // It is there for what a foreign waker does while it is cloned.
-        self.put(State::Waiting(slot));
+        // It is there for what a foreign waker does while it is cloned or dropped, but wakes nobody: the slot is in use.
+        self.put(State::Waiting(slot.vacated()));
         match self.shared().park(slot, cx, note) {
             Ok(slot) => {
                 self.wait_in(slot);

@@ -215,10 +215,14 @@ impl<M, R, E> Queue<M, R, E> {
         }
     }
 
-    /// How somebody in line is woken.
-    pub(crate) fn slot(&self, id: Id) -> WaiterSlot {
-        let waiter = self.waiters.get(id);
-        waiter.map_or(WaiterSlot::EMPTY, |waiter| waiter.slot)
+    /// Takes out how somebody in line is woken.
+    pub(crate) fn take_slot(&mut self, id: Id) -> WaiterSlot {
+        let Some(waiter) = self.waiters.get_mut(id) else {
+            return WaiterSlot::EMPTY;
+        };
+        let slot = waiter.slot;
+        waiter.slot = slot.vacated();
+        slot
     }
 
     /// Changes how somebody in line is woken.

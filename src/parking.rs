@@ -6,7 +6,8 @@
 //! 1. A point takes the short way only with the waker the loop polls with at that moment, known by its place; whom it wakes is whom the
 //!    loop runs then. Between turns no waker is known: the loop may be gone, and another waker lie where its own was.
 //! 2. A foreign waker is kept in the record of the coroutine in which it was used, under the token in the point's slot. A token is given
-//!    back by its point, so it never reaches another point's waker.
+//!    back by its point, so it never reaches another point's waker. While a point parks anew, its slot is nowhere else: what a waker does
+//!    as it is cloned or dropped finds a vacated one, and the point looks afterwards whether what it waits for has come.
 //! 3. A waker is cloned, woken and dropped with nothing borrowed: that is user code.
 //!
 //! ```text

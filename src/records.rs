@@ -211,6 +211,13 @@ impl Records {
         flags.has(Flags::LIVE).then_some(flags)
     }
 
+    /// Sets a flag of a coroutine, if it has not ended.
+    pub(crate) fn mark(&mut self, id: Id, flag: Flags) {
+        if let Some(flags) = self.flags_mut(id) {
+            flags.set(flag);
+        }
+    }
+
     /// Whether a coroutine or its end is here.
     #[inline]
     pub(crate) fn is_here(&self, id: Id) -> bool {

@@ -325,7 +325,7 @@ impl Wakes {
         {
             // A cancel is for the children to deliver.
             let _shield = Shield::raise(shared);
-            let before = slot.get();
+            let before = slot.replace(slot.get().vacated());
             let parked = shared.park(before, cx, Note::FOREIGN);
             slot.set(parked.unwrap_or(before.vacated()));
         }

@@ -529,7 +529,7 @@ impl Shared {
 
 /// Something taken out of a loop that is going; see [`Shared::take_all`].
 pub(crate) enum Held {
-    /// From the ready queue.
+    /// From the queued callbacks.
     Call(#[expect(dead_code, reason = "kept to be dropped")] Box<dyn Any>),
     /// From a timer.
     Timer(#[expect(dead_code, reason = "kept to be dropped")] Callback),

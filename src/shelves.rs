@@ -47,7 +47,7 @@ type Boxes<B> = Vec<Pin<Box<B>>>;
 impl Shelves {
     /// A box for a body of this type, if one is kept.
     ///
-    /// It is a function of its own: written out in a spawn, the number of the type came back from the stack late, for 10 ns.
+    /// It is a function of its own: written out in a spawn, it makes the number of the type come back late from the stack.
     #[inline(never)]
     pub(crate) fn take<B: 'static>(&mut self) -> Option<Pin<Box<B>>> {
         let place = &mut self.by_type[Fit::of::<B>().shelf(SHELVES)];

@@ -256,10 +256,16 @@ impl Waiting {
                 kind: &PERMIT,
                 site: Some(site),
             };
-            match waiting.shared.park(lender.slot(*seat), cx, note) {
+            let slot = lender.slot(*seat);
+            lender.set_slot(*seat, slot.vacated());
+            match waiting.shared.park(slot, cx, note) {
                 Ok(slot) => {
                     lender.set_slot(*seat, slot);
-                    return Poll::Pending;
+                    // A waker that was cloned or dropped may have given a permit back.
+                    if !lender.take_back(*seat) {
+                        return Poll::Pending;
+                    }
+                    waiting.shared.unpark(slot);
                 }
                 // What it waited for has arrived, and that wins.
                 Err(_) => lender.force_back(*seat),

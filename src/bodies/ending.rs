@@ -88,8 +88,8 @@ impl Bodies {
         shared.set_cancelling(false);
         let Some(outcome) = outcome else { return };
         let told = flags.has(Flags::TOLD) || shared.cancels.get() != cancels;
-        if told && let Some(flags) = shared.records.borrow_mut().flags_mut(id) {
-            flags.set(Flags::TOLD);
+        if told {
+            shared.records.borrow_mut().mark(id, Flags::TOLD);
         }
         let in_cleanup = shared.in_cleanup(id);
         if matches!(outcome, Ok(Poll::Pending)) && !in_cleanup {
@@ -111,8 +111,8 @@ impl Bodies {
                 doom(shared, id, coroutine, keys, false, true)
             });
         }
-        if in_cleanup && let Some(flags) = shared.records.borrow_mut().flags_mut(id) {
-            flags.set(Flags::IN_CLEANUP);
+        if in_cleanup {
+            shared.records.borrow_mut().mark(id, Flags::IN_CLEANUP);
         }
         self.settle(shared, id, outcome, root);
     }

@@ -33,17 +33,20 @@ where
         if let Some(got) = got {
             return Poll::Ready(Ok(got));
         }
-        let slot = self.table.borrow().lines.slot(waiter);
+        let slot = self.table.borrow_mut().lines.take_slot(waiter);
         match self.shared.park(slot, cx, note) {
             Ok(slot) => {
-                self.table.borrow_mut().lines.set_slot(waiter, slot);
-                Poll::Pending
+                let mut table = self.table.borrow_mut();
+                // A waker that was cloned or dropped may have done anything.
+                let Some(got) = table.lines.collect(waiter) else {
+                    table.lines.set_slot(waiter, slot);
+                    return Poll::Pending;
+                };
+                drop(table);
+                self.shared.unpark(slot);
+                Poll::Ready(Ok(got))
             }
             Err(cancel) => {
-                self.table
-                    .borrow_mut()
-                    .lines
-                    .set_slot(waiter, slot.vacated());
                 self.leave_line(waiter);
                 Poll::Ready(Err(cancel))
             }
@@ -59,7 +62,7 @@ where
 
     /// Gives a place in line up, with what it got.
     pub(crate) fn leave_line(self: &Rc<Self>, waiter: Id) {
-        let slot = self.table.borrow().lines.slot(waiter);
+        let slot = self.table.borrow_mut().lines.take_slot(waiter);
         self.shared.unpark(slot);
         let left = self.table.borrow_mut().leave_line(waiter);
         let Some((id, want)) = left else { return };

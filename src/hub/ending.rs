@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -201,17 +202,27 @@ where
         if id.is_none() {
             *id = self.finishers.borrow_mut().insert(WaiterSlot::EMPTY);
         }
-        let slot = self.finishers.borrow().get(*id).copied();
-        let slot = slot.unwrap_or(WaiterSlot::EMPTY);
-        let parked = self.shared.park(slot, cx, note);
-        let mut finishers = self.finishers.borrow_mut();
-        if let Some(kept) = finishers.get_mut(*id) {
-            *kept = *parked.as_ref().unwrap_or(&slot.vacated());
-        }
-        drop(finishers);
-        match parked {
-            Ok(_) => Poll::Pending,
-            Err(cancel) => Poll::Ready(Err(cancel)),
+        // Taken out: it wakes nobody while it is in use.
+        let exchange = |slot: WaiterSlot| {
+            let mut finishers = self.finishers.borrow_mut();
+            let kept = finishers.get_mut(*id);
+            kept.map_or(slot, |kept| mem::replace(kept, slot))
+        };
+        let slot = exchange(WaiterSlot::EMPTY);
+        match self.shared.park(slot, cx, note) {
+            // A waker that was cloned or dropped may have done anything.
+            Ok(slot) if self.is_finished() || self.shared.is_closed() => {
+                self.shared.wake_waiter(slot);
+                Poll::Pending
+            }
+            Ok(slot) => {
+                exchange(slot);
+                Poll::Pending
+            }
+            Err(cancel) => {
+                exchange(slot.vacated());
+                Poll::Ready(Err(cancel))
+            }
         }
     }
 

@@ -268,10 +268,14 @@ impl<M, R, E> Lines<M, R, E> {
         self.waiters.remove(waiter).map(|waiter| waiter.want)
     }
 
-    /// How somebody is woken.
-    pub(crate) fn slot(&self, waiter: Id) -> WaiterSlot {
-        let waiter = self.waiters.get(waiter);
-        waiter.map_or(WaiterSlot::EMPTY, |waiter| waiter.slot)
+    /// Takes out how somebody is woken.
+    pub(crate) fn take_slot(&mut self, waiter: Id) -> WaiterSlot {
+        let Some(waiter) = self.waiters.get_mut(waiter) else {
+            return WaiterSlot::EMPTY;
+        };
+        let slot = waiter.slot;
+        waiter.slot = slot.vacated();
+        slot
     }
 
     /// Changes how somebody is woken.
