@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use yieldpoint::sync::queue;
 use yieldpoint::{Call, EventLoop, Keyed, Ordered, Resolver, Result};
 
 thread_local! {
@@ -76,7 +77,7 @@ fn output_after<F: Future>(mut future: Pin<&mut F>, act: impl FnOnce() + 'static
 }
 
 /// Does nothing with a message.
-async fn take(_: Call<u32>, _: &mut (), _: u32) -> Result {
+async fn take(_: Call<u32>, (): &mut (), _: u32) -> Result {
     Ok(())
 }
 
@@ -110,7 +111,7 @@ fn who_is_admitted_to_an_engine_by_the_waker_it_gives_up_hears_of_it() {
     let engine = Ordered::with_state(()).bound(1);
     let engine = engine.serve(
         &event_loop.handle(),
-        async |_: Call, _: &mut (), _: u32| -> Result { Ok(()) },
+        async |_: Call, (): &mut (), _: u32| -> Result { Ok(()) },
     );
     let place = event_loop.block_on(async |_| engine.reserve().await);
     let place = place.unwrap();
@@ -131,7 +132,7 @@ fn who_waits_for_the_end_of_an_engine_hears_of_it_when_the_waker_it_gives_up_dro
 
     let ordered = Ordered::with_state(()).serve(
         &event_loop.handle(),
-        async |_: Call, _: &mut (), _: u32| -> Result { Ok(()) },
+        async |_: Call, (): &mut (), _: u32| -> Result { Ok(()) },
     );
     let place = event_loop.block_on(async |_| ordered.reserve().await);
     let place = place.unwrap();
@@ -150,6 +151,25 @@ fn who_waits_for_an_event_hears_of_one_emitted_by_the_waker_it_gives_up() {
     let event = output_after(next, move || assert!(emitter.emit(7).is_ok()));
     assert_eq!(event.unwrap(), Some(7));
     drop(kept);
+}
+
+#[test]
+fn both_ends_of_a_queue_hear_of_what_the_waker_they_give_up_does() {
+    let event_loop = EventLoop::new().unwrap();
+    let (sender, receiver) = queue(&event_loop.handle(), 1);
+    let other = sender.clone();
+    let receiving = pin!(receiver.recv());
+    let received = output_after(receiving, move || assert!(other.try_send(1).is_ok()));
+    assert_eq!(received.unwrap(), Some(1));
+
+    let (sender, receiver) = queue(&event_loop.handle(), 1);
+    assert!(sender.try_send(1).is_ok());
+    let sending = pin!(sender.send(2));
+    let receiver = Rc::new(receiver);
+    let other = Rc::clone(&receiver);
+    let taken = move || assert_eq!(other.try_recv().ok(), Some(1));
+    assert!(output_after(sending, taken).is_ok());
+    assert_eq!(receiver.try_recv().ok(), Some(2));
 }
 
 /// A task that is polled outside of its coroutine.
