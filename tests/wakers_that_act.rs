@@ -159,8 +159,8 @@ fn both_ends_of_a_queue_hear_of_what_the_waker_they_give_up_does() {
     let (sender, receiver) = queue(&event_loop.handle(), 1);
     let other = sender.clone();
     let receiving = pin!(receiver.recv());
-    let received = output_after(receiving, move || assert!(other.try_send(1).is_ok()));
-    assert_eq!(received.unwrap(), Some(1));
+    let value = output_after(receiving, move || assert!(other.try_send(1).is_ok()));
+    assert_eq!(value.unwrap(), Some(1));
 
     let (sender, receiver) = queue(&event_loop.handle(), 1);
     assert!(sender.try_send(1).is_ok());
