@@ -24,7 +24,7 @@ use crate::{load, probes, report, scaling, targets};
 /// Runs what the command line asks for, and prints one `VERSUS` line for each workload and peer.
 ///
 /// Progress goes to standard error, results to standard output. A run of everything writes `BENCHMARKS.md` and its plots
-/// as well. `tests` are the sides that a peer must be able to do to take part.
+/// as well.
 ///
 /// # Panics
 ///

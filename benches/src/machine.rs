@@ -5,6 +5,7 @@
 //! 2. On a machine with one core nothing is pinned.
 
 use std::fs;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -59,6 +60,38 @@ pub fn allow_many_files() {
             ..limit
         },
     );
+}
+
+/// With what the sides were built: the compiler, the profile, and the versions of the peers in the lock file.
+#[must_use]
+pub fn built() -> String {
+    let compiler = Command::new("rustc").arg("--version").output();
+    let compiler = compiler.map_or_else(|_| "rustc".into(), |output| output.stdout);
+    let compiler = String::from_utf8_lossy(&compiler);
+    let compiler: Vec<&str> = compiler.split_whitespace().take(2).collect();
+    let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock");
+    let lock = fs::read_to_string(lock).unwrap_or_default();
+    let version = |name: &&str| {
+        let entry = format!("name = \"{name}\"\nversion = \"");
+        let (_, rest) = lock.split_once(&entry)?;
+        let (version, _) = rest.split_once('"')?;
+        Some(format!("{name} {version}"))
+    };
+    let peers = [
+        "tokio",
+        "async-executor",
+        "async-io",
+        "monoio",
+        "compio",
+        "glommio",
+        "mio",
+    ];
+    let peers: Vec<String> = peers.iter().filter_map(version).collect();
+    format!(
+        "{}, fat LTO, one codegen unit, the system's allocator; {}",
+        compiler.join(" "),
+        peers.join(", ")
+    )
 }
 
 /// The machine in general words: nothing that names it.

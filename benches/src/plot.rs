@@ -6,9 +6,10 @@ use crate::comparison::Comparison;
 use crate::measure::as_f64;
 use crate::scaling::Curve;
 
-const COLOURS: [&str; 16] = [
+const COLOURS: [&str; 19] = [
     "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f",
     "#bcbd22", "#17becf", "#444444", "#1b5e20", "#b71c1c", "#0d2b66", "#f2b705", "#00a884",
+    "#8a4fff", "#ff9eb5", "#5a7d2a",
 ];
 
 /// The height of a row, and the space around the picture.
@@ -85,6 +86,7 @@ pub(crate) fn ratios(comparisons: &[Comparison]) -> String {
             &ratio.to_string(),
         );
     }
+    assert!(peers.len() <= COLOURS.len(), "a colour for each peer");
     for (place, peer) in peers.iter().enumerate() {
         let left = 14.0 + 145.0 * as_f64(place as u64 % 6);
         let y = 36.0 + 16.0 * as_f64(place as u64 / 6);

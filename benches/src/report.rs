@@ -113,6 +113,7 @@ fn markdown(outcome: &Outcome, footprint: Option<&str>) -> String {
     let mut text = ABOVE
         .replace("{felt}", &tables::felt(comparisons))
         .replace("{machine}", &machine::description())
+        .replace("{built}", &machine::built())
         .replace("{rounds}", &outcome.rounds.to_string());
     let mut section = |title: &str, what: &str, table: &str| {
         let _ = write!(text, "\n### {title}\n\n{what}{table}");

@@ -3,7 +3,7 @@
 
 use crate::measure::{Measured, as_f64, median};
 use crate::ours;
-use crate::process::{WARM, run};
+use crate::process::{COLD, run};
 use crate::progress::show;
 use crate::workload::{How, Metric, OURS, Side, Unit, Workload};
 
@@ -93,7 +93,7 @@ pub(crate) fn measure(rounds: u32) -> Vec<Curve> {
                     &format!("{} {size} round {}", workload.name, round + 1),
                 );
                 let Measured { values, .. } =
-                    run(workload, &workload.sides[0], size, WARM).expect("ours does not fail");
+                    run(workload, &workload.sides[0], size, COLD).expect("ours does not fail");
                 values[0]
             })
             .collect();

@@ -16,7 +16,7 @@ pub use coroutines::{foreign_yield, spawn_join, startup, yield_1, yield_1000, yi
 pub use memory::parked;
 pub use net::{idle_conn, tcp_echo, tcp_echo_own, tcp_echo_spin};
 pub use ordered::{hot_key, key_wait_all, ordered, ordered_all};
-pub use remote::{remote, remote_roundtrip, remote_roundtrip_spin};
+pub use remote::{remote, remote_roundtrip, remote_roundtrip_asleep, remote_roundtrip_spin};
 pub use timers::{timer_arm, timer_fire, timer_held, timer_sleep};
 
 use yieldpoint::{Builder, Co, EventLoop, Result};

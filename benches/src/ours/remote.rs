@@ -2,11 +2,11 @@
 
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use yieldpoint::{Co, EventLoop, Result, SendResolver};
 
-use super::{event_loop, spinning_loop};
+use super::{built, event_loop, spinning_loop};
 use crate::inputs::{Arrived, index};
 use crate::machine;
 use crate::measure::{Measured, cpu_nanos_per_op, median_nanos, with_wall_time};
@@ -41,6 +41,11 @@ pub fn remote(n: u64) -> Measured {
 /// the indices it sends.
 pub fn remote_roundtrip(n: u64) -> Measured {
     round_trips(event_loop(), n)
+}
+
+/// The same with a loop that sleeps whenever it waits.
+pub fn remote_roundtrip_asleep(n: u64) -> Measured {
+    round_trips(built(EventLoop::builder().busy_poll(Duration::ZERO)), n)
 }
 
 /// The same with a loop that spins.
