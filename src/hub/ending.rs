@@ -106,7 +106,7 @@ where
 
     /// The loop is gone, and with it all that waits.
     pub(crate) fn gone(&self) {
-        let (table, slots) = {
+        let (items, askers, slots) = {
             let mut table = self.table.borrow_mut();
             let mut slots = Vec::new();
             let ids: Vec<Id> = table.keys.iter().map(|(id, _)| id).collect();
@@ -125,12 +125,15 @@ where
                 .into_iter()
                 .map(|seat| table.seats.settle(seat).0)
                 .collect();
-            ((items, askers), slots)
+            (items, askers, slots)
         };
-        self.shared.contain("drop", || drop(table));
+        self.shared.drop_each(items);
+        drop(askers);
         if let Some(gate) = self.gate.get() {
             gate.shut(Shut::LoopGone);
-            drop(gate.take_all());
+            let (keys, messages): (Vec<K>, Vec<M>) = gate.take_all().into_iter().unzip();
+            self.shared.drop_each(messages);
+            self.shared.drop_each(keys);
         }
         for slot in slots {
             self.shared.wake_waiter(slot);
