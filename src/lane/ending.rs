@@ -71,15 +71,18 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
 
     /// The loop is gone, and with it all that waits.
     pub(super) fn gone(&self) {
-        let dropped = (self.running.take(), self.queue.borrow_mut().end());
+        let running = self.running.take();
+        let (entries, slots) = self.queue.borrow_mut().end();
         if let Some(gate) = self.gate.get() {
             gate.shut(Shut::LoopGone);
-            drop(gate.take_all());
+            self.shared.drop_each(gate.take_all());
         }
-        for slot in &dropped.1.1 {
-            self.shared.wake_waiter(*slot);
+        for slot in slots {
+            self.shared.wake_waiter(slot);
         }
         self.wake_finishers();
+        drop(running);
+        self.shared.drop_each(entries);
     }
 
     /// Whether nothing is left to do and nothing can arrive.
