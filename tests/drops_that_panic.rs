@@ -8,8 +8,8 @@ use std::hash::{Hash, Hasher};
 
 use futures_util::FutureExt;
 
-use support::{Drops, Incidents, watched};
-use yieldpoint::{Budget, Call, Co, EventLoop, Keyed, Ordered, Result, ms};
+use support::{Drops, Incidents, Wakes, poll_with, watched};
+use yieldpoint::{Budget, Call, Co, EventLoop, Keyed, Ordered, Result, ms, ordered};
 
 /// What goes: whether its drop panics, and how many were dropped.
 struct Charges {
@@ -315,9 +315,71 @@ fn what_other_threads_have_sent_to_an_ordered_engine_whose_loop_goes() {
     );
 }
 
+/// Messages that an early end of an ordered engine left over, and nobody took.
+fn ordered_left_over(charges: &Charges) -> Incidents {
+    let (mut event_loop, incidents) = watched();
+    let engine = Ordered::with_state(())
+        .on_failure(|(), _| ordered::AfterFailure::Stop)
+        .serve(
+            &event_loop.handle(),
+            async |call: Call, (): &mut (), _: Option<Charge>| -> Result {
+                call.timeout(ms(0), std::future::pending()).await
+            },
+        );
+    engine.try_send(None).unwrap();
+    for name in ["first", "second"] {
+        engine.try_send(Some(charges.one(name))).unwrap();
+    }
+    let _ = event_loop.run().unwrap();
+    incidents.0.borrow_mut().clear();
+    drop(event_loop);
+    drop(engine);
+    incidents
+}
+
+#[test]
+fn messages_that_an_ordered_engine_left_over() {
+    assert_eq!(
+        with_panics(ordered_left_over),
+        (2, told(&["first", "second"]))
+    );
+}
+
+/// Messages that an early end of a keyed engine left over, and nobody took.
+fn keyed_left_over(charges: &Charges) -> Incidents {
+    let (mut event_loop, incidents) = watched();
+    let engine = Keyed::with_state(|_: &u32| ()).serve(
+        &event_loop.handle(),
+        async |call: Call<u32>, (): &mut (), _: Option<Charge>| -> Result {
+            call.sleep(ms(60_000)).await
+        },
+    );
+    engine.try_send(1, None).unwrap();
+    for name in ["first", "second"] {
+        engine.try_send(1, Some(charges.one(name))).unwrap();
+    }
+    turn(&mut event_loop);
+    let mut draining = engine.drain(ms(0));
+    let (_, waker) = Wakes::new();
+    assert!(poll_with(&mut draining, &waker).is_pending());
+    turn(&mut event_loop);
+    drop(event_loop);
+    incidents.0.borrow_mut().clear();
+    drop(draining);
+    incidents
+}
+
+#[test]
+fn messages_that_a_keyed_engine_left_over() {
+    assert_eq!(
+        with_panics(keyed_left_over),
+        (2, told(&["first", "second"]))
+    );
+}
+
 #[test]
 fn values_that_drop_quietly_are_dropped_everywhere_and_nothing_is_told() {
-    let scenes: [(Scene, usize); 7] = [
+    let scenes: [(Scene, usize); 9] = [
         (keyed_messages, 3),
         (ledger_values, 3),
         (ordered_messages, 3),
@@ -325,6 +387,8 @@ fn values_that_drop_quietly_are_dropped_everywhere_and_nothing_is_told() {
         (states_with_the_loop, 3),
         (keyed_arrivals, 4),
         (ordered_arrivals, 3),
+        (ordered_left_over, 2),
+        (keyed_left_over, 2),
     ];
     for (at, (scene, count)) in scenes.into_iter().enumerate() {
         assert_eq!(play(scene, false), (count, String::new()), "scene {at}");

@@ -244,13 +244,12 @@ impl<K, M, R, E> Drop for Hub<K, M, R, E> {
     /// Hands to the hook what waits for keys that nobody can resume any more, and reports what nobody will ever take.
     fn drop(&mut self) {
         self.shared.engines.set(self.shared.engines.get() - 1);
-        if self.shared.is_closed() {
-            return;
-        }
-        let left = self.left_over.get_mut();
-        let mut left: usize = left.iter().map(|(_, messages)| messages.len()).sum();
+        let is_open = !self.shared.is_closed();
+        let left_over = self.left_over.take();
+        let mut left: usize = left_over.iter().map(|(_, messages)| messages.len()).sum();
+        let hook = self.rules.on_drop.as_ref().filter(|_| is_open);
         for (name, message) in self.table.get_mut().take_all() {
-            let Some(hook) = &self.rules.on_drop else {
+            let Some(hook) = hook else {
                 left += 1;
                 self.shared.contain("drop", || drop(message));
                 continue;
@@ -258,12 +257,16 @@ impl<K, M, R, E> Drop for Hub<K, M, R, E> {
             let told = || hook(name.get(), message, DropReason::Ended);
             self.shared.contain("callback", told);
         }
-        if left > 0 {
+        if left > 0 && is_open {
             self.shared.report(&Incident::OrderedFailed {
                 engine: self.rules.name.clone(),
                 created_at: self.site,
                 error: format!("it ended early and {left} queued messages were dropped; drain it to get them back"),
             });
+        }
+        for (key, messages) in left_over {
+            self.shared.drop_each(messages);
+            self.shared.drop_each([key]);
         }
     }
 }

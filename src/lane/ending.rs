@@ -178,7 +178,8 @@ impl<M, R, E> Drop for Lane<M, R, E> {
     /// Reports what nobody will ever handle or take (keeps invariant 4).
     fn drop(&mut self) {
         self.shared.engines.set(self.shared.engines.get() - 1);
-        let count = self.left_over.get_mut().len();
+        let left_over = self.left_over.take();
+        let count = left_over.len();
         if count > 0 && !self.shared.is_closed() {
             self.shared.report(&Incident::OrderedDropped {
                 engine: self.name.clone(),
@@ -186,5 +187,6 @@ impl<M, R, E> Drop for Lane<M, R, E> {
                 count,
             });
         }
+        self.shared.drop_each(left_over);
     }
 }
