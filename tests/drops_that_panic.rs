@@ -315,6 +315,39 @@ fn what_other_threads_have_sent_to_an_ordered_engine_whose_loop_goes() {
     );
 }
 
+/// Messages that other threads have sent to idle engines.
+fn arrivals_of_the_idle(charges: &Charges) -> Incidents {
+    let (event_loop, incidents) = watched();
+    let ordered = Ordered::with_state(()).serve(&event_loop.handle(), handle_in_order);
+    let keyed = Keyed::with_state(|_: &Name| ()).serve(
+        &event_loop.handle(),
+        async |_: Call<Name>, (): &mut (), _: Charge| -> Result { Ok(()) },
+    );
+    let (ordered_remote, keyed_remote) = (ordered.remote(), keyed.remote());
+    for name in ["one", "two"] {
+        assert!(ordered_remote.try_send(Some(charges.one(name))).is_ok());
+    }
+    for (key, message) in [("third's key", "third"), ("fourth's key", "fourth")] {
+        let (key, message) = (Name(Some(charges.one(key))), charges.one(message));
+        assert!(keyed_remote.try_send(key, message).is_ok());
+    }
+    drop(event_loop);
+    incidents
+}
+
+#[test]
+fn what_other_threads_have_sent_to_idle_engines_whose_loop_goes() {
+    let names = [
+        "one",
+        "two",
+        "third",
+        "fourth",
+        "third's key",
+        "fourth's key",
+    ];
+    assert_eq!(with_panics(arrivals_of_the_idle), (6, told(&names)));
+}
+
 /// Messages that an early end of an ordered engine left over, and nobody took.
 fn ordered_left_over(charges: &Charges) -> Incidents {
     let (mut event_loop, incidents) = watched();
@@ -379,7 +412,7 @@ fn messages_that_a_keyed_engine_left_over() {
 
 #[test]
 fn values_that_drop_quietly_are_dropped_everywhere_and_nothing_is_told() {
-    let scenes: [(Scene, usize); 9] = [
+    let scenes: [(Scene, usize); 10] = [
         (keyed_messages, 3),
         (ledger_values, 3),
         (ordered_messages, 3),
@@ -387,6 +420,7 @@ fn values_that_drop_quietly_are_dropped_everywhere_and_nothing_is_told() {
         (states_with_the_loop, 3),
         (keyed_arrivals, 4),
         (ordered_arrivals, 3),
+        (arrivals_of_the_idle, 6),
         (ordered_left_over, 2),
         (keyed_left_over, 2),
     ];

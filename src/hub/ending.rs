@@ -129,16 +129,21 @@ where
         };
         self.shared.drop_each(items);
         drop(askers);
+        self.drop_sent();
+        for slot in slots {
+            self.shared.wake_waiter(slot);
+        }
+        self.wake_finishers();
+    }
+
+    /// The loop is gone, and with it what other threads have sent.
+    pub(crate) fn drop_sent(&self) {
         if let Some(gate) = self.gate.get() {
             gate.shut(Shut::LoopGone);
             let (keys, messages): (Vec<K>, Vec<M>) = gate.take_all().into_iter().unzip();
             self.shared.drop_each(messages);
             self.shared.drop_each(keys);
         }
-        for slot in slots {
-            self.shared.wake_waiter(slot);
-        }
-        self.wake_finishers();
     }
 
     /// Whether nothing is left to do and nothing can arrive.

@@ -73,16 +73,21 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
     pub(super) fn gone(&self) {
         let running = self.running.take();
         let (entries, slots) = self.queue.borrow_mut().end();
-        if let Some(gate) = self.gate.get() {
-            gate.shut(Shut::LoopGone);
-            self.shared.drop_each(gate.take_all());
-        }
+        self.drop_sent();
         for slot in slots {
             self.shared.wake_waiter(slot);
         }
         self.wake_finishers();
         drop(running);
         self.shared.drop_each(entries);
+    }
+
+    /// The loop is gone, and with it what other threads have sent.
+    pub(crate) fn drop_sent(&self) {
+        if let Some(gate) = self.gate.get() {
+            gate.shut(Shut::LoopGone);
+            self.shared.drop_each(gate.take_all());
+        }
     }
 
     /// Whether nothing is left to do and nothing can arrive.
