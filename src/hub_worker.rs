@@ -43,6 +43,8 @@ pub(crate) type KeyJudge<K, S> = Box<dyn FnMut(&K, &mut S, &Failure<'_>) -> Afte
 
 /// The handler, and the states of all keys.
 pub(crate) struct Service<K, S, H> {
+    /// The loop.
+    shared: Rc<Shared>,
     /// What makes the state of a key.
     make: Make<K, S>,
     /// The handler.
@@ -60,13 +62,15 @@ pub(crate) struct Service<K, S, H> {
 impl<K, S, H> Service<K, S, H> {
     /// A service without states.
     pub(crate) fn new(
+        shared: &Rc<Shared>,
         make: Make<K, S>,
         handler: H,
-        judge: Option<KeyJudge<K, S>>,
-        after: AfterKeyFailure,
+        judge: (Option<KeyJudge<K, S>>, AfterKeyFailure),
         keep: bool,
     ) -> Self {
+        let (judge, after) = judge;
         Service {
+            shared: Rc::clone(shared),
             make,
             handler,
             judge: Cell::new(judge),
@@ -91,6 +95,14 @@ impl<K, S, H> Service<K, S, H> {
             Some(place) => std::mem::forget(place.replace(state)),
             None => put_first(&mut places, key, state),
         }
+    }
+}
+
+impl<K, S, H> Drop for Service<K, S, H> {
+    /// Drops the states. One that panics is told to the error hook, also where the user drops the engine.
+    fn drop(&mut self) {
+        let states = self.shelf.take();
+        self.shared.drop_each(states.into_iter().flatten());
     }
 }
 

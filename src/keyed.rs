@@ -349,7 +349,8 @@ impl<K: OrderKey, S: 'static, M: 'static> KeyedBuilder<K, S, M> {
             keep,
         } = self;
         let site: Site = Location::caller();
-        let crew = Rc::new(Service::new(make, handler, judge, after, keep));
+        let crew = Service::new(handle.shared(), make, handler, (judge, after), keep);
+        let crew = Rc::new(crew);
         Keyed::open(Hub::new(handle.shared(), rules, crew, site))
     }
 }

@@ -46,6 +46,10 @@ where
     fn pull(self: &Rc<Self>) {
         Hub::pull(self);
     }
+
+    fn drop_sent(&self) {
+        Hub::drop_sent(self);
+    }
 }
 
 /// A door to a keyed engine from other threads. `Send`, `Sync`, cheap to clone.

@@ -53,6 +53,9 @@ pub(crate) trait Behind<M>: 'static {
 
     /// Takes in what was sent.
     fn pull(self: &Rc<Self>);
+
+    /// Drops what was sent: the loop is gone.
+    fn drop_sent(&self);
 }
 
 /// An engine that is held open by remotes.
@@ -67,9 +70,7 @@ impl<M, B: Behind<M>> Pull for Held<M, B> {
 impl<M, B: Behind<M>> Drop for Held<M, B> {
     fn drop(&mut self) {
         if self.0.shared().is_closed() {
-            let gate = self.0.gate();
-            gate.shut(Shut::LoopGone);
-            drop(gate.take_all());
+            self.0.drop_sent();
         }
         self.0.drop_door();
     }
@@ -100,6 +101,10 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Behind<M> 
 
     fn pull(self: &Rc<Self>) {
         Lane::pull(self);
+    }
+
+    fn drop_sent(&self) {
+        Lane::drop_sent(self);
     }
 }
 

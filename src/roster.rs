@@ -238,6 +238,9 @@ impl Shared {
             for foreign in rare.wakers.drain().flatten() {
                 self.wake_taken(foreign);
             }
+            if !rare.ledger.is_empty() {
+                self.drop_each(rare.ledger.take_all());
+            }
             self.contain("drop", || drop(rare));
         }
     }

@@ -403,6 +403,13 @@ impl Shared {
         }
     }
 
+    /// Drops values of the user's one by one, each contained: a second panic within one drop would end the process.
+    pub(crate) fn drop_each<T>(&self, values: impl IntoIterator<Item = T>) {
+        for value in values {
+            self.contain("drop", || drop(value));
+        }
+    }
+
     /// Reports what user code panicked with.
     #[cold]
     fn report_panic(&self, during: &'static str, panic: Box<dyn Any + Send>) {

@@ -107,7 +107,7 @@ where
 
     /// The loop is gone, and with it all that waits.
     pub(crate) fn gone(&self) {
-        let (table, slots) = {
+        let (items, askers, slots) = {
             let mut table = self.table.borrow_mut();
             let mut slots = Vec::new();
             let ids: Vec<Id> = table.keys.iter().map(|(id, _)| id).collect();
@@ -126,17 +126,25 @@ where
                 .into_iter()
                 .map(|seat| table.seats.settle(seat).0)
                 .collect();
-            ((items, askers), slots)
+            (items, askers, slots)
         };
-        self.shared.contain("drop", || drop(table));
-        if let Some(gate) = self.gate.get() {
-            gate.shut(Shut::LoopGone);
-            drop(gate.take_all());
-        }
+        self.shared.drop_each(items);
+        drop(askers);
+        self.drop_sent();
         for slot in slots {
             self.shared.wake_waiter(slot);
         }
         self.wake_finishers();
+    }
+
+    /// The loop is gone, and with it what other threads have sent.
+    pub(crate) fn drop_sent(&self) {
+        if let Some(gate) = self.gate.get() {
+            gate.shut(Shut::LoopGone);
+            let (keys, messages): (Vec<K>, Vec<M>) = gate.take_all().into_iter().unzip();
+            self.shared.drop_each(messages);
+            self.shared.drop_each(keys);
+        }
     }
 
     /// Whether nothing is left to do and nothing can arrive.
@@ -252,13 +260,12 @@ impl<K, M, R, E> Drop for Hub<K, M, R, E> {
     /// Hands to the hook what waits for keys that nobody can resume any more, and reports what nobody will ever take.
     fn drop(&mut self) {
         self.shared.engines.set(self.shared.engines.get() - 1);
-        if self.shared.is_closed() {
-            return;
-        }
-        let left = self.left_over.get_mut();
-        let mut left: usize = left.iter().map(|(_, messages)| messages.len()).sum();
+        let is_open = !self.shared.is_closed();
+        let left_over = self.left_over.take();
+        let mut left: usize = left_over.iter().map(|(_, messages)| messages.len()).sum();
+        let hook = self.rules.on_drop.as_ref().filter(|_| is_open);
         for (name, message) in self.table.get_mut().take_all() {
-            let Some(hook) = &self.rules.on_drop else {
+            let Some(hook) = hook else {
                 left += 1;
                 self.shared.contain("drop", || drop(message));
                 continue;
@@ -266,12 +273,16 @@ impl<K, M, R, E> Drop for Hub<K, M, R, E> {
             let told = || hook(name.get(), message, DropReason::Ended);
             self.shared.contain("callback", told);
         }
-        if left > 0 {
+        if left > 0 && is_open {
             self.shared.report(&Incident::OrderedFailed {
                 engine: self.rules.name.clone(),
                 created_at: self.site,
                 error: format!("it ended early and {left} queued messages were dropped; drain it to get them back"),
             });
+        }
+        for (key, messages) in left_over {
+            self.shared.drop_each(messages);
+            self.shared.drop_each([key]);
         }
     }
 }

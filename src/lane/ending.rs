@@ -72,15 +72,23 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
 
     /// The loop is gone, and with it all that waits.
     pub(super) fn gone(&self) {
-        let dropped = (self.running.take(), self.queue.borrow_mut().end());
-        if let Some(gate) = self.gate.get() {
-            gate.shut(Shut::LoopGone);
-            drop(gate.take_all());
-        }
-        for slot in &dropped.1.1 {
-            self.shared.wake_waiter(*slot);
+        let running = self.running.take();
+        let (entries, slots) = self.queue.borrow_mut().end();
+        self.drop_sent();
+        for slot in slots {
+            self.shared.wake_waiter(slot);
         }
         self.wake_finishers();
+        drop(running);
+        self.shared.drop_each(entries);
+    }
+
+    /// The loop is gone, and with it what other threads have sent.
+    pub(crate) fn drop_sent(&self) {
+        if let Some(gate) = self.gate.get() {
+            gate.shut(Shut::LoopGone);
+            self.shared.drop_each(gate.take_all());
+        }
     }
 
     /// Whether nothing is left to do and nothing can arrive.
@@ -186,7 +194,8 @@ impl<M, R, E> Drop for Lane<M, R, E> {
     /// Reports what nobody will ever handle or take (keeps invariant 4).
     fn drop(&mut self) {
         self.shared.engines.set(self.shared.engines.get() - 1);
-        let count = self.left_over.get_mut().len();
+        let left_over = self.left_over.take();
+        let count = left_over.len();
         if count > 0 && !self.shared.is_closed() {
             self.shared.report(&Incident::OrderedDropped {
                 engine: self.name.clone(),
@@ -194,5 +203,6 @@ impl<M, R, E> Drop for Lane<M, R, E> {
                 count,
             });
         }
+        self.shared.drop_each(left_over);
     }
 }
