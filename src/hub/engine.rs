@@ -94,6 +94,17 @@ pub(crate) struct Counts {
     pub(crate) longest_wait: Cell<u64>,
 }
 
+/// Whether a key's own `Hash` or `Eq` runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparing {
+    /// None does.
+    No,
+    /// One does.
+    Yes,
+    /// One does, and keys are to be let go when it has ended.
+    PutsOff,
+}
+
 /// Adds one to a counter.
 #[inline]
 pub(crate) fn count(counter: &Cell<u64>) {
@@ -109,7 +120,9 @@ pub(crate) struct Hub<K, M, R, E> {
     /// What every key's hash begins with.
     pub(super) seed: u64,
     /// Whether a key's own `Hash` or `Eq` runs.
-    pub(super) comparing: Cell<bool>,
+    pub(super) comparing: Cell<Comparing>,
+    /// The keys that are to be let go when it has ended.
+    pub(super) put_off: RefCell<Vec<Id>>,
     /// State and handler.
     pub(super) crew: Rc<dyn Crew<K, M, R, E>>,
     /// What the user asked for.
@@ -152,7 +165,8 @@ where
             shared: Rc::clone(shared),
             seed: table.index.seed(),
             table: RefCell::new(table),
-            comparing: Cell::new(false),
+            comparing: Cell::new(Comparing::No),
+            put_off: RefCell::default(),
             crew,
             rules,
             doors: Cell::new(0),

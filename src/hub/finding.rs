@@ -3,15 +3,15 @@
 //! It is apart because only here runs a key's own code (`Hash`, `Eq`, `Drop`), and a user's answer to a question about a key.
 //!
 //! Invariants:
-//! 1. That code runs with nothing borrowed. While `Hash` or `Eq` runs, nobody finds a key or enters one: what is compared stays as it is.
-//! 2. A key without messages, line, kept places, state or hold is let go.
+//! 1. That code runs with nothing borrowed. While `Hash` or `Eq` runs, nobody finds a key or enters one, and none is let go: what is
+//!    compared stays as it is.
+//! 2. A key without messages, line, kept places, state or hold is let go; what was put off, as soon as the comparing has ended.
 
-use std::cell::Cell;
 use std::fmt;
 
 use crate::arena::Id;
 use crate::error::Error;
-use crate::hub::engine::{Hub, OrderKey};
+use crate::hub::engine::{Comparing, Hub, OrderKey};
 use crate::hub::index::{Probe, hash};
 use crate::hub::key_state::Marks;
 
@@ -25,12 +25,25 @@ fn reentered() -> Error {
 }
 
 /// Says that a key's own code runs, until it is dropped.
-struct Comparing<'a>(&'a Cell<bool>);
+struct Compares<'a, K, M, R, E>(&'a Hub<K, M, R, E>)
+where
+    K: OrderKey,
+    M: 'static,
+    R: 'static,
+    E: From<Error> + fmt::Display + 'static;
 
-impl Drop for Comparing<'_> {
+impl<K, M, R, E> Drop for Compares<'_, K, M, R, E>
+where
+    K: OrderKey,
+    M: 'static,
+    R: 'static,
+    E: From<Error> + fmt::Display + 'static,
+{
     #[inline]
     fn drop(&mut self) {
-        self.0.set(false);
+        if self.0.comparing.replace(Comparing::No) == Comparing::PutsOff {
+            self.0.let_go_put_off();
+        }
     }
 }
 
@@ -50,20 +63,31 @@ where
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "on the way of every message")]
     fn search(&self, key: &K) -> Result<(Option<Id>, u32), Reentered> {
-        if self.comparing.replace(true) {
-            return Err(Reentered);
+        loop {
+            if self.comparing.get() != Comparing::No {
+                return Err(Reentered);
+            }
+            self.comparing.set(Comparing::Yes);
+            let _compares = Compares(self);
+            let hash = hash(self.seed, key);
+            let id = self.compare(key, Probe::new(hash));
+            if self.comparing.get() == Comparing::Yes {
+                return Ok((id, hash));
+            }
+            // What was put off is done as this ends, and may take the key away that was found, or bring in the one that was not.
         }
-        let _comparing = Comparing(&self.comparing);
-        let hash = hash(self.seed, key);
-        let mut probe = Probe::new(hash);
+    }
+
+    /// The first of the keys in a probe that is equal to this one.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "on the way of every message")]
+    fn compare(&self, key: &K, mut probe: Probe) -> Option<Id> {
         loop {
             // Nobody else has it: to borrow it alone costs less.
             let candidate = self.table.borrow_mut().candidate(&mut probe);
-            let Some((id, name)) = candidate else {
-                return Ok((None, hash));
-            };
+            let (id, name) = candidate?;
             if name.get() == key {
-                return Ok((Some(id), hash));
+                return Some(id);
             }
         }
     }
@@ -126,6 +150,9 @@ where
 
     /// Lets a key go if nothing of it is worth keeping (keeps invariant 2).
     pub(super) fn let_go(&self, id: Id) {
+        if self.comparing.get() != Comparing::No {
+            return self.put_off(id);
+        }
         let has_state = {
             let mut table = self.table.borrow_mut();
             let Some(key) = table.keys.get_mut(id).filter(|key| key.is_idle()) else {
@@ -146,6 +173,21 @@ where
         let Some(gone) = gone else { return };
         if let Some(Some(blank)) = self.shared.contain("drop", || gone.empty()) {
             self.table.borrow_mut().keep_blank(blank);
+        }
+    }
+
+    /// Lets a key go when the comparing has ended: others would move up under the look-up (keeps invariant 1).
+    #[cold]
+    fn put_off(&self, id: Id) {
+        self.comparing.set(Comparing::PutsOff);
+        self.put_off.borrow_mut().push(id);
+    }
+
+    /// Lets go what was put off.
+    #[cold]
+    fn let_go_put_off(&self) {
+        for id in self.put_off.take() {
+            self.let_go(id);
         }
     }
 }
