@@ -706,7 +706,7 @@ fn a_message_for_a_key_whose_only_permit_is_dropped_as_it_is_found_is_handled() 
 }
 
 #[test]
-fn a_key_whose_permit_is_dropped_in_an_eq_that_panics_goes_nevertheless() {
+fn a_key_whose_permit_is_dropped_in_an_eq_that_panics_goes_with_the_next_message() {
     let heard = run_heard(async |co| {
         let engine = Keyed::with_state(|_: &Colliding| ()).serve(
             co.handle(),
@@ -720,7 +720,6 @@ fn a_key_whose_permit_is_dropped_in_an_eq_that_panics_goes_nevertheless() {
         })));
         let sent = catch_unwind(AssertUnwindSafe(|| engine.try_send(Colliding(2), ())));
         assert!(sent.is_err());
-        assert_eq!(engine.stats().keys, 0);
         engine.try_send(Colliding(2), ())?;
         assert_eq!(engine.stats().keys, 1);
         engine.finish().await

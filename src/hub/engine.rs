@@ -94,17 +94,6 @@ pub(crate) struct Counts {
     pub(crate) longest_wait: Cell<u64>,
 }
 
-/// Whether a key's own `Hash` or `Eq` runs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Comparing {
-    /// None does.
-    No,
-    /// One does.
-    Yes,
-    /// One does, and keys are to be let go when it has ended.
-    PutsOff,
-}
-
 /// Adds one to a counter.
 #[inline]
 pub(crate) fn count(counter: &Cell<u64>) {
@@ -120,9 +109,11 @@ pub(crate) struct Hub<K, M, R, E> {
     /// What every key's hash begins with.
     pub(super) seed: u64,
     /// Whether a key's own `Hash` or `Eq` runs.
-    pub(super) comparing: Cell<Comparing>,
+    pub(super) comparing: Cell<bool>,
     /// The keys that are to be let go when it has ended.
     pub(super) put_off: RefCell<Vec<Id>>,
+    /// Whether there are any: one look for every message.
+    pub(super) has_put_off: Cell<bool>,
     /// State and handler.
     pub(super) crew: Rc<dyn Crew<K, M, R, E>>,
     /// What the user asked for.
@@ -165,8 +156,9 @@ where
             shared: Rc::clone(shared),
             seed: table.index.seed(),
             table: RefCell::new(table),
-            comparing: Cell::new(Comparing::No),
+            comparing: Cell::new(false),
             put_off: RefCell::default(),
+            has_put_off: Cell::new(false),
             crew,
             rules,
             doors: Cell::new(0),

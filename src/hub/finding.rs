@@ -5,13 +5,15 @@
 //! Invariants:
 //! 1. That code runs with nothing borrowed. While `Hash` or `Eq` runs, nobody finds a key or enters one, and none is let go: what is
 //!    compared stays as it is.
-//! 2. A key without messages, line, kept places, state or hold is let go; what was put off, as soon as the comparing has ended.
+//! 2. A key without messages, line, kept places, state or hold is let go; what was put off by that, as soon as the comparing has ended,
+//!    or with the next look-up if it panicked.
 
+use std::cell::Cell;
 use std::fmt;
 
 use crate::arena::Id;
 use crate::error::Error;
-use crate::hub::engine::{Comparing, Hub, OrderKey};
+use crate::hub::engine::{Hub, OrderKey};
 use crate::hub::index::{Probe, hash};
 use crate::hub::key_state::Marks;
 
@@ -25,25 +27,12 @@ fn reentered() -> Error {
 }
 
 /// Says that a key's own code runs, until it is dropped.
-struct Compares<'a, K, M, R, E>(&'a Hub<K, M, R, E>)
-where
-    K: OrderKey,
-    M: 'static,
-    R: 'static,
-    E: From<Error> + fmt::Display + 'static;
+struct Comparing<'a>(&'a Cell<bool>);
 
-impl<K, M, R, E> Drop for Compares<'_, K, M, R, E>
-where
-    K: OrderKey,
-    M: 'static,
-    R: 'static,
-    E: From<Error> + fmt::Display + 'static,
-{
+impl Drop for Comparing<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.0.comparing.replace(Comparing::No) == Comparing::PutsOff {
-            self.0.let_go_put_off();
-        }
+        self.0.set(false);
     }
 }
 
@@ -63,31 +52,41 @@ where
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "on the way of every message")]
     fn search(&self, key: &K) -> Result<(Option<Id>, u32), Reentered> {
-        loop {
-            if self.comparing.get() != Comparing::No {
-                return Err(Reentered);
-            }
-            self.comparing.set(Comparing::Yes);
-            let _compares = Compares(self);
-            let hash = hash(self.seed, key);
-            let id = self.compare(key, Probe::new(hash));
-            if self.comparing.get() == Comparing::Yes {
-                return Ok((id, hash));
-            }
-            // What was put off is done as this ends, and may take the key away that was found, or bring in the one that was not.
+        let found = self.compare(key)?;
+        if self.has_put_off.get() {
+            return self.search_again(key);
         }
+        Ok(found)
     }
 
-    /// The first of the keys in a probe that is equal to this one.
+    /// Lets go what was put off, and looks again: the key that was found may be gone, and the one that was not may be there.
+    #[cold]
+    fn search_again(&self, key: &K) -> Result<(Option<Id>, u32), Reentered> {
+        self.has_put_off.set(false);
+        for id in self.put_off.take() {
+            self.let_go(id);
+        }
+        self.search(key)
+    }
+
+    /// Looks once.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "on the way of every message")]
-    fn compare(&self, key: &K, mut probe: Probe) -> Option<Id> {
+    fn compare(&self, key: &K) -> Result<(Option<Id>, u32), Reentered> {
+        if self.comparing.replace(true) {
+            return Err(Reentered);
+        }
+        let _comparing = Comparing(&self.comparing);
+        let hash = hash(self.seed, key);
+        let mut probe = Probe::new(hash);
         loop {
             // Nobody else has it: to borrow it alone costs less.
             let candidate = self.table.borrow_mut().candidate(&mut probe);
-            let (id, name) = candidate?;
+            let Some((id, name)) = candidate else {
+                return Ok((None, hash));
+            };
             if name.get() == key {
-                return Some(id);
+                return Ok((Some(id), hash));
             }
         }
     }
@@ -150,7 +149,7 @@ where
 
     /// Lets a key go if nothing of it is worth keeping (keeps invariant 2).
     pub(super) fn let_go(&self, id: Id) {
-        if self.comparing.get() != Comparing::No {
+        if self.comparing.get() {
             return self.put_off(id);
         }
         let has_state = {
@@ -179,15 +178,7 @@ where
     /// Lets a key go when the comparing has ended: others would move up under the look-up (keeps invariant 1).
     #[cold]
     fn put_off(&self, id: Id) {
-        self.comparing.set(Comparing::PutsOff);
         self.put_off.borrow_mut().push(id);
-    }
-
-    /// Lets go what was put off.
-    #[cold]
-    fn let_go_put_off(&self) {
-        for id in self.put_off.take() {
-            self.let_go(id);
-        }
+        self.has_put_off.set(true);
     }
 }
