@@ -7,6 +7,7 @@
 //! 2. A worker advances in a loop: a call that ends at once costs no stack, however many are queued.
 //! 3. It gives way after a run of calls that did not: nobody else on the loop starves.
 //! 4. It takes no message once its coroutine is being cancelled: the next one gets a worker that can wait.
+//! 5. The memory of a burst of keys is given back when they have gone.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -35,6 +36,9 @@ const RUN: u32 = 64;
 /// How many boxes for states are kept for keys to come.
 const KEPT: usize = 1024;
 
+/// How many empty places may be taken off the shelf for each box that has gone: what costs a look at every place is paid for before.
+const PAID: usize = 8;
+
 /// What makes the state of a key.
 pub(crate) type Make<K, S> = Box<dyn Fn(&K) -> S>;
 
@@ -55,6 +59,8 @@ pub(crate) struct Service<K, S, H> {
     after: AfterKeyFailure,
     /// The states that are not lent, by the place of their key. Each stays where it was made: only its box goes to and fro.
     shelf: RefCell<Vec<Option<Box<Option<S>>>>>,
+    /// How many empty places may be taken off it.
+    paid: Cell<usize>,
     /// Whether they outlive the messages.
     keep: bool,
 }
@@ -76,6 +82,7 @@ impl<K, S, H> Service<K, S, H> {
             judge: Cell::new(judge),
             after,
             shelf: RefCell::default(),
+            paid: Cell::new(0),
             keep: keep && (size_of::<S>() > 0 || std::mem::needs_drop::<S>()),
         }
     }
@@ -94,6 +101,22 @@ impl<K, S, H> Service<K, S, H> {
             // It was lent out: forgetting that saves the look whether it must be dropped.
             Some(place) => std::mem::forget(place.replace(state)),
             None => put_first(&mut places, key, state),
+        }
+    }
+
+    /// Takes empty places off the end of the shelf when a box has gone, and gives their memory back (keeps invariant 5).
+    #[cold]
+    fn shorten(&self) {
+        let mut places = self.shelf.borrow_mut();
+        let mut paid = self.paid.get().saturating_add(PAID);
+        while paid > 0 && places.len() > KEPT && places.last().is_some_and(Option::is_none) {
+            places.pop();
+            paid -= 1;
+        }
+        self.paid.set(paid);
+        if places.len() <= places.capacity() / 4 && places.capacity() > 4 * KEPT {
+            let twice = 2 * places.len();
+            places.shrink_to(twice);
         }
     }
 }
@@ -208,6 +231,8 @@ where
         drop(state.take());
         if key.index() < KEPT {
             self.put(key, state);
+        } else {
+            self.shorten();
         }
     }
 }
@@ -361,5 +386,75 @@ where
     /// Tells the hub that its worker was ended from outside.
     fn end(self: Pin<&mut Self>, error: Error) {
         self.hub.worker_lost(self.seat, error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Puts the states of these keys on the shelf, and has all forgotten in the second order.
+    fn come_and_go<H>(
+        service: &Service<u32, u64, H>,
+        come: impl Iterator<Item = usize>,
+        go: impl Iterator<Item = usize>,
+    ) where
+        Service<u32, u64, H>: Crew<u32, (), (), Error>,
+    {
+        for index in come {
+            let mut lent = Lent::new(service, Id::new(index, 0));
+            **lent.state.get_or_insert_default() = Some(1);
+        }
+        for index in go {
+            service.drop_state(Id::new(index, 0));
+        }
+    }
+
+    #[test]
+    fn the_places_of_a_burst_of_keys_are_given_back_in_whatever_order_they_go() {
+        const MANY: usize = 100_000;
+        let service = Service::new(
+            Box::new(|_: &u32| 0_u64),
+            async |_: Call<u32>, _: &mut u64, (): ()| -> Result { Ok(()) },
+            None,
+            AfterKeyFailure::Continue,
+            true,
+        );
+        let len = || service.shelf.borrow().len();
+        let capacity = || service.shelf.borrow().capacity();
+        for round in 0..3 {
+            // While the highest is there, so is its place.
+            come_and_go(&service, 0..MANY, 0..MANY - 1);
+            assert_eq!(len(), MANY);
+            let last = std::iter::once(MANY - 1);
+            come_and_go(&service, std::iter::empty(), last);
+            assert!(capacity() <= 4 * KEPT, "{} in round {round}", capacity());
+            come_and_go(&service, 0..MANY, (0..MANY).rev());
+            assert!(capacity() <= 4 * KEPT, "{} in round {round}", capacity());
+            let shuffled = (0..MANY).map(|n| n * 7_919 % MANY);
+            come_and_go(&service, 0..MANY, shuffled);
+            assert!(capacity() <= 4 * KEPT, "{} in round {round}", capacity());
+        }
+        let boxes = service.shelf.borrow().iter().flatten().count();
+        assert_eq!((boxes, len()), (KEPT, KEPT), "a few boxes stay");
+    }
+
+    #[test]
+    fn a_state_that_is_lent_while_places_are_given_back_comes_back() {
+        let service = Service::new(
+            Box::new(|_: &u32| 0_u64),
+            async |_: Call<u32>, _: &mut u64, (): ()| -> Result { Ok(()) },
+            None,
+            AfterKeyFailure::Continue,
+            true,
+        );
+        let high = Id::new(10 * KEPT, 0);
+        come_and_go(&service, 0..10 * KEPT, 0..0);
+        service.put(high, Box::new(Some(5)));
+        let lent = Lent::new(&service, high);
+        come_and_go(&service, 0..0, 0..10 * KEPT);
+        assert_eq!(service.shelf.borrow().len(), KEPT);
+        drop(lent);
+        assert_eq!(service.take(high).as_deref(), Some(&Some(5)));
     }
 }

@@ -616,3 +616,113 @@ fn what_other_threads_sent_behind_a_key_and_a_message_that_panic_is_handled() {
     });
     assert_eq!(heard.len(), 2, "{heard:?}");
 }
+
+thread_local! {
+    /// What the next comparing of two keys does, if anything.
+    static AT_EQ: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// A key with code to run when it is compared. All have one hash, so that they lie one behind the other.
+#[derive(Clone, Debug)]
+struct Colliding(u32);
+
+impl Hash for Colliding {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        0.hash(hasher);
+    }
+}
+
+impl PartialEq for Colliding {
+    fn eq(&self, other: &Self) -> bool {
+        if let Some(act) = AT_EQ.take() {
+            act();
+        }
+        self.0 == other.0
+    }
+}
+
+impl Eq for Colliding {}
+
+#[test]
+fn a_permit_dropped_in_eq_hides_no_key_and_its_own_key_goes_afterwards() {
+    for (drops, keys) in [(false, 2), (true, 1)] {
+        let (running, handled) = (Rc::new(Cell::new(0)), Log::default());
+        let (runs, log) = (Rc::clone(&running), Rc::clone(&handled));
+        let heard = run_heard(async |co| {
+            let engine = Keyed::with_state(|_: &Colliding| ()).serve(
+                co.handle(),
+                async move |call: Call<Colliding>, (): &mut (), n: u32| -> Result {
+                    assert_eq!(runs.replace(1), 0, "calls of one key at a time");
+                    call.sleep(ms(1)).await?;
+                    runs.set(0);
+                    log.borrow_mut().push(n);
+                    Ok(())
+                },
+            );
+            // Key 1 lies before key 2, and is there for its kept place alone.
+            let permit = Rc::new(Cell::new(Some(engine.reserve(Colliding(1)).await?)));
+            let at_eq = Rc::clone(&permit);
+            engine.try_send(Colliding(2), 0)?;
+            assert_eq!(engine.stats().keys, 2);
+            AT_EQ.set(Some(Box::new(move || {
+                if drops {
+                    drop(at_eq.take());
+                }
+            })));
+            engine.try_send(Colliding(2), 1)?;
+            assert_eq!(engine.stats().keys, keys);
+            settle(&co).await;
+            co.sleep(ms(10)).await?;
+            assert_eq!(engine.stats().keys, keys - 1);
+            drop(permit.take());
+            assert_eq!(engine.stats().keys, 0);
+            engine.finish().await
+        });
+        assert_eq!(heard, [""; 0]);
+        assert_eq!((running.get(), &*handled.borrow()), (0, &vec![0, 1]));
+    }
+}
+
+#[test]
+fn a_message_for_a_key_whose_only_permit_is_dropped_as_it_is_found_is_handled() {
+    let handled = Log::default();
+    let log = Rc::clone(&handled);
+    let heard = run_heard(async |co| {
+        let engine = Keyed::with_state(|_: &Colliding| ()).serve(
+            co.handle(),
+            async move |_: Call<Colliding>, (): &mut (), n: u32| -> Result {
+                log.borrow_mut().push(n);
+                Ok(())
+            },
+        );
+        let permit = engine.reserve(Colliding(1)).await?;
+        AT_EQ.set(Some(Box::new(move || drop(permit))));
+        engine.try_send(Colliding(1), 0)?;
+        assert_eq!(engine.stats().keys, 1);
+        engine.finish().await
+    });
+    assert_eq!(heard, [""; 0]);
+    assert_eq!(*handled.borrow(), [0]);
+}
+
+#[test]
+fn a_key_whose_permit_is_dropped_in_an_eq_that_panics_goes_with_the_next_message() {
+    let heard = run_heard(async |co| {
+        let engine = Keyed::with_state(|_: &Colliding| ()).serve(
+            co.handle(),
+            async |_: Call<Colliding>, (): &mut (), (): ()| -> Result { Ok(()) },
+        );
+        let permit = engine.reserve(Colliding(1)).await?;
+        assert_eq!(engine.stats().keys, 1);
+        AT_EQ.set(Some(Box::new(move || {
+            drop(permit);
+            panic!("it cannot be compared");
+        })));
+        let sent = catch_unwind(AssertUnwindSafe(|| engine.try_send(Colliding(2), ())));
+        assert!(sent.is_err());
+        engine.try_send(Colliding(2), ())?;
+        assert_eq!(engine.stats().keys, 1);
+        engine.finish().await
+    });
+    assert_eq!(heard, [""; 0]);
+}

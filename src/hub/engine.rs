@@ -110,6 +110,10 @@ pub(crate) struct Hub<K, M, R, E> {
     pub(super) seed: u64,
     /// Whether a key's own `Hash` or `Eq` runs.
     pub(super) comparing: Cell<bool>,
+    /// The keys that are to be let go when it has ended.
+    pub(super) put_off: RefCell<Vec<Id>>,
+    /// Whether there are any: one look for every message.
+    pub(super) has_put_off: Cell<bool>,
     /// State and handler.
     pub(super) crew: Rc<dyn Crew<K, M, R, E>>,
     /// What the user asked for.
@@ -153,6 +157,8 @@ where
             seed: table.index.seed(),
             table: RefCell::new(table),
             comparing: Cell::new(false),
+            put_off: RefCell::default(),
+            has_put_off: Cell::new(false),
             crew,
             rules,
             doors: Cell::new(0),

@@ -3,8 +3,10 @@
 //! It is apart because only here runs a key's own code (`Hash`, `Eq`, `Drop`), and a user's answer to a question about a key.
 //!
 //! Invariants:
-//! 1. That code runs with nothing borrowed. While `Hash` or `Eq` runs, nobody finds a key or enters one: what is compared stays as it is.
-//! 2. A key without messages, line, kept places, state or hold is let go.
+//! 1. That code runs with nothing borrowed. While `Hash` or `Eq` runs, nobody finds a key or enters one, and none is let go: what is
+//!    compared stays as it is.
+//! 2. A key without messages, line, kept places, state or hold is let go; what was put off by that, as soon as the comparing has ended,
+//!    or with the next look-up if it panicked.
 
 use std::cell::Cell;
 use std::fmt;
@@ -50,6 +52,27 @@ where
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "on the way of every message")]
     fn search(&self, key: &K) -> Result<(Option<Id>, u32), Reentered> {
+        let found = self.compare(key)?;
+        if self.has_put_off.get() {
+            return self.search_again(key);
+        }
+        Ok(found)
+    }
+
+    /// Lets go what was put off, and looks again: the key that was found may be gone, and the one that was not may be there.
+    #[cold]
+    fn search_again(&self, key: &K) -> Result<(Option<Id>, u32), Reentered> {
+        self.has_put_off.set(false);
+        for id in self.put_off.take() {
+            self.let_go(id);
+        }
+        self.search(key)
+    }
+
+    /// Looks once.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "on the way of every message")]
+    fn compare(&self, key: &K) -> Result<(Option<Id>, u32), Reentered> {
         if self.comparing.replace(true) {
             return Err(Reentered);
         }
@@ -126,6 +149,9 @@ where
 
     /// Lets a key go if nothing of it is worth keeping (keeps invariant 2).
     pub(super) fn let_go(&self, id: Id) {
+        if self.comparing.get() {
+            return self.put_off(id);
+        }
         let has_state = {
             let mut table = self.table.borrow_mut();
             let Some(key) = table.keys.get_mut(id).filter(|key| key.is_idle()) else {
@@ -147,5 +173,12 @@ where
         if let Some(Some(blank)) = self.shared.contain("drop", || gone.empty()) {
             self.table.borrow_mut().keep_blank(blank);
         }
+    }
+
+    /// Lets a key go when the comparing has ended: others would move up under the look-up (keeps invariant 1).
+    #[cold]
+    fn put_off(&self, id: Id) {
+        self.put_off.borrow_mut().push(id);
+        self.has_put_off.set(true);
     }
 }

@@ -6,7 +6,7 @@
 use crate::hub::queues::Queue;
 use crate::key_name::KeyName;
 
-/// In nobody's hands and not in the ring.
+/// In nobody's hands, if it is not in the ring: a turn may have this number too.
 const NOWHERE: u32 = u32::MAX;
 
 /// Whether a key's messages are handled.
@@ -192,13 +192,15 @@ impl<K> KeyState<K> {
     /// Whether it is open, in nobody's hands and not in the ring.
     #[inline]
     fn is_free(&self) -> bool {
-        self.at == NOWHERE && !self.is(Marks::HELD)
+        self.at == NOWHERE && !self.is(Marks::HELD.or(Marks::IN_RING))
     }
 
     /// Whether nothing is known of it but perhaps its state, so that a message may have a turn at once.
     #[inline]
     pub(super) fn is_at_rest(&self) -> bool {
-        self.taken == 0 && self.at == NOWHERE && !self.is(Marks::HAS_LINE.or(Marks::HELD))
+        self.taken == 0
+            && self.at == NOWHERE
+            && !self.is(Marks::HAS_LINE.or(Marks::HELD).or(Marks::IN_RING))
     }
 
     /// Whether its next message is the first and may have a turn at once.

@@ -57,6 +57,12 @@ impl<M, R, E> Ring<M, R, E> {
         self.next
     }
 
+    /// Begins to count at this number. There is no turn yet.
+    #[cfg(test)]
+    pub(super) fn begin_at(&mut self, number: usize) {
+        (self.first, self.next) = (number, number);
+    }
+
     /// How many turns there are.
     #[inline]
     pub(crate) fn len(&self) -> usize {

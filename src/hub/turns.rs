@@ -200,3 +200,55 @@ fn begin<K, M, R, E>(
         has_line: key.is(Marks::HAS_LINE),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::table::Limits;
+
+    /// What a worker gets: a message, or nothing.
+    fn next(table: &mut Table<u32, u32, (), ()>, seat: u32) -> Option<u32> {
+        match table.next(seat, 0) {
+            Turn::Call(begun) => Some(begun.message),
+            Turn::Nothing => None,
+            Turn::PutDown(..) | Turn::Grant => panic!("states stay, and nobody waits for a permit"),
+        }
+    }
+
+    #[test]
+    fn the_messages_of_a_key_come_in_order_and_one_at_a_time_whatever_the_number_of_its_turn() {
+        for first in [0, u32::MAX as usize - 1] {
+            let limits = Limits {
+                per_key: 8,
+                total: 8,
+                bytes: 0,
+                concurrency: 8,
+            };
+            let mut table = Table::new(limits, true);
+            table.ring.begin_at(first);
+            let seats = [table.seats.add(Id::NONE), table.seats.add(Id::NONE)];
+            let key = table.enter(7, Some(0), 1);
+            for _ in 0..4 {
+                for n in 0..4 {
+                    assert!(table.offer(key, n, None, (0, 0)).is_ok());
+                }
+                table.make_ready(key);
+                assert_eq!(table.ring.len(), 1, "turns of one key, from {first}");
+                // The place of a message that is dropped is for the next.
+                for n in 0..4 {
+                    assert_eq!(table.pop(key).map(|item| item.message), Some(n));
+                }
+                for n in 0..4 {
+                    assert!(table.offer(key, n, None, (0, 0)).is_ok());
+                    assert_eq!(table.ring.len(), 1, "turns of one key, from {first}");
+                }
+                for n in 0..4 {
+                    assert_eq!(next(&mut table, seats[0]), Some(n), "from {first}");
+                    assert_eq!(next(&mut table, seats[1]), None, "another call runs");
+                }
+                assert_eq!(seats.map(|seat| next(&mut table, seat)), [None, None]);
+            }
+            assert_eq!(table.ring.given(), first.wrapping_add(4));
+        }
+    }
+}
