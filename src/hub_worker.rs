@@ -392,6 +392,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::EventLoop;
 
     /// Puts the states of these keys on the shelf, and has all forgotten in the second order.
     fn come_and_go<H>(
@@ -413,11 +414,12 @@ mod tests {
     #[test]
     fn the_places_of_a_burst_of_keys_are_given_back_in_whatever_order_they_go() {
         const MANY: usize = 100_000;
+        let event_loop = EventLoop::new().unwrap();
         let service = Service::new(
+            event_loop.shared(),
             Box::new(|_: &u32| 0_u64),
             async |_: Call<u32>, _: &mut u64, (): ()| -> Result { Ok(()) },
-            None,
-            AfterKeyFailure::Continue,
+            (None, AfterKeyFailure::Continue),
             true,
         );
         let len = || service.shelf.borrow().len();
@@ -441,11 +443,12 @@ mod tests {
 
     #[test]
     fn a_state_that_is_lent_while_places_are_given_back_comes_back() {
+        let event_loop = EventLoop::new().unwrap();
         let service = Service::new(
+            event_loop.shared(),
             Box::new(|_: &u32| 0_u64),
             async |_: Call<u32>, _: &mut u64, (): ()| -> Result { Ok(()) },
-            None,
-            AfterKeyFailure::Continue,
+            (None, AfterKeyFailure::Continue),
             true,
         );
         let high = Id::new(10 * KEPT, 0);
