@@ -180,10 +180,15 @@ pub(crate) fn others(comparisons: &[Comparison]) -> String {
 
 /// Instructions and system calls: a row for each workload, a column for each side.
 pub(crate) fn counts(counts: &[Counts]) -> String {
-    let sides: Vec<_> = std::iter::once(OURS)
+    let mut sides: Vec<_> = std::iter::once(OURS)
         .chain(COLUMNS)
         .filter(|&side| counts.iter().any(|counts| counts.side == side))
         .collect();
+    for other in counts {
+        if !sides.contains(&other.side) {
+            sides.push(other.side);
+        }
+    }
     let mut text = format!("| workload | {} |\n", sides.join(" | "));
     let _ = writeln!(text, "|---|{}", "---:|".repeat(sides.len()));
     for row in counts.chunk_by(|one, next| one.workload == next.workload) {
