@@ -337,8 +337,7 @@ impl<T> Future for NextEvent<'_, T> {
                 None => {}
             }
             // It wakes nobody while it is in use.
-            let slot = near.slot.get();
-            near.slot.set(slot.vacated());
+            let slot = near.slot.replace(near.slot.get().vacated());
             let note = Note {
                 kind: &EVENTS,
                 site: Some(self.site),

@@ -394,6 +394,18 @@ mod tests {
     use super::*;
     use crate::EventLoop;
 
+    /// A service whose states are numbers.
+    fn service() -> Service<u32, u64, impl AsyncFn(Call<u32>, &mut u64, ()) -> Result> {
+        let event_loop = EventLoop::new().unwrap();
+        Service::new(
+            event_loop.shared(),
+            Box::new(|_: &u32| 0_u64),
+            async |_: Call<u32>, _: &mut u64, (): ()| -> Result { Ok(()) },
+            (None, AfterKeyFailure::Continue),
+            true,
+        )
+    }
+
     /// Puts the states of these keys on the shelf, and has all forgotten in the second order.
     fn come_and_go<H>(
         service: &Service<u32, u64, H>,
@@ -414,14 +426,7 @@ mod tests {
     #[test]
     fn the_places_of_a_burst_of_keys_are_given_back_in_whatever_order_they_go() {
         const MANY: usize = 100_000;
-        let event_loop = EventLoop::new().unwrap();
-        let service = Service::new(
-            event_loop.shared(),
-            Box::new(|_: &u32| 0_u64),
-            async |_: Call<u32>, _: &mut u64, (): ()| -> Result { Ok(()) },
-            (None, AfterKeyFailure::Continue),
-            true,
-        );
+        let service = service();
         let len = || service.shelf.borrow().len();
         let capacity = || service.shelf.borrow().capacity();
         for round in 0..3 {
@@ -443,14 +448,7 @@ mod tests {
 
     #[test]
     fn a_state_that_is_lent_while_places_are_given_back_comes_back() {
-        let event_loop = EventLoop::new().unwrap();
-        let service = Service::new(
-            event_loop.shared(),
-            Box::new(|_: &u32| 0_u64),
-            async |_: Call<u32>, _: &mut u64, (): ()| -> Result { Ok(()) },
-            (None, AfterKeyFailure::Continue),
-            true,
-        );
+        let service = service();
         let high = Id::new(10 * KEPT, 0);
         come_and_go(&service, 0..10 * KEPT, 0..0);
         service.put(high, Box::new(Some(5)));

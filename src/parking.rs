@@ -18,10 +18,13 @@
 //!                                                     └── unpark, cancel ────────┘
 //! ```
 
+use std::cell::RefCell;
+use std::mem;
 use std::ptr;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
+use crate::arena::{Arena, Id};
 use crate::error::{Error, ErrorKind};
 use crate::record::CancelCause;
 use crate::shared::{PLAIN, PolledChild, Shared};
@@ -46,6 +49,35 @@ impl Shared {
             return Ok(slot);
         }
         self.park_rare(slot, cx, note)
+    }
+
+    /// Parks whoever polls among those who wait for an end; `id` is their place there from the first time on. If the end has come by what a
+    /// waker did as it was cloned or dropped, they are woken at once.
+    pub(crate) fn park_for_end(
+        &self,
+        (waiters, id): (&RefCell<Arena<WaiterSlot>>, &mut Id),
+        cx: &Context<'_>,
+        note: Note,
+        has_ended: impl FnOnce() -> bool,
+    ) -> Poll<Result<(), Error>> {
+        if id.is_none() {
+            *id = waiters.borrow_mut().insert(WaiterSlot::EMPTY);
+        }
+        let exchange = |slot: WaiterSlot| {
+            let mut waiters = waiters.borrow_mut();
+            let kept = waiters.get_mut(*id);
+            kept.map_or(slot, |kept| mem::replace(kept, slot))
+        };
+        let slot = exchange(WaiterSlot::EMPTY);
+        match self.park(slot, cx, note) {
+            Ok(slot) if has_ended() => self.wake_waiter(slot),
+            Ok(slot) => drop(exchange(slot)),
+            Err(cancel) => {
+                exchange(slot.vacated());
+                return Poll::Ready(Err(cancel));
+            }
+        }
+        Poll::Pending
     }
 
     /// Parks in the short way, if that can be, a point that no foreign waker is kept for. It runs no user code, and may be called with

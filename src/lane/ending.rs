@@ -9,7 +9,6 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
-use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -20,7 +19,7 @@ use crate::incident::Incident;
 use crate::ordered_gate::Shut;
 use crate::ordered_queue::{Entry, Intake};
 use crate::site::Site;
-use crate::waiter::{Note, WaiterSlot};
+use crate::waiter::Note;
 use crate::waiting::Waiting;
 
 impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R, E> {
@@ -154,31 +153,9 @@ impl<M: 'static, R: 'static, E: From<Error> + fmt::Display + 'static> Lane<M, R,
         if let Err(error) = self.shared.wait_for(wait, self.edge("the end"), site) {
             return Poll::Ready(Err(error));
         }
-        if id.is_none() {
-            *id = self.finishers.borrow_mut().insert(WaiterSlot::EMPTY);
-        }
-        // Taken out: it wakes nobody while it is in use.
-        let exchange = |slot: WaiterSlot| {
-            let mut finishers = self.finishers.borrow_mut();
-            let kept = finishers.get_mut(*id);
-            kept.map_or(slot, |kept| mem::replace(kept, slot))
-        };
-        let slot = exchange(WaiterSlot::EMPTY);
-        match self.shared.park(slot, cx, note) {
-            // A waker that was cloned or dropped may have done anything.
-            Ok(slot) if self.is_finished() || self.shared.is_closed() => {
-                self.shared.wake_waiter(slot);
-                Poll::Pending
-            }
-            Ok(slot) => {
-                exchange(slot);
-                Poll::Pending
-            }
-            Err(cancel) => {
-                exchange(slot.vacated());
-                Poll::Ready(Err(cancel))
-            }
-        }
+        let has_ended = || self.is_finished() || self.shared.is_closed();
+        self.shared
+            .park_for_end((&self.finishers, id), cx, note, has_ended)
     }
 
     /// Gives up waiting for the end.
